@@ -1,0 +1,75 @@
+# The README's commands. Each makes the environment it needs in .venv; nothing but Python >= 3.11, make and a package
+# registry is assumed.
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= config.yaml
+SNAKEMAKE = $(BIN)/snakemake
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+
+.PHONY: demo test lint small official excerpt resume lock
+
+# The default run on a simulated session, and its report.
+demo: .venv/run.done
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report results/report.html >/dev/null
+	@cat results/leaderboard.md
+	@echo "The report lies in results/report.html"
+
+test: .venv/test.done
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/test.done .venv-format/done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	.venv-format/bin/snakefmt --check Snakefile rules
+	$(SNAKEMAKE) --lint
+
+# The first real run with a network: MC_Maze_Small from DANDI (30 MB).
+small: .venv/run.done
+	$(SNAKEMAKE) --configfile configs/mc_maze_small.yaml
+	@cat results/leaderboard.md
+
+# The official test files of MC_Maze, Medium and Small, found below the folder DATA.
+official: .venv/run.done
+	$(SNAKEMAKE) --configfile configs/official_test_files.yaml --config data_folder=$(call needed,DATA)
+	@cat results/leaderboard.md
+
+# The labelled excerpt of MC_Maze_Large, found below the folder DATA.
+excerpt: .venv/run.done
+	$(SNAKEMAKE) --configfile configs/mc_maze_large_excerpt.yaml --config data_folder=$(call needed,DATA)
+	@cat results/leaderboard.md
+
+# Go on after a run was killed: CONFIG=the config it ran with.
+resume: .venv/run.done
+	$(BIN)/python scripts/resume.py
+	$(SNAKEMAKE) --configfile $(CONFIG) --unlock
+	$(SNAKEMAKE) --configfile $(CONFIG)
+
+# New locks from the pins in pyproject.toml.
+lock: .venv/test.done
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==0.13.8
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  pyproject.toml -o requirements/run.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra test \
+	  pyproject.toml -o requirements/test.lock
+
+needed = $(or $($(1)),$(error give the folder with the files: make $@ $(1)=FOLDER))
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "nlbflow needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/run.done: requirements/run.lock | $(BIN)/python
+	$(PIP) -r requirements/run.lock
+	@touch $@
+
+.venv/test.done: requirements/test.lock | $(BIN)/python
+	$(PIP) -r requirements/test.lock
+	@touch $@ .venv/run.done
+
+# snakefmt's own pins exclude those of the workflow, so it gets an environment of its own.
+.venv-format/done:
+	$(PYTHON) -m venv .venv-format
+	.venv-format/bin/python -m pip --disable-pip-version-check install --quiet snakefmt==2.1.0
+	@touch $@

@@ -1,0 +1,32 @@
+# The Neural Latents Benchmark from NWB files to leaderboards. Start at README.md; settings are in config.yaml.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# The catalogue of datasets first: config.yaml and --configfile may add to it or change it.
+configfile: f"{workflow.basedir}/resources/datasets.yaml"
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/results.smk"
+
+
+report: "report/workflow.rst"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        wanted(),
+
+
+onstart:
+    hold_folder()

@@ -1,0 +1,199 @@
+# Lookups that the rules share, and `wanted()`: what the config's selection asks for.
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from nlbflow.config import check_config
+from nlbflow.datasets import REASONS, dataset_version, lacking, part_paths
+from nlbflow.digest import describe, write_stamp
+from nlbflow.errors import NlbflowError
+from nlbflow.folder import hold_folder
+from nlbflow.models import find_model, read_declaration, resolve_params
+from nlbflow.pins import read_pins
+
+try:
+    check_config(config, ROOT / "schemas/config.schema.yaml")
+    PINS = read_pins(ROOT / config["pins"])
+except NlbflowError as error:
+    raise WorkflowError(str(error))
+
+RUN = config["run"]
+DATASETS = config["datasets"]
+MODELS = config["models"]
+NULL = "null"
+PLACE = "{dataset}/{bin_ms}ms/{phase}"
+# what of a dataset's definition the tensors depend on
+CUTTING = ("align", "window_ms", "forward_ms", "behavior", "conditions", "psth_kernel_ms")
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z]\w*",
+    bin_ms=r"[0-9]+",
+    phase=r"val|test",
+    model=r"[A-Za-z]\w*",
+    seed=r"[0-9]+",
+
+
+@lru_cache(maxsize=None)
+def parts_of(dataset):
+    """Where a dataset's files lie, by part."""
+    return part_paths(dataset, DATASETS[dataset], PINS)
+
+
+@lru_cache(maxsize=None)
+def declaration(model):
+    """What a model's file says of itself, and where the file is."""
+    path = find_model(MODELS[model]["file"], ROOT / "scripts/models")
+    return {"path": path, **read_declaration(path)}
+
+
+@lru_cache(maxsize=None)
+def seeds_of(model):
+    return RUN["seeds"] if declaration(model)["SEEDED"] else [0]
+
+
+@lru_cache(maxsize=None)
+def stamp(stage, *, model=None, dataset=None, bin_ms=None, phase=None, parameters=()):
+    """The stamp file of a job: what its code, environment and parameters are (see nlbflow/digest.py)."""
+    stanza = MODELS.get(model, {})
+    scripts = [ROOT / f"scripts/{stage}.py"]
+    environment = ROOT / "envs" / f"{ENVIRONMENTS[stage]}.yaml"
+    if model:
+        scripts.append(declaration(model)["path"])
+        environment = ROOT / stanza.get("env", f"envs/{ENVIRONMENTS[stage]}.yaml")
+    name = [stage, model, dataset, f"{bin_ms}ms" if bin_ms else None, phase]
+    path = Path("results/stamps", "-".join(filter(None, name)) + ".json")
+    return write_stamp(path, describe(scripts, environment, dict(parameters)))
+
+
+ENVIRONMENTS = {
+    "simulate": "prepare",
+    "tensors": "prepare",
+    "targets": "prepare",
+    "check_model": "models",
+    "train": "models",
+    "oracle": "models",
+    "score": "models",
+    "tables": "results",
+    "leaderboard": "results",
+}
+
+
+def model_environment(wildcards):
+    return str(ROOT / MODELS[wildcards.model].get("env", "envs/models.yaml"))
+
+
+def cutting_stamp(stage):
+    """The input function of a stage that cuts a dataset into arrays: its stamp holds the definition."""
+
+    def of(wildcards):
+        definition = DATASETS[wildcards.dataset]
+        return stamp(
+            stage,
+            dataset=wildcards.dataset,
+            bin_ms=wildcards.bin_ms,
+            phase=wildcards.phase,
+            parameters=frozen(
+                dataset=wildcards.dataset,
+                version=dataset_version(wildcards.dataset, definition, PINS),
+                definition={key: definition[key] for key in CUTTING if key in definition},
+                bin_ms=int(wildcards.bin_ms),
+                phase=wildcards.phase,
+            ),
+        )
+
+    return of
+
+
+def model_stamp(stage):
+    """The input function of a stage that runs a model: its stamp holds the resolved parameters."""
+
+    def of(wildcards):
+        place = {key: wildcards.get(key) for key in ("dataset", "bin_ms", "phase")}
+        params = model_params(wildcards.model, place["dataset"], place["bin_ms"])
+        return stamp(stage, model=wildcards.model, **place, parameters=frozen(model=wildcards.model, params=params))
+
+    return of
+
+
+def model_params(model, dataset=None, bin_ms=None):
+    return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
+
+
+class frozen(dict):
+    """Keyword arguments that a cache can remember."""
+
+    def __hash__(self):
+        return hash(repr(self))
+
+
+def unavailable(dataset, phase, model=None):
+    """Why a dataset cannot be scored in a phase, or a model not be run on it; empty where it can."""
+    lacks = lacking(DATASETS[dataset], parts_of(dataset), phase)
+    needs = ["train", "truth"] if model in (None, NULL) else ["train", *declaration(model)["NEEDS"]]
+    if model not in (None, NULL) and declaration(model)["ORACLE"]:
+        needs.append("truth")
+    return next((lacks[need] for need in needs if need in lacks), "")
+
+
+def places():
+    """The selected (dataset, bin_ms, phase)."""
+    return [(d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]]
+
+
+def runs():
+    """The selected (dataset, bin_ms, phase, model, seed) that can be run."""
+    return [
+        (*place, model, seed)
+        for place in places()
+        for model in RUN["models"]
+        if not unavailable(place[0], place[2], model)
+        for seed in seeds_of(model)
+    ]
+
+
+def scored():
+    """The runs whose answers are known, and the null row of each place."""
+    known = [place for place in places() if not unavailable(place[0], place[2])]
+    return [(*place, NULL, 0) for place in known] + [run for run in runs() if run[:3] in known]
+
+
+def absences():
+    """What the selection asks for and cannot have, each with its reason, for the tables to say."""
+    rows = [(*place, "all models", unavailable(place[0], place[2])) for place in places()]
+    rows += [(*p, m, unavailable(p[0], p[2], m)) for p in places() for m in RUN["models"]]
+    whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
+    return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
+
+
+def result(run, file):
+    dataset, bin_ms, phase, model, seed = run
+    return f"results/{dataset}/{bin_ms}ms/{phase}/{model}/{seed}/{file}"
+
+
+def wanted():
+    """The files of the config's selection."""
+    return [
+        *(f"results/{d}/{b}ms/{p}/input.h5" for d, b, p in places()),
+        *(result(run, "prediction.h5") for run in runs()),
+        "results/scores.csv",
+        "results/costs.csv",
+        "results/leaderboard.md",
+        "results/leaderboard.html",
+    ]
+
+
+try:
+    # files, pins and parameters are looked up here, so that a fault is told before anything runs
+    for place in places():
+        parts_of(place[0])
+    for run in runs():
+        model_params(run[3], run[0], run[1])
+    ORACLES = [model for model in RUN["models"] if declaration(model)["ORACLE"]]
+except NlbflowError as error:
+    raise WorkflowError(str(error))

@@ -1,0 +1,135 @@
+# From the archive, a folder or the simulator to the tensors and the answers.
+from nlbflow.datasets import SIMULATED
+
+
+rule simulate:
+    input:
+        stamp=lambda w: stamp(
+            "simulate",
+            dataset=w.dataset,
+            parameters=frozen(settings=DATASETS[w.dataset]["simulator"]),
+        ),
+    output:
+        **{part: f"data/nwb/simulated/{{dataset}}/sub-Sim/{file}" for part, file in SIMULATED.items()},
+    log:
+        "logs/simulate/{dataset}.log",
+    benchmark:
+        "logs/simulate/{dataset}.benchmark.tsv"
+    conda:
+        "../envs/prepare.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    message:
+        "Simulating the session {wildcards.dataset}"
+    script:
+        "../scripts/simulate.py"
+
+
+# No stamp: a fetched file is what its pinned checksum says, whatever code fetched it.
+rule fetch:
+    output:
+        nwb="data/nwb/{dandiset}/{version}/{path}",
+    wildcard_constraints:
+        dandiset=r"[0-9]{6}",
+        version=r"[0-9][0-9.]+[0-9]",
+        path=r".+\.nwb",
+    log:
+        "logs/fetch/{dandiset}/{version}/{path}.log",
+    benchmark:
+        "logs/fetch/{dandiset}/{version}/{path}.benchmark.tsv"
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    message:
+        "Fetching {wildcards.path} of dandiset {wildcards.dandiset}"
+    script:
+        "../scripts/fetch.py"
+
+
+rule link:
+    input:
+        file=lambda w: user_file(w),
+    output:
+        nwb="data/nwb/{dataset}/{version}/{name}",
+    wildcard_constraints:
+        dataset=r"(?!simulated)[A-Za-z]\w*",
+        version=r"[\w.-]+",
+        name=r"[^/]+\.nwb",
+    log:
+        "logs/link/{dataset}/{version}/{name}.log",
+    benchmark:
+        "logs/link/{dataset}/{version}/{name}.benchmark.tsv"
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    message:
+        "Checking and linking {input.file}"
+    script:
+        "../scripts/link.py"
+
+
+def user_file(wildcards):
+    """The file that a dataset's stanza names, below the folder of the data where that is set."""
+    files = DATASETS[wildcards.dataset].get("files", {})
+    for file in files.values():
+        if file["path"].rsplit("/", 1)[-1] == wildcards.name:
+            return (Path(config["data_folder"]) / file["path"]).as_posix()
+    raise WorkflowError(f"no dataset names a file {wildcards.name}")
+
+
+rule tensors:
+    input:
+        unpack(lambda w: {part: path for part, path in parts_of(w.dataset).items() if part in ("train", "test")}),
+        stamp=cutting_stamp("tensors"),
+    output:
+        input=f"results/{PLACE}/input.h5",
+    log:
+        f"logs/tensors/{PLACE}.log",
+    benchmark:
+        f"logs/tensors/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/prepare.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    message:
+        "Cutting {wildcards.dataset} into tensors ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/tensors.py"
+
+
+rule targets:
+    input:
+        unpack(lambda w: target_parts(w)),
+        stamp=cutting_stamp("targets"),
+    output:
+        target=f"results/{PLACE}/target.h5",
+    log:
+        f"logs/targets/{PLACE}.log",
+    benchmark:
+        f"logs/targets/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/prepare.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    message:
+        "Making the answers of {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/targets.py"
+
+
+def target_parts(wildcards):
+    """In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for it."""
+    hidden = "truth" if wildcards.phase == "test" else "test"
+    return {part: path for part, path in parts_of(wildcards.dataset).items() if part in ("train", hidden, "rates")}

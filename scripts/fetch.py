@@ -1,0 +1,30 @@
+"""Rule fetch: bring one pinned file, from the archive or from a folder that the user already has."""
+
+from pathlib import Path
+
+from nlbflow.errors import NlbflowError
+from nlbflow.fetch import fetch_from_dandi, link_from_folder
+from nlbflow.job import job
+from nlbflow.pins import read_pins
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        wanted = (smk.wildcards.dandiset, smk.wildcards.version, smk.wildcards.path)
+        pins = read_pins(smk.config["pins"] if Path(smk.config["pins"]).is_file() else Path(smk.scriptdir).parent / smk.config["pins"])
+        pin = next(p for parts in pins.values() for p in parts.values() if (p.dandiset, p.version, p.path) == wanted)
+        definition = smk.config["datasets"][pin.dataset]
+        if definition["source"] == "folder":
+            folder = smk.config["data_folder"]
+            if not folder:
+                raise NlbflowError(
+                    f"dataset {pin.dataset} has `source: folder` but no folder is set; give one with --config data_folder=FOLDER."
+                )
+            link_from_folder(pin, run.out["nwb"], Path(folder), run.log)
+        else:
+            fetch_from_dandi(pin, run.out["nwb"], smk.config["archive"], run.log)
+        run.log(f"{pin.path} is whole: {pin.bytes:,} bytes, sha256 {pin.sha256}")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

@@ -1,0 +1,56 @@
+"""The config: checked against a closed schema, told in sentences a person can act on."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from nlbflow.errors import NlbflowError
+
+
+def check_config(config: dict, schema_path: Path) -> None:
+    """Check the merged config.
+
+    Raises:
+        NlbflowError: the first fault, with its key, what is allowed and what was found.
+    """
+    schema = yaml.safe_load(schema_path.read_text())
+    faults = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path)))
+    if faults:
+        raise NlbflowError(_sentence(faults[0]))
+    for what, chosen, catalogue in (
+        ("dataset", config["run"]["datasets"], config["datasets"]),
+        ("model", config["run"]["models"], {**config["models"], "null": {}}),
+    ):
+        for name in chosen:
+            if name not in catalogue:
+                raise NlbflowError(
+                    f"config key run.{what}s names the {what} {name!r}, which the catalogue `{what}s:` does not have"
+                    f"{_near(name, catalogue)}; it has {', '.join(sorted(catalogue))}."
+                )
+
+
+def _near(word: str, known) -> str:
+    near = get_close_matches(str(word), [str(k) for k in known], 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _sentence(fault: jsonschema.ValidationError) -> str:
+    key = ".".join(str(part) for part in fault.absolute_path)
+    if fault.validator == "additionalProperties":
+        known = fault.schema.get("properties", {})
+        unknown = [name for name in fault.instance if name not in known]
+        place = f"under {key}" if key else "at the top level"
+        return (
+            f"the config has an unknown key {unknown[0]!r} {place}{_near(unknown[0], known)}; "
+            f"allowed are {', '.join(sorted(known))}."
+        )
+    if fault.validator == "required":
+        missing = [name for name in fault.validator_value if name not in fault.instance]
+        return f"the config lacks the key {'.'.join(filter(None, [key, missing[0]]))}; add it: see config.yaml."
+    if fault.validator in ("oneOf", "anyOf", "not"):
+        about = fault.schema.get("description", "see schemas/config.schema.yaml")
+        return f"config key {key} is {fault.instance!r}, which fits none of the allowed forms: {about}."
+    about = fault.schema.get("description")
+    return f"config key {key} is {fault.instance!r}: {fault.message}" + (f" ({about})." if about else ".")

@@ -1,0 +1,63 @@
+"""Datasets by name: where their files lie, what version they are, and what can be asked of them."""
+
+from nlbflow.errors import NlbflowError
+from nlbflow.pins import Pin
+
+# What a model or a metric may need of a dataset (a model's NEEDS), with the reason given where a dataset lacks it.
+REASONS = {
+    "train": "no train file among this dataset's parts",
+    "truth": "no truth",
+    "conditions": "the dataset's definition names no conditions",
+    "behavior": "the dataset's definition names no behaviour",
+    "true_rates": "true rates are known for simulated data only",
+}
+SIMULATED = {
+    "train": "sub-Sim_desc-train_behavior+ecephys.nwb",
+    "test": "sub-Sim_desc-test_ecephys.nwb",
+    "truth": "sub-Sim_desc-truth_behavior+ecephys.nwb",
+    "rates": "sub-Sim_desc-truth_rates.h5",
+}
+
+
+def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> dict[str, str]:
+    """Where the files of a dataset lie after fetching, by part (train, test, truth, rates).
+
+    Raises:
+        NlbflowError: the dataset has neither pins, nor files of its own, nor a simulator.
+    """
+    if definition["source"] == "simulator":
+        return {part: f"data/nwb/simulated/{name}/sub-Sim/{file}" for part, file in SIMULATED.items()}
+    if definition["source"] == "files":
+        return {
+            part: f"data/nwb/{name}/{definition['version']}/{file['path'].rsplit('/', 1)[-1]}"
+            for part, file in definition["files"].items()
+        }
+    if name not in pins:
+        raise NlbflowError(
+            f"dataset {name} is not in the table of pins (config key pins), which has {', '.join(sorted(pins))}; add its "
+            "files there, or name them in its stanza with `source: files`."
+        )
+    wanted = definition.get("parts", ["train", "test"])
+    return {part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}" for part, p in pins[name].items() if part in wanted}
+
+
+def dataset_version(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> str:
+    """The version that every result of the dataset carries."""
+    if definition["source"] == "simulator":
+        return f"simulated, seed {definition['simulator']['seed']}"
+    if definition["source"] == "files":
+        return definition["version"]
+    pin = next(iter(pins[name].values()))
+    return f"DANDI {pin.dandiset}/{pin.version}"
+
+
+def lacking(definition: dict, parts: dict[str, str], phase: str) -> dict[str, str]:
+    """What cannot be asked of a dataset in this phase, each with the reason."""
+    has = {
+        "train": "train" in parts,
+        "truth": "train" in parts and (phase == "val" or "truth" in parts),
+        "conditions": bool(definition.get("conditions")),
+        "behavior": bool(definition.get("behavior")),
+        "true_rates": "rates" in parts,
+    }
+    return {need: REASONS[need] for need, present in has.items() if not present}

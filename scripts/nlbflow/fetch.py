@@ -1,0 +1,299 @@
+"""Bring a dataset's files to their place: from the DANDI archive, or as a link to a file that the user has.
+
+Whatever happens (a cut, a full disk, Ctrl-C, SIGKILL), a file stands under its final name only when it is
+whole and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination, so
+that moving it is one atomic rename, and the next attempt or the next run goes on from there.
+"""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import requests
+from dandi.consts import DandiInstance
+from dandi.dandiapi import DandiAPIClient
+from dandi.exceptions import NotFoundError
+from urllib3.exceptions import ProtocolError, TimeoutError
+
+from nlbflow.errors import NlbflowError
+from nlbflow.pins import Pin
+
+Log = Callable[[str], None]
+CHUNK = 1 << 16  # bytes; what a cut can lose at most
+SECONDS_BETWEEN_LINES = 5.0
+CUT_OR_SILENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+class _Interrupted(Exception):
+    """A cut, a silence or an answer like 503: worth another attempt."""
+
+
+class _OneAttempt(requests.Session):
+    """A session that gives every request a time limit and one attempt.
+
+    dandi's client waits for ever on a silent server and repeats a failing request for minutes. It repeats
+    errors of `requests` only, so an error of ours ends its loop and leaves the repeating to `_download`.
+    """
+
+    stall_s: float
+
+    def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
+        try:
+            response = super().request(method, url, **{**kwargs, "timeout": self.stall_s})
+        except CUT_OR_SILENT as fault:
+            raise self.interrupted(fault) from fault
+        if response.status_code >= 500 or response.status_code in (408, 429):
+            response.close()
+            raise _Interrupted(f"the archive answered {response.status_code}")
+        return response
+
+    def interrupted(self, fault: Exception) -> _Interrupted:
+        inner = fault.args[0] if fault.args else fault
+        if isinstance(fault, requests.Timeout) or isinstance(inner, TimeoutError):
+            return _Interrupted(f"nothing came for {self.stall_s:g} s")
+        if isinstance(inner, ProtocolError):
+            return _Interrupted("the connection was cut")
+        return _Interrupted(f"no connection, {type(getattr(inner, 'reason', inner)).__name__}")
+
+
+class _Meter:
+    """Progress lines: what, how far, how fast, how long still; at most one every few seconds."""
+
+    def __init__(self, what: str, total: int, done: int, log: Log) -> None:
+        self.what, self.total, self.first, self.log = what, total, done, log
+        self.start = self.told = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.told < SECONDS_BETWEEN_LINES:
+            return
+        self.told, rate = now, (done - self.first) / (now - self.start)
+        left = timedelta(seconds=round((self.total - done) / rate))
+        far = f"{done / 1e6:.1f} of {self.total / 1e6:.1f} MB ({done / self.total:.0%})"
+        self.log(f"{self.what}: {far}, {rate / 1e6:.1f} MB/s, {left} left")
+
+
+def sha256_of(path: Path, log: Log) -> str:
+    """The SHA-256 of the file at `path` in hexadecimal, with progress lines to `log` for a big file."""
+    digest, done = hashlib.sha256(), 0
+    meter = _Meter(f"checking {path.name}", path.stat().st_size, 0, log)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            done += len(chunk)
+            meter(done)
+    return digest.hexdigest()
+
+
+def fetch_from_dandi(
+    pin: Pin, destination: Path, instance: str, log: Log, *,
+    retries: int = 8, stall_s: float = 60.0, time_limit_s: float = 600.0, wait_s: float = 1.0,
+) -> None:
+    """Download the pinned file from the archive at API url `instance`, unless it is there.
+
+    A failed attempt (cut, 5xx, 429, `stall_s` seconds of silence) is followed by up to `retries` more, `wait_s`
+    seconds and twice that and so on apart, within `time_limit_s` seconds; both count from the last new byte.
+
+    Raises NlbflowError when dandiset, version or path do not exist, when the archive has other bytes than
+    pinned, when the checksum is wrong (what came is deleted), and at the limits (what came is kept).
+    """
+    if _is_whole(destination, pin, log):
+        return
+    scratch = destination.parent / f".{destination.name}.part"
+    scratch.mkdir(parents=True, exist_ok=True)
+    part = scratch / pin.sha256
+    with part.open("ab") as file:
+        _lock(file, destination)
+        try:
+            _download(pin, file, instance, log, retries, stall_s, time_limit_s, wait_s)
+            if (found := sha256_of(part, log)) != pin.sha256:
+                part.unlink()
+                raise NlbflowError(
+                    f"{pin} came with the wrong checksum (expected SHA-256 {pin.sha256}, found {found}), so "
+                    "the download was deleted; run again to fetch it anew."
+                )
+            os.utime(part)  # what a killed run had finished would else be older than the inputs of this job
+            os.replace(part, destination)
+        finally:
+            if file.tell() == 0 or not part.exists():  # nothing left to go on from
+                shutil.rmtree(scratch, ignore_errors=True)
+    log(f"{destination}: {pin.bytes / 1e6:.1f} MB, checksum right")
+
+
+def _is_whole(path: Path, pin: Pin, log: Log) -> bool:
+    return path.is_file() and path.stat().st_size == pin.bytes and sha256_of(path, log) == pin.sha256
+
+
+def _lock(file: BinaryIO, destination: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as fault:  # any other kind: a file system without locks, as some clusters have
+        if isinstance(fault, BlockingIOError):
+            raise NlbflowError(
+                f"{destination} is being fetched by another process; wait for it or end it, then run again."
+            ) from fault
+
+
+def _download(
+    pin: Pin, file: BinaryIO, instance: str, log: Log,
+    retries: int, stall_s: float, time_limit_s: float, wait_s: float,
+) -> None:
+    """Append to `file` until it has the pinned size, repeating what is worth it."""
+    os.environ.setdefault("DANDI_NO_ET", "1")  # the client would ask a further server for its newest version
+    logging.getLogger("dandi").setLevel(logging.CRITICAL)  # what it has to say is told in our sentences
+    # Given as an instance and not as an url, which the client would look up without any time limit.
+    client = DandiAPIClient(dandi_instance=DandiInstance(name=instance, gui=None, api=instance))
+    client.session = session = _OneAttempt()
+    session.stall_s = stall_s
+    url, failures, best, moved = None, 0, file.tell(), time.monotonic()
+    with client:
+        while file.tell() < pin.bytes:
+            try:
+                url = url or _pinned_url(client, pin, instance)
+                _append(pin, file, session, url, log)
+            except _Interrupted as fault:
+                if file.tell() > best:
+                    failures, best, moved = 0, file.tell(), time.monotonic()
+                failures += 1
+                wait = min(30.0, wait_s * 2 ** (failures - 1))
+                if failures > retries or time.monotonic() - moved + wait > time_limit_s:
+                    raise NlbflowError(
+                        f"{instance} did not deliver {pin} ({failures} attempts failed, the last because "
+                        f"{fault}; {file.tell() / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB are here); check the "
+                        "connection and run again, which goes on from there."
+                    ) from fault
+                log(f"{pin.path}: {fault}; attempt {failures + 1} of {retries + 1} in {wait:g} s")
+                time.sleep(wait)
+            except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
+                raise NlbflowError(
+                    f"{instance} did not answer as a DANDI archive when asked for {pin} "
+                    f"({' '.join(str(fault).split())[:200]}); check its url (it ends in /api) and any proxy."
+                ) from fault
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _pinned_url(client: DandiAPIClient, pin: Pin, instance: str) -> str:
+    """Where the archive has the pinned file, after a look that it has the pinned bytes."""
+    missing = f"dandiset {pin.dandiset}"
+    try:
+        dandiset = client.get_dandiset(pin.dandiset, lazy=False)
+        missing = f"version {pin.version} of dandiset {pin.dandiset}"
+        dandiset = dandiset.for_version(pin.version)
+        missing = str(pin)
+        asset = dandiset.get_asset_by_path(pin.path)
+        missing = f"SHA-256 for {pin}"
+        found = f"{asset.size} bytes with SHA-256 {asset.get_raw_digest('dandi:sha2-256')}"
+    except NotFoundError as fault:
+        raise NlbflowError(
+            f"{instance} has no {missing}; correct the pin in the table of pinned files, or the url."
+        ) from fault
+    if found != (expected := f"{pin.bytes} bytes with SHA-256 {pin.sha256}"):
+        raise NlbflowError(
+            f"{instance} has another {pin} than the pinned one (expected {expected}, found {found}), so "
+            "nothing was fetched; correct the pin in the table of pinned files."
+        )
+    return asset.base_download_url
+
+
+def _append(pin: Pin, file: BinaryIO, session: _OneAttempt, url: str, log: Log) -> None:
+    """Ask once for the bytes after those in `file` and write what comes.
+
+    dandi's `get_download_file_iter` hides the status; a server that ignores Range answers 200 with all bytes.
+    """
+    have = file.tell()
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with session.get(url, stream=True, headers=headers) as response:
+        if not response.ok:
+            raise NlbflowError(
+                f"The archive lists {pin} but answers {response.status_code} for its bytes ({url}); run "
+                "again later, or set the config key `folder` to a folder that has the file."
+            )
+        if response.status_code == 200:
+            have = file.seek(file.truncate(0))
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _Interrupted("the archive sent other bytes than asked for")
+        if have:
+            log(f"{pin.path}: going on at {have / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB")
+        meter = _Meter(pin.path, pin.bytes, have, log)
+        try:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                meter(file.tell())
+        except CUT_OR_SILENT as fault:
+            raise session.interrupted(fault) from fault
+        except OSError as fault:
+            if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NlbflowError(f"{file.name} could not grow; make room ({fault.strerror}).") from fault
+            raise
+    if file.tell() < pin.bytes:
+        raise _Interrupted("the connection was cut")
+
+
+def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> None:
+    """Make `destination` a link to the pinned file that lies anywhere below `folder`, which stays as it is.
+
+    Raises NlbflowError, naming the config key `folder`, when it is no folder, when no file below it has the
+    pinned file's name, and when none of those has the pinned size and SHA-256.
+    """
+    if _is_whole(destination, pin, log):
+        return
+    folder, name = folder.expanduser().absolute(), Path(pin.path).name
+    if not folder.is_dir():
+        raise NlbflowError(f"The config key `folder` names {folder}, which is not a folder; correct it.")
+    found = [at for at in _below(folder, name) if at.is_file() and at != destination.absolute()]
+    fault = f"Nothing called {name} was found below {folder} (config key `folder`) for {pin}"
+    # The right subject's folder first: it spares the checksum of a like-named file of the same size.
+    for path in sorted(found, key=lambda path: path.as_posix().endswith(f"/{pin.path}"), reverse=True):
+        if (size := path.stat().st_size) != pin.bytes:
+            fault = f"{path} has {size} bytes where {pin} has {pin.bytes}"
+        elif (sha256 := sha256_of(path, log)) != pin.sha256:
+            fault = f"{path} has SHA-256 {sha256} where {pin} has {pin.sha256}"
+        else:
+            return _link(path, destination, log)
+    raise NlbflowError(f"{fault}; put the pinned file there, or leave out the key to use the archive.")
+
+
+def _below(folder: Path, name: str) -> Iterator[Path]:
+    seen = set()  # links to folders are followed, and may lead in a circle
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+        elif name in files:
+            yield Path(place, name)
+        seen.add(real)
+
+
+def link_user_file(source: Path, destination: Path, sha256: str | None, log: Log = lambda line: None) -> None:
+    """Make `destination` a link to a user's own file that is HDF5 and has `sha256`, if one is given.
+
+    Raises NlbflowError when the file does not exist, is not HDF5, or has another SHA-256.
+    """
+    source = source.expanduser().absolute()
+    if not source.is_file():
+        raise NlbflowError(f"The dataset's file {source} does not exist; correct its path in the config.")
+    if not h5py.is_hdf5(source):
+        raise NlbflowError(f"{source} should be an NWB 2 file, but is not HDF5; name another in the config.")
+    if sha256 is not None and (found := sha256_of(source, log)) != sha256.lower():
+        raise NlbflowError(f"{source} has SHA-256 {found}, but the config says {sha256}; correct either one.")
+    _link(source, destination, log)
+
+
+def _link(source: Path, destination: Path, log: Log) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.realpath(source) == os.path.join(os.path.realpath(destination.parent), destination.name):
+        return  # a link would take the place of the very file it leads to
+    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.link")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(source)
+    os.replace(temporary, destination)
+    log(f"{destination} leads to {source}")

@@ -1,0 +1,102 @@
+"""What surrounds the work of every rule: log, atomic outputs, one plain sentence at a fault, and dying with the run."""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# One BLAS thread whatever the machine: sums in another order give other last digits.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ[_name] = "1"
+
+from nlbflow.errors import NlbflowError  # noqa: E402  (numpy must not be imported before the lines above)
+
+PR_SET_PDEATHSIG = 1
+
+
+class Job:
+    """A running job: `out` maps the names of its outputs to the temporary paths to write to; `log` prints a line."""
+
+    def __init__(self, out: dict[str, Path], started: float):
+        self.out, self.started = out, started
+
+    @staticmethod
+    def log(line: str) -> None:
+        logging.getLogger("nlbflow").info(line)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent ends, so that a killed run leaves no job behind (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def job(smk) -> Iterator[Job]:
+    """Run a rule's work.
+
+    Outputs are written to unique files beside their targets and renamed, all together, when the work is done; nothing
+    is left under a final name by a job that fails or is killed. A job that was started anew removes what an earlier,
+    killed one left, so a survivor of that run fails at its rename instead of overwriting newer results.
+
+    Args:
+        smk: the `snakemake` object of a script (output by name, log, input).
+
+    Raises:
+        SystemExit: the work raised; the log holds the traceback, stderr the sentence.
+    """
+    die_with_parent()
+    stderr = sys.stderr
+    handlers: list[logging.Handler] = [logging.StreamHandler(stderr)]
+    log_file = None
+    if smk.log:
+        Path(smk.log[0]).parent.mkdir(parents=True, exist_ok=True)
+        log_file = open(smk.log[0], "w", buffering=1)
+        handlers = [logging.StreamHandler(log_file)]
+        sys.stdout = sys.stderr = log_file
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    stamps = {path: Path(path).read_text() for path in smk.input if Path(path).parts[1:2] == ("stamps",)}
+    targets = {name: Path(path) for name, path in smk.output.items()}
+    out = {}
+    for name, target in targets.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for stale in target.parent.glob(f".{target.name}.*.tmp"):
+            stale.unlink(missing_ok=True)
+        out[name] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        yield Job(out, time.monotonic())
+        changed = [p for p, text in stamps.items() if not Path(p).is_file() or Path(p).read_text() != text]
+        if changed:
+            raise NlbflowError(f"the code or the parameters behind {changed[0]} changed during this job; run again.")
+        for name, target in targets.items():
+            if not out[name].exists():
+                raise NlbflowError(f"{target} is gone while it was written: another run has started it anew; let that finish.")
+            os.replace(out[name], target)
+    except NlbflowError as error:
+        _fail(f"nlbflow: {error}", log_file, stderr)
+    except Exception as error:
+        traceback.print_exc(file=log_file or stderr)
+        where = f"; the traceback is in {smk.log[0]}" if smk.log else ""
+        _fail(f"nlbflow: unexpected {type(error).__name__} in rule {smk.rule}: {error}{where}.", log_file, stderr)
+    finally:
+        for path in out.values():
+            path.unlink(missing_ok=True)
+        sys.stderr, sys.stdout = stderr, sys.__stdout__
+
+
+def _fail(sentence: str, log_file, stderr) -> None:
+    if log_file:
+        print(sentence, file=log_file)
+    print(sentence, file=stderr, flush=True)
+    raise SystemExit(1)

@@ -1,0 +1,306 @@
+"""The metrics of the Neural Latents Benchmark (Pei et al. 2021, arXiv:2109.04463, section 3.2).
+
+Rates are expected spikes per bin, arrays (trials, time, neurons), a count of NaN is unknown. The numbers are
+those of `nlb_tools.evaluation` 0.0.4 within 1e-9. A metric without a value, such as bits per spike where no
+spike is known, is NaN; `score` leaves it out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.special import gammaln
+
+from nlbflow.errors import NlbflowError
+
+# The reference's stand-in for a rate of zero, whose logarithm would make one spike cost infinitely many bits.
+ZERO_RATE = 1e-9
+# The reference's search for the decoder's penalty: GridSearchCV(Ridge(), ...), with the default folds.
+DECODER_ALPHAS = np.logspace(-4, 0, 9)
+DECODER_FOLDS = 5
+FORWARD = ["eval_rates_heldin_forward", "eval_rates_heldout_forward"]
+
+
+def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
+    """The metrics that apply: co-bps and, as far as the target goes, vel R2, psth R2, tp corr and fp-bps.
+
+    Args:
+        target: arrays of target.h5; eval_behavior is velocity if 3-d, and has tp as last column if 2-d.
+        prediction: rates under the benchmark's names. Without the forward arrays there is no fp-bps.
+
+    Raises:
+        NlbflowError: rates that a metric needs are missing, or a metric refuses its arrays.
+    """
+    behavior = target.get("eval_behavior")
+    dimensions = 0 if behavior is None else behavior.ndim
+    needed = ["eval_rates_heldout"]
+    if dimensions or "psth" in target:
+        needed += ["eval_rates_heldin"]
+    if dimensions == 3:
+        needed += ["train_rates_heldin", "train_rates_heldout"]
+    if any(name in prediction for name in FORWARD):
+        needed += FORWARD
+    if missing := [name for name in needed if name not in prediction]:
+        raise NlbflowError(
+            f"The metrics of this target need {', '.join(needed)}, but the prediction lacks "
+            f"{', '.join(missing)}; let the model predict these too."
+        )
+    scores = _likelihood_scores(target, prediction)
+    if "eval_rates_heldin" in needed:
+        rates = np.concatenate([prediction["eval_rates_heldin"], prediction["eval_rates_heldout"]], axis=2)
+    if dimensions == 3:
+        train = np.concatenate([prediction["train_rates_heldin"], prediction["train_rates_heldout"]], axis=2)
+        masks = target.get("train_decode_mask"), target.get("eval_decode_mask")
+        scores["vel R2"] = velocity_r2(train, target["train_behavior"], rates, behavior, *masks)
+    if "psth" in target:
+        scores["psth R2"] = psth_r2(target["psth"], target["eval_cond_idx"], rates, target.get("eval_jitter"))
+    if dimensions == 2:
+        scores["tp corr"] = tp_correlation(rates, target["eval_spikes_heldout"], behavior)
+    return _defined(scores)
+
+
+def score_null(target: Mapping) -> dict[str, float]:
+    """co-bps and fp-bps of the null model, 0 wherever they are defined."""
+    return _defined(_likelihood_scores(target, null_prediction(target)))
+
+
+def null_prediction(target: Mapping) -> dict[str, np.ndarray]:
+    """The null model's rates, one array per array of evaluation spikes, under the benchmark's names."""
+    names = {name: name.replace("rates", "spikes") for name in ("eval_rates_heldout", *FORWARD)}
+    return {name: null_rates(target[spikes]) for name, spikes in names.items() if spikes in target}
+
+
+def _defined(scores: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if not np.isnan(value)}
+
+
+def _likelihood_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
+    scores = {"co-bps": bits_per_spike(prediction["eval_rates_heldout"], target["eval_spikes_heldout"])}
+    names = [(name, name.replace("rates", "spikes")) for name in FORWARD]
+    if all(rates in prediction and spikes in target for rates, spikes in names):
+        rates = np.concatenate([prediction[name] for name, _ in names], axis=2)
+        scores["fp-bps"] = bits_per_spike(rates, np.concatenate([target[name] for _, name in names], axis=2))
+    return scores
+
+
+def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
+    """Total Poisson negative log likelihood in nats, sum(r - n log r + log n!), over the known counts.
+
+    Args:
+        rates: (trials, time, neurons); zeros count as 1e-9, and the array is left as it is.
+        spikes: same shape, NaN where unknown.
+
+    Raises:
+        NlbflowError: other shapes; a rate that is NaN, infinite or negative where the count is known.
+    """
+    rates, spikes = np.asarray(rates, dtype=np.float64), np.asarray(spikes, dtype=np.float64)
+    if rates.shape != spikes.shape:
+        raise NlbflowError(
+            f"Expected rates of the shape of the spikes {spikes.shape}, but found {rates.shape}; predict one "
+            "rate for every trial, bin and neuron of the target."
+        )
+    known = ~np.isnan(spikes)
+    for fault, bad in (("NaN", np.isnan(rates)), ("infinite", np.isinf(rates)), ("negative", rates < 0)):
+        where = np.argwhere(bad & known)
+        if len(where):
+            axes = ("trial", "bin", "neuron")[-rates.ndim :]
+            first = ", ".join(f"{axis} {i}" for axis, i in zip(axes, where[0], strict=True))
+            raise NlbflowError(
+                f"Expected finite rates >= 0 wherever the spikes are known, but found {len(where):,} {fault} "
+                f"rates, the first at {first} (counted from 0); mend the model's prediction."
+            )
+    rates, spikes = np.where(rates[known] == 0, ZERO_RATE, rates[known]), spikes[known]
+    return float(np.sum(rates - spikes * np.log(rates) + gammaln(spikes + 1.0)))
+
+
+def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> float:
+    """Bits per spike by which the rates beat each neuron's mean count, over the whole population.
+
+    Of held-out neurons it is co-bps, of all neurons in the forward window fp-bps. Arguments and errors as in
+    `poisson_nll`; NaN where no spike is known.
+    """
+    gain = poisson_nll(null_rates(spikes), spikes) - poisson_nll(rates, spikes)
+    total = np.nansum(spikes, dtype=np.float64)
+    return float(gain / total / np.log(2)) if total > 0 else float("nan")
+
+
+def null_rates(spikes: np.ndarray) -> np.ndarray:
+    """Each neuron's mean known count in every bin, 1e-9 if that is 0, in the shape of `spikes`."""
+    leading = tuple(range(spikes.ndim - 1))
+    total = np.nansum(spikes, axis=leading, dtype=np.float64)
+    mean = total / np.maximum((~np.isnan(spikes)).sum(axis=leading), 1)
+    return np.broadcast_to(np.where(mean > 0, mean, ZERO_RATE), spikes.shape)
+
+
+def velocity_r2(
+    train_rates: np.ndarray,
+    train_behavior: np.ndarray,
+    eval_rates: np.ndarray,
+    eval_behavior: np.ndarray,
+    train_mask: np.ndarray | None = None,
+    eval_mask: np.ndarray | None = None,
+) -> float:
+    """R2 of the hand's velocity decoded from the same bin's rates by ridge regression, mean over x and y.
+
+    The penalty is the one of 1e-4 ... 1 with the best mean R2 over five unshuffled folds of the training
+    bins, the smallest in a tie. Bins whose first velocity is NaN are left out.
+
+    Args:
+        train_rates, eval_rates: (trials, time, neurons).
+        train_behavior, eval_behavior: (trials, time, 2), shifted by the dataset's lag already.
+        train_mask, eval_mask: (trials, decoders) bool, the trials of each decoder; their R2 are averaged.
+
+    Raises:
+        NlbflowError: arrays do not fit, values in use are not finite, or there are fewer than five bins.
+    """
+    if train_mask is None or eval_mask is None:
+        train_mask, eval_mask = np.ones((len(train_rates), 1)), np.ones((len(eval_rates), 1))
+    scores = []
+    for train_trials, eval_trials in zip(train_mask.T.astype(bool), eval_mask.T.astype(bool), strict=True):
+        x, y = _decoder_rows("train", train_rates, train_behavior, train_trials)
+        scores.append(_ridge_r2(x, y, *_decoder_rows("eval", eval_rates, eval_behavior, eval_trials)))
+    return float(np.mean(scores))
+
+
+def _decoder_rows(
+    part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rates (rows, neurons) and velocities (rows, 2) of the trials' bins whose first velocity is known."""
+    if rates.shape[:2] != behavior.shape[:2] or len(trials) != len(rates):
+        raise NlbflowError(
+            f"vel R2 expects {part} rates with the trials and bins of {part}_behavior {behavior.shape} and "
+            f"{part}_decode_mask ({len(trials)} trials), but found {rates.shape}; predict every trial."
+        )
+    x = np.asarray(rates[trials], dtype=np.float64).reshape(-1, rates.shape[2])
+    y = np.asarray(behavior[trials], dtype=np.float64).reshape(-1, behavior.shape[2])
+    known = ~np.isnan(y[:, 0])
+    x, y = x[known], y[known]
+    if len(y) < DECODER_FOLDS:
+        raise NlbflowError(
+            f"vel R2 expects at least {DECODER_FOLDS} bins of known {part}_behavior for each decoder, but "
+            f"found {len(y)}; use more trials."
+        )
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise NlbflowError(
+            f"vel R2 expects finite {part} rates and velocities where the first of {part}_behavior is known, "
+            "but found NaN or infinity; predict every bin of every trial."
+        )
+    return x, y
+
+
+def _ridge_r2(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray, y_eval: np.ndarray) -> float:
+    centre, offset = x.mean(axis=0), y.mean(axis=0)
+    x, y = x - centre, y - offset
+    folds = list(zip(np.array_split(x, DECODER_FOLDS), np.array_split(y, DECODER_FOLDS), strict=True))
+    sums = [(len(a), a.sum(axis=0), b.sum(axis=0), a.T @ a, a.T @ b) for a, b in folds]
+    scores = []
+    for held, (x_held, y_held) in enumerate(folds):
+        # The sum of the other folds, not the whole less this one: a difference would lose digits.
+        n, sum_x, sum_y, gram, cross = map(sum, zip(*sums[:held], *sums[held + 1 :], strict=True))
+        gram, cross = gram - np.outer(sum_x, sum_x) / n, cross - np.outer(sum_x, sum_y) / n
+        fits = _ridge(gram, cross, DECODER_ALPHAS)
+        scores.append([_r2(y_held, (x_held - sum_x / n) @ weights + sum_y / n) for weights in fits])
+    best = DECODER_ALPHAS[np.argmax(np.mean(scores, axis=0))]
+    *_, gram, cross = map(sum, zip(*sums, strict=True))
+    (weights,) = _ridge(gram, cross, [best])
+    return _r2(y_eval, (x_eval - centre) @ weights + offset)
+
+
+def _ridge(gram: np.ndarray, cross: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
+    """Weights (neurons, 2) for each penalty from the centred X'X and X'Y, by one eigendecomposition."""
+    values, axes = np.linalg.eigh(gram)
+    values, projected = np.maximum(values, 0.0)[:, None], axes.T @ cross
+    return [axes @ (projected / (values + alpha)) for alpha in alphas]
+
+
+def _r2(true: np.ndarray, predicted: np.ndarray) -> float:
+    """scikit-learn's r2_score: mean over columns; a constant column counts 1 if it is met and 0 if not."""
+    error = ((true - predicted) ** 2).sum(axis=0)
+    spread = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    missed = np.divide(error, spread, out=np.where(error == 0, 0.0, 1.0), where=spread != 0)
+    return float(np.mean(1.0 - missed))
+
+
+def psth_r2(
+    psth: np.ndarray, cond_idx: Sequence[np.ndarray], eval_rates: np.ndarray, jitter: np.ndarray | None = None
+) -> float:
+    """R2 of the trial-averaged rates with the recorded PSTHs over all conditions and bins, mean over neurons.
+
+    Args:
+        psth: (conditions, time, neurons), held-in first; bins whose first neuron is NaN are left out.
+        cond_idx: the evaluation trials of each condition; a condition without any is left out.
+        eval_rates: (trials, time, neurons).
+        jitter: (trials,) bins by which each trial's window was cut too late, undone before averaging.
+
+    Raises:
+        NlbflowError: arrays that do not fit, or NaN in the average rates where the PSTH is known.
+    """
+    eval_rates, psth = np.asarray(eval_rates, dtype=np.float64), np.asarray(psth, dtype=np.float64)
+    if psth.shape[1:] != eval_rates.shape[1:] or len(psth) != len(cond_idx):
+        raise NlbflowError(
+            f"psth R2 expects rates with the bins and neurons of psth {psth.shape} and as many conditions, "
+            f"but found {eval_rates.shape} and {len(cond_idx)}; predict all held-in and held-out neurons."
+        )
+    jitter = np.zeros(len(eval_rates), int) if jitter is None else jitter
+    true, predicted = [], []
+    for average, trials in zip(psth, cond_idx, strict=True):
+        if len(trials):
+            known = ~np.isnan(average[:, 0])
+            true.append(average[known])
+            predicted.append(np.mean([_shifted(eval_rates[i], jitter[i]) for i in trials], axis=0)[known])
+    if not true:
+        return float("nan")
+    true, predicted = np.concatenate(true), np.concatenate(predicted)
+    if not (np.isfinite(true).all() and np.isfinite(predicted).all()):
+        raise NlbflowError(
+            "psth R2 expects finite rates and PSTHs in every bin in which a condition's PSTH is known, but "
+            "found NaN or infinity; predict every bin of every evaluation trial."
+        )
+    return _r2(true, predicted)
+
+
+def _shifted(rates: np.ndarray, bins: int) -> np.ndarray:
+    """Rates (time, neurons) moved later by `bins` (earlier if negative), NaN where nothing moved in."""
+    later, earlier, moved = max(bins, 0), max(-bins, 0), np.full_like(rates, np.nan)
+    moved[later : len(rates) - earlier] = rates[earlier : len(rates) - later]
+    return moved
+
+
+def tp_correlation(
+    eval_rates: np.ndarray, eval_spikes_heldout: np.ndarray, eval_behavior: np.ndarray
+) -> float:
+    """Pearson's r of neural speed with the produced interval, mean over conditions; better is more negative.
+
+    Neural speed is the mean distance that the rates move from bin to bin between Set and Go. Rates that never
+    move have no correlation: NaN.
+
+    Args:
+        eval_rates: (trials, time, neurons), all neurons.
+        eval_spikes_heldout: (trials, time, neurons), the first neuron NaN outside Set-Go.
+        eval_behavior: (trials, 5): is_eye, theta, is_short, which make the conditions, ts and tp in ms; trials
+            of NaN and conditions of a single trial are left out.
+
+    Raises:
+        NlbflowError: arrays that do not fit.
+    """
+    eval_rates = np.asarray(eval_rates, dtype=np.float64)
+    if eval_rates.shape[:2] != eval_spikes_heldout.shape[:2] or len(eval_behavior) != len(eval_rates):
+        raise NlbflowError(
+            f"tp corr expects rates that fit eval_spikes_heldout {eval_spikes_heldout.shape} and "
+            f"eval_behavior {eval_behavior.shape}, but found {eval_rates.shape}; predict every trial."
+        )
+    between, conditions = ~np.isnan(eval_spikes_heldout[..., 0]), np.unique(eval_behavior[:, :3], axis=0)
+    correlations = []
+    for condition in conditions[~np.isnan(conditions).all(axis=1)]:
+        trials = np.flatnonzero((eval_behavior[:, :3] == condition).all(axis=1))
+        if len(trials) > 1:
+            steps = [np.diff(eval_rates[i, between[i]], axis=0) for i in trials]
+            speed = [np.linalg.norm(step, axis=1).mean() if len(step) else np.nan for step in steps]
+            correlations.append(_pearson(np.array(speed), eval_behavior[trials, -1]))
+    return float(np.mean(correlations)) if correlations else float("nan")
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))

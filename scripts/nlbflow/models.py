@@ -1,0 +1,262 @@
+"""Models: one file each, read without importing it for the plan, imported and held to a contract for the work.
+
+A model file has a docstring with its source, `DEFAULTS` (a literal dict of parameters) and
+`predict(data, params, seed) -> dict`. `SEEDED = False` marks a deterministic model, `ORACLE = True` one that may see
+the answers and is never ranked, `NEEDS = [...]` what a dataset must have for it (conditions, behavior, true_rates),
+`CHECK = {...}` parameters that make it small for the contract check.
+"""
+
+import ast
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from nlbflow.digest import parse
+from nlbflow.errors import NlbflowError
+
+REQUIRED = ("train_rates_heldin", "train_rates_heldout", "eval_rates_heldin", "eval_rates_heldout")
+FORWARD = ("eval_rates_heldin_forward", "eval_rates_heldout_forward")
+LATENTS = ("train_latents", "eval_latents")
+
+
+@dataclass
+class ModelInput:
+    """What a model sees: the arrays of input.h5, spikes as float32 counts (trials, bins, neurons).
+
+    `answers` is empty but for oracles, which get the arrays of target.h5.
+    """
+
+    bin_ms: int
+    train_spikes_heldin: np.ndarray
+    train_spikes_heldout: np.ndarray
+    eval_spikes_heldin: np.ndarray
+    train_spikes_heldin_forward: np.ndarray | None = None
+    train_spikes_heldout_forward: np.ndarray | None = None
+    train_behavior: np.ndarray | None = None
+    train_condition: np.ndarray | None = None
+    psth_kernel_ms: float | None = None
+    answers: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in ("train_spikes_heldin", "train_spikes_heldout", "eval_spikes_heldin"):
+            spikes = np.asarray(getattr(self, name), np.float32)
+            refuse_nan(name, spikes)
+            setattr(self, name, spikes)
+        for name in ("train_spikes_heldin_forward", "train_spikes_heldout_forward"):
+            if getattr(self, name) is not None:
+                setattr(self, name, np.asarray(getattr(self, name), np.float32))
+
+    def shapes(self) -> dict[str, tuple[int, int, int]]:
+        """The shape that each predicted array must have."""
+        heldin, heldout = self.train_spikes_heldin.shape[2], self.train_spikes_heldout.shape[2]
+        train, evaluated = self.train_spikes_heldin.shape[:2], self.eval_spikes_heldin.shape[:2]
+        shapes = {
+            "train_rates_heldin": (*train, heldin),
+            "train_rates_heldout": (*train, heldout),
+            "eval_rates_heldin": (*evaluated, heldin),
+            "eval_rates_heldout": (*evaluated, heldout),
+        }
+        if self.train_spikes_heldin_forward is not None:
+            ahead = self.train_spikes_heldin_forward.shape[1]
+            shapes["eval_rates_heldin_forward"] = (evaluated[0], ahead, heldin)
+            shapes["eval_rates_heldout_forward"] = (evaluated[0], ahead, heldout)
+        return shapes
+
+
+def refuse_nan(name: str, spikes: np.ndarray) -> None:
+    """Refuse counts that are not numbers, naming trials and bins.
+
+    Raises:
+        NlbflowError: a count is NaN or infinite.
+    """
+    bad = ~np.isfinite(spikes)
+    if bad.any():
+        trials, bins = (sorted(set(axis.tolist())) for axis in np.nonzero(bad.any(axis=2)))
+        raise NlbflowError(
+            f"{name} has {int(bad.sum()):,} counts that are NaN, in {len(trials)} trials (first {trials[:3]}) and "
+            f"{len(bins)} bins (first {bins[:3]}); models need every bin observed: shorten the window (config key "
+            "datasets.*.window_ms) or leave these trials out of the split."
+        )
+
+
+def find_model(file: str, shipped: Path) -> Path:
+    """A model's file: one of the shipped ones, or a path of the user's.
+
+    Raises:
+        NlbflowError: neither exists.
+    """
+    for path in (shipped / file, Path(file)):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(p.name for p in shipped.glob("*.py")))
+    raise NlbflowError(f"the model file {file} does not exist, neither as a path nor among the shipped {names}.")
+
+
+def read_declaration(path: Path) -> dict:
+    """DEFAULTS, SEEDED, ORACLE, NEEDS and CHECK of a model file, read from its source without running it.
+
+    Raises:
+        NlbflowError: the file is missing or is not Python, has no docstring or `predict`, or a declaration is not
+            literal.
+    """
+    tree = parse(path)
+    if not ast.get_docstring(tree):
+        raise NlbflowError(f"{path} has no docstring; say there what the model is and where it comes from.")
+    if not any(isinstance(node, ast.FunctionDef) and node.name == "predict" for node in tree.body):
+        raise NlbflowError(f"{path} has no function predict(data, params, seed); every model file needs one.")
+    found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "NEEDS": [], "CHECK": {}}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) in found:
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError as error:
+                raise NlbflowError(
+                    f"{path}: {node.targets[0].id} must be written out as plain numbers, strings, lists and dicts."
+                ) from error
+    if not isinstance(found["DEFAULTS"], dict):
+        raise NlbflowError(f"{path} has no dict DEFAULTS; list every parameter there ({{}} if there is none).")
+    return found
+
+
+def resolve_params(name: str, stanza: dict, defaults: dict, dataset: str | None = None, bin_ms: int | None = None) -> dict:
+    """A model's parameters for one dataset and bin: DEFAULTS, then `params`, then `per_dataset`, then its `at_20ms`.
+
+    Raises:
+        NlbflowError: a parameter is not among the file's DEFAULTS.
+    """
+    layers = [(f"models.{name}.params", stanza.get("params", {}))]
+    special = dict(stanza.get("per_dataset", {}).get(dataset, {}))
+    at_bin = {key: special.pop(key) for key in list(special) if key.startswith("at_")}
+    layers.append((f"models.{name}.per_dataset.{dataset}", special))
+    layers.append((f"models.{name}.per_dataset.{dataset}.at_{bin_ms}ms", at_bin.get(f"at_{bin_ms}ms", {})))
+    params = dict(defaults)
+    for key, layer in layers:
+        for parameter, value in layer.items():
+            if parameter not in defaults:
+                near = get_close_matches(parameter, defaults, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise NlbflowError(
+                    f"{key}: the model has no parameter {parameter!r}{hint}; it has {', '.join(defaults) or 'none'}."
+                )
+            params[parameter] = value
+    return params
+
+
+def load_model(path: Path) -> ModuleType:
+    """Import a model file, with its own folder importable."""
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"nlbflow_model_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_prediction(prediction: object, data: ModelInput, model: str) -> tuple[dict, dict]:
+    """Hold a model's result to the contract: names, shapes, finite, not negative.
+
+    Returns:
+        (arrays as float32, facts).
+
+    Raises:
+        NlbflowError: what is wrong, with the model's and the array's name.
+    """
+    if not isinstance(prediction, dict):
+        raise NlbflowError(f"model {model} returned {type(prediction).__name__}; predict must return a dict of arrays.")
+    facts = dict(prediction.get("facts", {}))
+    shapes = data.shapes()
+    unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - {"facts"}
+    missing = [name for name in REQUIRED if name not in prediction]
+    if any(name in prediction for name in FORWARD):
+        missing += [name for name in FORWARD if name not in prediction]
+    if unknown or missing:
+        raise NlbflowError(
+            f"model {model} returned wrong names (missing {missing or 'none'}, unknown {sorted(unknown) or 'none'}); "
+            f"expected {', '.join(REQUIRED)}, optionally {', '.join(FORWARD + LATENTS)} and facts."
+        )
+    arrays = {}
+    for name in (n for n in prediction if n != "facts"):
+        array = np.asarray(prediction[name])
+        expected = shapes.get(name, (*shapes[f"{name.split('_')[0]}_rates_heldin"][:2], "any"))
+        if array.ndim != 3 or any(e not in ("any", s) for s, e in zip(array.shape, expected, strict=True)):
+            raise NlbflowError(f"model {model} returned {name} of shape {array.shape}; expected {expected}.")
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise NlbflowError(
+                f"model {model} returned {name} with {int((~np.isfinite(array)).sum()):,} values that are NaN or "
+                f"infinite, first at (trial, bin, neuron) {where}; rates must be finite: lower its learning rate or "
+                "mend the model."
+            )
+        if "rates" in name and (array < 0).any():
+            where = tuple(int(i) for i in np.argwhere(array < 0)[0])
+            raise NlbflowError(
+                f"model {model} returned {name} with {int((array < 0).sum()):,} negative values, first at (trial, bin, "
+                f"neuron) {where}; rates are expected spikes per bin and cannot be negative."
+            )
+        arrays[name] = array
+    return arrays, facts
+
+
+def run_model(path: Path, name: str, data: ModelInput, params: dict, seed: int) -> tuple[dict, dict]:
+    """Import the model, let it predict, and hold the result to the contract: (arrays, facts)."""
+    return check_prediction(load_model(path).predict(data, params, seed), data, name)
+
+
+def tiny_input(seed: int = 0) -> ModelInput:
+    """A small synthetic input for the contract check: 12 + 5 trials, 20 + 4 bins, 10 + 4 neurons, 3 conditions."""
+    draw = np.random.default_rng(seed)
+    trials, evaluated, bins, ahead, heldin, neurons = 12, 5, 20, 4, 10, 14
+    condition = np.arange(trials + evaluated) % 3
+    phase = condition[:, None] + np.linspace(0, 3, bins + ahead)
+    drive = np.stack([np.sin(phase), np.cos(phase)], axis=2) @ draw.normal(0, 0.8, (2, neurons))
+    rates = 0.4 * np.exp(drive)
+    spikes = draw.poisson(rates).astype(np.float32)
+    behavior = np.stack([np.sin(phase), np.cos(phase)], axis=2)[:, :bins]
+    train, test = slice(0, trials), slice(trials, None)
+    members = [[np.flatnonzero(condition[s] == c) for c in range(3)] for s in (train, test)]
+    true = {
+        f"{part}_rates_{group}{suffix}": rates[trial, time, unit].astype(np.float32)
+        for part, trial in (("train", train), ("eval", test))
+        for group, unit in (("heldin", slice(0, heldin)), ("heldout", slice(heldin, None)))
+        for suffix, time in (("", slice(0, bins)), ("_forward", slice(bins, None)))
+        if part == "eval" or not suffix
+    }
+    return ModelInput(
+        bin_ms=5,
+        train_spikes_heldin=spikes[train, :bins, :heldin],
+        train_spikes_heldout=spikes[train, :bins, heldin:],
+        eval_spikes_heldin=spikes[test, :bins, :heldin],
+        train_spikes_heldin_forward=spikes[train, bins:, :heldin],
+        train_spikes_heldout_forward=spikes[train, bins:, heldin:],
+        train_behavior=behavior[train],
+        train_condition=condition[train],
+        psth_kernel_ms=20.0,
+        answers={"train_cond_idx": members[0], "eval_cond_idx": members[1], "true_rates": true},
+    )
+
+
+def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
+    """The contract check, on tiny data: shapes, finite, not negative, and the same seed gives the same bytes.
+
+    Returns:
+        what was predicted: names and shapes, and the model's facts.
+
+    Raises:
+        NlbflowError: the model breaks the contract.
+    """
+    declared = read_declaration(path)
+    params = {**params, **declared["CHECK"]}
+    first, facts = run_model(path, name, tiny_input(), params, seed)
+    again, _ = run_model(path, name, tiny_input(), params, seed)
+    for key, array in first.items():
+        if array.tobytes() != again[key].tobytes():
+            raise NlbflowError(
+                f"model {name} gave two different {key} for the same seed; draw every random number from the seed that "
+                "predict is given."
+            )
+    return {"arrays": {key: list(array.shape) for key, array in first.items()}, "facts": facts}

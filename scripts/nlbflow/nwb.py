@@ -1,0 +1,249 @@
+"""Recordings: what the benchmark needs of an NWB file, read straight from HDF5.
+
+One file is a `Recording`; the files of a dataset laid one after the other on a 1 ms clock are a `Session`, which is
+how the benchmark's reference defines bins and interpolation (nlb_tools `NWBDataset`; specification, sections 2.1, 2.2).
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nlbflow.errors import NlbflowError
+from nlbflow.files import open_h5
+
+NOT_A_TIME = np.iinfo(np.int64).min
+NS_PER_MS = 1_000_000
+
+
+def seconds_to_ns(seconds: np.ndarray) -> np.ndarray:
+    """Seconds as int64 nanoseconds, rounded at the ninth decimal as pandas does; NaN becomes NOT_A_TIME."""
+    seconds = np.asarray(seconds, float)
+    known = np.isfinite(seconds)
+    whole = np.trunc(np.where(known, seconds, 0.0))
+    part = np.round(np.where(known, seconds, 0.0) - whole, 9)
+    ns = whole.astype(np.int64) * 1_000_000_000 + np.round(part * 1e9).astype(np.int64)
+    return np.where(known, ns, NOT_A_TIME)
+
+
+class Units:
+    """The spikes of one group of units (held-in or held-out) in ascending order of unit id.
+
+    Attributes: ids (units,), spike_ms: for each unit the sorted 1 ms rows of its spikes, stretches (n, 2): the
+    observed stretches [first row, end row) of the group, which are those of its first unit in the file.
+    """
+
+    def __init__(self, ids: np.ndarray, spike_ms: list[np.ndarray], stretches: np.ndarray):
+        self.ids, self.spike_ms, self.stretches = ids, spike_ms, stretches
+
+
+class Recording:
+    """One NWB file.
+
+    Raises:
+        NlbflowError: the file is not NWB or lacks the trials, the units or the column `heldout`.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = path
+        with open_h5(path) as file:
+            for needed, what in (
+                ("intervals/trials", "a table of trials"),
+                ("units/spike_times_index", "sorted units with spike times"),
+                ("units/heldout", "the boolean column `heldout` of the units, which says which ones to predict"),
+                ("units/obs_intervals_index", "the observed intervals of the units"),
+            ):
+                if needed not in file:
+                    raise NlbflowError(
+                        f"{path} has no /{needed}; expected {what}: use a file in the benchmark's layout."
+                    )
+            try:
+                self.columns = self._read_trials(file["intervals/trials"])
+                self._read_units(file["units"])
+            except OSError as error:
+                raise NlbflowError(f"{path} is damaged ({error}); delete it and fetch it again.") from error
+
+    @staticmethod
+    def _read_trials(table: h5py.Group) -> dict[str, np.ndarray]:
+        columns = {}
+        for name, data in table.items():
+            # ragged columns (a second index dataset) are not per-trial values and nothing here needs them
+            if isinstance(data, h5py.Dataset) and f"{name}_index" not in table and data.ndim == 1:
+                columns[name] = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
+        columns["end_time"] = columns.pop("stop_time")
+        return columns
+
+    def _read_units(self, units: h5py.Group) -> None:
+        self.ids = units["id"][()]
+        self.heldout = units["heldout"][()].astype(bool)
+        times, ends = units["spike_times"][()], units["spike_times_index"][()].astype(np.int64)
+        # the benchmark's rule: truncate at a tolerance of 1e-6 ms (specification, section 2.1, rule 4)
+        rows = np.round(times * 1000.0, 6).astype(np.int64)
+        self.spike_ms = np.split(rows, ends[:-1])
+        intervals = units["obs_intervals"][()].reshape(-1, 2)
+        starts = np.concatenate([[0], units["obs_intervals_index"][()].astype(np.int64)])
+        if len(self.ids) == 0 or len(intervals) == 0:
+            raise NlbflowError(f"{self.path} has no units or no observed interval, so there is nothing to bin.")
+        self.intervals = [intervals[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self.rows = round(max(i[-1][-1] for i in self.intervals if len(i)) * 1000.0)
+
+    def units(self, heldout: bool) -> Units | None:
+        """The held-in or held-out units, or None where the file has none (the benchmark's test files)."""
+        chosen = np.flatnonzero(self.heldout == heldout)
+        if len(chosen) == 0:
+            return None
+        # the bounds of section 2.1, rule 5, in float arithmetic of the same order
+        edges = np.round(self.intervals[chosen[0]] * 1000.0, 6)
+        stretches = np.stack([np.ceil(edges[:, 0]), np.floor(edges[:, 1])], axis=1).astype(np.int64)
+        stretches = merge_stretches(np.clip(stretches, 0, self.rows))
+        order = chosen[np.argsort(self.ids[chosen], kind="stable")]
+        return Units(self.ids[order], [np.sort(self.spike_ms[i]) for i in order], stretches)
+
+    def series(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """A behaviour series: (rows on the 1 ms clock, values (samples, channels)) or None where the file has none.
+
+        Raises:
+            NlbflowError: its samples do not lie on the 1 ms clock.
+        """
+        with open_h5(self.path) as file:
+            found = []
+            file.visititems(
+                lambda path, item: (
+                    found.append(path) if path.split("/")[-1] == name and "data" in item and path[:4] != "spec" else None
+                )
+                if isinstance(item, h5py.Group)
+                else None
+            )
+            if not found:
+                return None
+            item = file[found[0]]
+            values = item["data"][()]
+            if "timestamps" in item:
+                seconds = item["timestamps"][()]
+            else:
+                start = item["starting_time"]
+                seconds = np.arange(len(values)) / start.attrs["rate"] + start[()]
+            comments = item.attrs.get("comments", "")
+        values = values.reshape(len(values), -1).astype(float)
+        rows = np.round(seconds * 1000.0).astype(np.int64)
+        off = np.abs(seconds * 1000.0 - rows) > 1e-3
+        if off.any():
+            raise NlbflowError(
+                f"{self.path}: the series {name} has {off.sum():,} of {len(rows):,} samples off the 1 ms clock (the "
+                f"first at {seconds[off.argmax()]} s); resample it to 1 kHz."
+            )
+        inside = (rows >= 0) & (rows < self.rows)
+        return rows[inside], values[inside][:, _column_order(comments, values.shape[1])]
+
+
+def _column_order(comments: str, channels: int) -> np.ndarray:
+    """Channels sorted by their names, which the benchmark keeps in the comments as `columns=[x,y]`."""
+    if "columns=" not in comments:
+        return np.arange(channels)
+    names = comments.split("[")[-1].split("]")[0].split(",")
+    return np.argsort(np.array(names)) if len(names) == channels else np.arange(channels)
+
+
+def merge_stretches(stretches: np.ndarray) -> np.ndarray:
+    """Sorted, disjoint, non-empty stretches (n, 2) that cover the same rows."""
+    merged: list[list[int]] = []
+    for start, end in stretches[np.argsort(stretches[:, 0], kind="stable")].tolist():
+        if end <= start:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    return np.array(merged, np.int64).reshape(-1, 2)
+
+
+class Session:
+    """Recordings laid one after the other on one 1 ms clock, in the order given.
+
+    The next file starts at the first multiple of 100 ms at least 50 ms after the last row of the one before it
+    (specification, section 2.2). The benchmark loads the test file before the train file.
+    """
+
+    def __init__(self, recordings: list[Recording]):
+        self.recordings = recordings
+        self.offsets = []
+        offset = 0
+        for recording in recordings:
+            self.offsets.append(offset)
+            past_end = (offset + recording.rows - 1) / 1000.0 + 0.05
+            self.rows, offset = offset + recording.rows, int(np.ceil(past_end * 10) * 100)
+        self.trials = sum(len(r.columns["start_time"]) for r in recordings)
+
+    @cached_property
+    def split(self) -> np.ndarray:
+        """(trials,) the split of every trial, files in order, rows in table order."""
+        return self.column("split")
+
+    def column(self, name: str) -> np.ndarray:
+        """A trial column over all files; a file without it gives NaN.
+
+        Raises:
+            NlbflowError: no file has it; the columns that exist are listed.
+        """
+        if not any(name in r.columns for r in self.recordings):
+            known = sorted({c for r in self.recordings for c in r.columns})
+            raise NlbflowError(
+                f"{self.recordings[-1].path} has no trial column {name!r}; it has {', '.join(known)}: correct the "
+                "dataset's definition."
+            )
+        parts = [r.columns.get(name) for r in self.recordings]
+        if any(p is None for p in parts):
+            counts = [len(r.columns["start_time"]) for r in self.recordings]
+            kind = object if any(p is not None and p.dtype.kind == "O" for p in parts) else float
+            parts = [np.full(n, np.nan, kind) if p is None else p.astype(kind) for p, n in zip(parts, counts, strict=True)]
+        return np.concatenate(parts)
+
+    def times(self, name: str) -> np.ndarray:
+        """(trials,) a time column in int64 nanoseconds on the session's clock; NOT_A_TIME where unknown."""
+        self.column(name)
+        parts = []
+        for recording, offset in zip(self.recordings, self.offsets, strict=True):
+            seconds = recording.columns.get(name, np.full(len(recording.columns["start_time"]), np.nan))
+            ns = seconds_to_ns(seconds)
+            parts.append(np.where(ns == NOT_A_TIME, NOT_A_TIME, ns + offset * NS_PER_MS))
+        return np.concatenate(parts)
+
+    def units(self, heldout: bool) -> Units:
+        """The held-in or held-out units over all files.
+
+        Raises:
+            NlbflowError: no file has such units, or two files disagree about which they are.
+        """
+        groups = [(r.units(heldout), o) for r, o in zip(self.recordings, self.offsets, strict=True)]
+        present = [(u, o) for u, o in groups if u is not None]
+        kind = "held-out" if heldout else "held-in"
+        if not present:
+            raise NlbflowError(
+                f"{self.recordings[-1].path} has no {kind} unit (column `heldout` of its units); expected at least one."
+            )
+        ids = present[0][0].ids
+        for units, _ in present[1:]:
+            if not np.array_equal(units.ids, ids):
+                differ = sorted(set(ids.tolist()) ^ set(units.ids.tolist()))
+                raise NlbflowError(
+                    f"the {kind} units of {' and '.join(str(r.path) for r in self.recordings)} differ (ids {differ[:5]} "
+                    "are in one only); use files of one session and one release."
+                )
+        spikes = [np.concatenate([u.spike_ms[i] + o for u, o in present]) for i in range(len(ids))]
+        return Units(ids, spikes, np.concatenate([u.stretches + o for u, o in present]))
+
+    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A behaviour series over all files: (rows, values (samples, channels)), NaN samples left out per channel no.
+
+        Raises:
+            NlbflowError: no file has a series of that name.
+        """
+        parts = [(r.series(name), o) for r, o in zip(self.recordings, self.offsets, strict=True)]
+        parts = [(p[0] + o, p[1]) for p, o in parts if p is not None]
+        if not parts:
+            raise NlbflowError(
+                f"{self.recordings[-1].path} has no behaviour series named {name!r}; correct `behavior.series` in the "
+                "dataset's definition."
+            )
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

@@ -1,0 +1,83 @@
+"""The table of pinned archive files: which bytes every published dataset consists of.
+
+Only `csv` and `re` are needed, because Snakemake reads the table each time it parses the workflow.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from nlbflow.errors import NlbflowError
+
+COLUMNS = ("dataset", "dandiset", "version", "part", "path", "bytes", "sha256")
+# These become folder and file names, so they must not be able to lead out of the data folder.
+NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.+-]*")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One file of a published dandiset version.
+
+    `part` is what the file is to the dataset (`train` or `test`), `path` its place in the dandiset, with `/`.
+    """
+
+    dataset: str
+    dandiset: str
+    version: str
+    part: str
+    path: str
+    bytes: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.path} of dandiset {self.dandiset}/{self.version}"
+
+
+def read_pins(path: str | Path) -> dict[str, dict[str, Pin]]:
+    """Read the tab-separated table `path` into {dataset: {part: Pin}}, whatever further columns it has.
+
+    Raises NlbflowError, naming table and line, for a missing table or column, a value that cannot be meant,
+    and a second line for the same dataset and part.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NlbflowError(f"The table of pinned files {path} does not exist; restore it or name another.")
+    pins: dict[str, dict[str, Pin]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+            raise NlbflowError(
+                f"{path} needs the tab-separated columns {', '.join(COLUMNS)}, but its first line lacks "
+                f"{', '.join(missing)}; add what is missing."
+            )
+        for row in rows:
+            where = f"{path}, line {rows.line_num}"
+            pin = _pin({name: row[name] or "" for name in COLUMNS}, where)
+            parts = pins.setdefault(pin.dataset, {})
+            if pin.part in parts:
+                raise NlbflowError(
+                    f"{where}: expected one file for each dataset and part, found a second one for "
+                    f"{pin.dataset}, {pin.part}; delete one of the two lines."
+                )
+            parts[pin.part] = pin
+    return pins
+
+
+def _pin(row: dict[str, str], where: str) -> Pin:
+    for name in ("dataset", "dandiset", "version", "part"):
+        if not NAME.fullmatch(row[name]):
+            raise _unusable(where, name, row[name], "letters, digits and _ . + -")
+    place = PurePosixPath(row["path"])
+    if not place.name or place.is_absolute() or ".." in place.parts or "\\" in row["path"]:
+        raise _unusable(where, "path", row["path"], "a relative path without '..'")
+    if not re.fullmatch(r"[1-9][0-9]*", row["bytes"]):
+        raise _unusable(where, "bytes", row["bytes"], "a positive whole number")
+    if not SHA256.fullmatch(row["sha256"]):
+        raise _unusable(where, "sha256", row["sha256"], "64 lower-case hexadecimal digits")
+    return Pin(**{**row, "bytes": int(row["bytes"])})
+
+
+def _unusable(where: str, column: str, found: str, expected: str) -> NlbflowError:
+    return NlbflowError(f"{where}: column {column} must be {expected}, but holds {found!r}; correct it.")

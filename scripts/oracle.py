@@ -1,0 +1,14 @@
+"""Rule oracle: predict with the answers at hand, for a line that no model is ranked against."""
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.files import read_arrays
+from nlbflow.predicting import predict
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        predict(smk, run, answers=read_arrays(smk.input.target)[0])
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

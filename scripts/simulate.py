@@ -1,0 +1,18 @@
+"""Rule simulate: write a simulated session as NWB files in the layout of MC_Maze, with its truth."""
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.files import read_json
+from nlbflow.simulate import simulate
+from nlbflow.simulate_nwb import write_session
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        settings = read_json(smk.input.stamp)["parameters"]["settings"]
+        run.log(f"simulating with {settings}")
+        write_session(simulate(settings), run.out)
+        run.log(f"done in {run.seconds:.1f} s")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

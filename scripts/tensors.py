@@ -1,0 +1,14 @@
+"""Rule tensors: everything a model may see of one dataset, bin width and phase."""
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.cutting import write_cut
+from nlbflow.tensors import make_input
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        write_cut(smk, run, "input", make_input)
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821
