@@ -14,8 +14,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import requests
@@ -44,7 +45,9 @@ class _OneAttempt(requests.Session):
     errors of `requests` only, so an error of ours ends its loop and leaves the repeating to `_download`.
     """
 
-    stall_s: float
+    def __init__(self, stall_s: float) -> None:
+        super().__init__()
+        self.stall_s = stall_s
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         try:
@@ -57,7 +60,7 @@ class _OneAttempt(requests.Session):
         return response
 
     def interrupted(self, fault: Exception) -> _Interrupted:
-        inner = fault.args[0] if fault.args else fault
+        inner = next(iter(fault.args), fault)
         if isinstance(fault, requests.Timeout) or isinstance(inner, TimeoutError):
             return _Interrupted(f"nothing came for {self.stall_s:g} s")
         if isinstance(inner, ProtocolError):
@@ -84,19 +87,24 @@ class _Meter:
 
 def sha256_of(path: Path, log: Log) -> str:
     """The SHA-256 of the file at `path` in hexadecimal, with progress lines to `log` for a big file."""
-    digest, done = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     meter = _Meter(f"checking {path.name}", path.stat().st_size, 0, log)
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-            done += len(chunk)
-            meter(done)
+            meter(file.tell())
     return digest.hexdigest()
 
 
 def fetch_from_dandi(
-    pin: Pin, destination: Path, instance: str, log: Log, *,
-    retries: int = 8, stall_s: float = 60.0, time_limit_s: float = 600.0, wait_s: float = 1.0,
+    pin: Pin,
+    destination: Path,
+    instance: str,
+    log: Log,
+    retries: int = 8,
+    stall_s: float = 60.0,
+    time_limit_s: float = 600.0,
+    wait_s: float = 1.0,
 ) -> None:
     """Download the pinned file from the archive at API url `instance`, unless it is there.
 
@@ -108,13 +116,14 @@ def fetch_from_dandi(
     """
     if _is_whole(destination, pin, log):
         return
-    scratch = destination.parent / f".{destination.name}.part"
-    scratch.mkdir(parents=True, exist_ok=True)
-    part = scratch / pin.sha256
-    with part.open("ab") as file:
-        _lock(file, destination)
+    # Named after the pin, because a job's `destination` is a temporary name, another in each run.
+    part = destination.parent / f".{Path(pin.path).name}.{pin.sha256[:16]}.part" / Path(pin.path).name
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab", buffering=0) as file:  # closing a buffered one would fail again on a full disk
+        _lock(file, pin)
         try:
-            _download(pin, file, instance, log, retries, stall_s, time_limit_s, wait_s)
+            with _client(instance, stall_s) as client:
+                _download(pin, file, client, log, retries, time_limit_s, wait_s)
             if (found := sha256_of(part, log)) != pin.sha256:
                 part.unlink()
                 raise NlbflowError(
@@ -125,64 +134,60 @@ def fetch_from_dandi(
             os.replace(part, destination)
         finally:
             if file.tell() == 0 or not part.exists():  # nothing left to go on from
-                shutil.rmtree(scratch, ignore_errors=True)
-    log(f"{destination}: {pin.bytes / 1e6:.1f} MB, checksum right")
+                shutil.rmtree(part.parent, ignore_errors=True)
 
 
 def _is_whole(path: Path, pin: Pin, log: Log) -> bool:
     return path.is_file() and path.stat().st_size == pin.bytes and sha256_of(path, log) == pin.sha256
 
 
-def _lock(file: BinaryIO, destination: Path) -> None:
+def _lock(file: FileIO, pin: Pin) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as fault:  # any other kind: a file system without locks, as some clusters have
         if isinstance(fault, BlockingIOError):
-            raise NlbflowError(
-                f"{destination} is being fetched by another process; wait for it or end it, then run again."
-            ) from fault
+            raise NlbflowError(f"{pin} is being fetched by another process; wait for it, then run again.") from fault
 
 
-def _download(
-    pin: Pin, file: BinaryIO, instance: str, log: Log,
-    retries: int, stall_s: float, time_limit_s: float, wait_s: float,
-) -> None:
-    """Append to `file` until it has the pinned size, repeating what is worth it."""
+def _client(instance: str, stall_s: float) -> DandiAPIClient:
     os.environ.setdefault("DANDI_NO_ET", "1")  # the client would ask a further server for its newest version
     logging.getLogger("dandi").setLevel(logging.CRITICAL)  # what it has to say is told in our sentences
     # Given as an instance and not as an url, which the client would look up without any time limit.
     client = DandiAPIClient(dandi_instance=DandiInstance(name=instance, gui=None, api=instance))
-    client.session = session = _OneAttempt()
-    session.stall_s = stall_s
+    client.session = _OneAttempt(stall_s)
+    return client
+
+
+def _download(
+    pin: Pin, file: FileIO, client: DandiAPIClient, log: Log, retries: int, limit_s: float, wait_s: float
+) -> None:
+    """Append to `file` until it has the pinned size, repeating what is worth it."""
     url, failures, best, moved = None, 0, file.tell(), time.monotonic()
-    with client:
-        while file.tell() < pin.bytes:
-            try:
-                url = url or _pinned_url(client, pin, instance)
-                _append(pin, file, session, url, log)
-            except _Interrupted as fault:
-                if file.tell() > best:
-                    failures, best, moved = 0, file.tell(), time.monotonic()
-                failures += 1
-                wait = min(30.0, wait_s * 2 ** (failures - 1))
-                if failures > retries or time.monotonic() - moved + wait > time_limit_s:
-                    raise NlbflowError(
-                        f"{instance} did not deliver {pin} ({failures} attempts failed, the last because "
-                        f"{fault}; {file.tell() / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB are here); check the "
-                        "connection and run again, which goes on from there."
-                    ) from fault
-                log(f"{pin.path}: {fault}; attempt {failures + 1} of {retries + 1} in {wait:g} s")
-                time.sleep(wait)
-            except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
+    while file.tell() < pin.bytes:
+        try:
+            url = url or _pinned_url(client, pin)
+            _append(pin, file, client.session, url, log)
+        except _Interrupted as fault:
+            if file.tell() > best:
+                failures, best, moved = 0, file.tell(), time.monotonic()
+            failures += 1
+            wait = min(30.0, wait_s * 2 ** (failures - 1))
+            if failures > retries or time.monotonic() - moved + wait > limit_s:
                 raise NlbflowError(
-                    f"{instance} did not answer as a DANDI archive when asked for {pin} "
-                    f"({' '.join(str(fault).split())[:200]}); check its url (it ends in /api) and any proxy."
+                    f"{client.api_url} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
+                    f"check the connection and run again, which goes on from the {file.tell() / 1e6:.1f} MB that came."
                 ) from fault
-    file.flush()
+            log(f"{pin.path}: {fault}; attempt {failures + 1} of {retries + 1} in {wait:g} s")
+            time.sleep(wait)
+        except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
+            raise NlbflowError(
+                f"{client.api_url} did not answer as a DANDI archive when asked for {pin} "
+                f"({' '.join(str(fault).split())[:200]}); check its url (it ends in /api) and any proxy."
+            ) from fault
     os.fsync(file.fileno())
 
 
-def _pinned_url(client: DandiAPIClient, pin: Pin, instance: str) -> str:
+def _pinned_url(client: DandiAPIClient, pin: Pin) -> str:
     """Where the archive has the pinned file, after a look that it has the pinned bytes."""
     missing = f"dandiset {pin.dandiset}"
     try:
@@ -194,40 +199,35 @@ def _pinned_url(client: DandiAPIClient, pin: Pin, instance: str) -> str:
         missing = f"SHA-256 for {pin}"
         found = f"{asset.size} bytes with SHA-256 {asset.get_raw_digest('dandi:sha2-256')}"
     except NotFoundError as fault:
-        raise NlbflowError(
-            f"{instance} has no {missing}; correct the pin in the table of pinned files, or the url."
-        ) from fault
+        raise NlbflowError(f"{client.api_url} has no {missing}; correct the table of pins or the url.") from fault
     if found != (expected := f"{pin.bytes} bytes with SHA-256 {pin.sha256}"):
         raise NlbflowError(
-            f"{instance} has another {pin} than the pinned one (expected {expected}, found {found}), so "
-            "nothing was fetched; correct the pin in the table of pinned files."
+            f"{client.api_url} has another {pin} than the pinned one (expected {expected}, found {found}), so "
+            "nothing was fetched; correct the table of pins."
         )
     return asset.base_download_url
 
 
-def _append(pin: Pin, file: BinaryIO, session: _OneAttempt, url: str, log: Log) -> None:
-    """Ask once for the bytes after those in `file` and write what comes.
-
-    dandi's `get_download_file_iter` hides the status; a server that ignores Range answers 200 with all bytes.
-    """
+def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) -> None:
+    """Ask once for the bytes after those in `file`; dandi's own iterator hides whether Range was heeded."""
     have = file.tell()
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with session.get(url, stream=True, headers=headers) as response:
         if not response.ok:
             raise NlbflowError(
-                f"The archive lists {pin} but answers {response.status_code} for its bytes ({url}); run "
-                "again later, or set the config key `folder` to a folder that has the file."
+                f"The archive lists {pin}, but answers {response.status_code} to its url {url}; try later."
             )
-        if response.status_code == 200:
+        if have and response.status_code == 200:
             have = file.seek(file.truncate(0))
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        elif have and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise _Interrupted("the archive sent other bytes than asked for")
         if have:
             log(f"{pin.path}: going on at {have / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB")
         meter = _Meter(pin.path, pin.bytes, have, log)
         try:
             for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
+                if file.write(chunk) < len(chunk):
+                    raise _Interrupted("the disk took only a part of the bytes")
                 meter(file.tell())
         except CUT_OR_SILENT as fault:
             raise session.interrupted(fault) from fault
@@ -242,16 +242,16 @@ def _append(pin: Pin, file: BinaryIO, session: _OneAttempt, url: str, log: Log) 
 def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> None:
     """Make `destination` a link to the pinned file that lies anywhere below `folder`, which stays as it is.
 
-    Raises NlbflowError, naming the config key `folder`, when it is no folder, when no file below it has the
+    Raises NlbflowError, naming the config key `data_folder`, when it is no folder, when no file below it has the
     pinned file's name, and when none of those has the pinned size and SHA-256.
     """
     if _is_whole(destination, pin, log):
         return
     folder, name = folder.expanduser().absolute(), Path(pin.path).name
     if not folder.is_dir():
-        raise NlbflowError(f"The config key `folder` names {folder}, which is not a folder; correct it.")
+        raise NlbflowError(f"The config key `data_folder` names {folder}, which is not a folder; correct it.")
     found = [at for at in _below(folder, name) if at.is_file() and at != destination.absolute()]
-    fault = f"Nothing called {name} was found below {folder} (config key `folder`) for {pin}"
+    fault = f"Nothing called {name} was found below {folder} (config key `data_folder`) for {pin}"
     # The right subject's folder first: it spares the checksum of a like-named file of the same size.
     for path in sorted(found, key=lambda path: path.as_posix().endswith(f"/{pin.path}"), reverse=True):
         if (size := path.stat().st_size) != pin.bytes:
@@ -260,7 +260,7 @@ def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> Non
             fault = f"{path} has SHA-256 {sha256} where {pin} has {pin.sha256}"
         else:
             return _link(path, destination, log)
-    raise NlbflowError(f"{fault}; put the pinned file there, or leave out the key to use the archive.")
+    raise NlbflowError(f"{fault}; put the pinned file there, or set the dataset's `source: dandi`.")
 
 
 def _below(folder: Path, name: str) -> Iterator[Path]:
@@ -296,4 +296,4 @@ def _link(source: Path, destination: Path, log: Log) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(source)
     os.replace(temporary, destination)
-    log(f"{destination} leads to {source}")
+    log(f"linked to {source}")

@@ -74,9 +74,7 @@ def fit_poisson(
         old, start = value, theta[:, active]
         length = np.ones(len(active))
         while True:
-            value, gradient, rates = _evaluate(
-                features, centre, counts[:, active], start + length * step, penalty
-            )
+            value, gradient, rates = _evaluate(features, centre, counts[:, active], start + length * step, penalty)
             # Written so that NaN and infinity count as risen; below 1e-12 a rise is rounding.
             risen = ~(value <= old + 1e-12 * np.abs(old))
             if not risen.any():

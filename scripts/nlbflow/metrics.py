@@ -17,7 +17,7 @@ ZERO_RATE = 1e-9
 # The reference's search for the decoder's penalty: GridSearchCV(Ridge(), ...), with the default folds.
 DECODER_ALPHAS = np.logspace(-4, 0, 9)
 DECODER_FOLDS = 5
-FORWARD = ["eval_rates_heldin_forward", "eval_rates_heldout_forward"]
+FORWARD = {f"eval_rates_{part}_forward": f"eval_spikes_{part}_forward" for part in ("heldin", "heldout")}
 
 
 def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
@@ -55,30 +55,27 @@ def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
         scores["psth R2"] = psth_r2(target["psth"], target["eval_cond_idx"], rates, target.get("eval_jitter"))
     if dimensions == 2:
         scores["tp corr"] = tp_correlation(rates, target["eval_spikes_heldout"], behavior)
-    return _defined(scores)
+    return {name: value for name, value in scores.items() if not np.isnan(value)}
 
 
 def score_null(target: Mapping) -> dict[str, float]:
     """co-bps and fp-bps of the null model, 0 wherever they are defined."""
-    return _defined(_likelihood_scores(target, null_prediction(target)))
+    scores = _likelihood_scores(target, null_prediction(target))
+    return {name: value for name, value in scores.items() if not np.isnan(value)}
 
 
 def null_prediction(target: Mapping) -> dict[str, np.ndarray]:
     """The null model's rates, one array per array of evaluation spikes, under the benchmark's names."""
-    names = {name: name.replace("rates", "spikes") for name in ("eval_rates_heldout", *FORWARD)}
-    return {name: null_rates(target[spikes]) for name, spikes in names.items() if spikes in target}
-
-
-def _defined(scores: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if not np.isnan(value)}
+    spikes_of = {"eval_rates_heldout": "eval_spikes_heldout", **FORWARD}
+    return {rates: null_rates(target[spikes]) for rates, spikes in spikes_of.items() if spikes in target}
 
 
 def _likelihood_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
     scores = {"co-bps": bits_per_spike(prediction["eval_rates_heldout"], target["eval_spikes_heldout"])}
-    names = [(name, name.replace("rates", "spikes")) for name in FORWARD]
-    if all(rates in prediction and spikes in target for rates, spikes in names):
-        rates = np.concatenate([prediction[name] for name, _ in names], axis=2)
-        scores["fp-bps"] = bits_per_spike(rates, np.concatenate([target[name] for _, name in names], axis=2))
+    if all(rates in prediction and spikes in target for rates, spikes in FORWARD.items()):
+        rates = np.concatenate([prediction[name] for name in FORWARD], axis=2)
+        spikes = np.concatenate([target[name] for name in FORWARD.values()], axis=2)
+        scores["fp-bps"] = bits_per_spike(rates, spikes)
     return scores
 
 
@@ -161,9 +158,7 @@ def velocity_r2(
     return float(np.mean(scores))
 
 
-def _decoder_rows(
-    part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _decoder_rows(part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.ndarray) -> list[np.ndarray]:
     """Rates (rows, neurons) and velocities (rows, 2) of the trials' bins whose first velocity is known."""
     if rates.shape[:2] != behavior.shape[:2] or len(trials) != len(rates):
         raise NlbflowError(
@@ -184,7 +179,7 @@ def _decoder_rows(
             f"vel R2 expects finite {part} rates and velocities where the first of {part}_behavior is known, "
             "but found NaN or infinity; predict every bin of every trial."
         )
-    return x, y
+    return [x, y]
 
 
 def _ridge_r2(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray, y_eval: np.ndarray) -> float:
@@ -260,24 +255,21 @@ def psth_r2(
 
 def _shifted(rates: np.ndarray, bins: int) -> np.ndarray:
     """Rates (time, neurons) moved later by `bins` (earlier if negative), NaN where nothing moved in."""
-    later, earlier, moved = max(bins, 0), max(-bins, 0), np.full_like(rates, np.nan)
+    moved, later, earlier = np.full_like(rates, np.nan), max(bins, 0), max(-bins, 0)
     moved[later : len(rates) - earlier] = rates[earlier : len(rates) - later]
     return moved
 
 
-def tp_correlation(
-    eval_rates: np.ndarray, eval_spikes_heldout: np.ndarray, eval_behavior: np.ndarray
-) -> float:
+def tp_correlation(eval_rates: np.ndarray, eval_spikes_heldout: np.ndarray, eval_behavior: np.ndarray) -> float:
     """Pearson's r of neural speed with the produced interval, mean over conditions; better is more negative.
 
-    Neural speed is the mean distance that the rates move from bin to bin between Set and Go. Rates that never
-    move have no correlation: NaN.
+    Neural speed is the mean distance that the rates move per bin between Set and Go; NaN if it does not vary.
 
     Args:
         eval_rates: (trials, time, neurons), all neurons.
         eval_spikes_heldout: (trials, time, neurons), the first neuron NaN outside Set-Go.
-        eval_behavior: (trials, 5): is_eye, theta, is_short, which make the conditions, ts and tp in ms; trials
-            of NaN and conditions of a single trial are left out.
+        eval_behavior: (trials, 5), is_eye, theta and is_short, which make the conditions, ts and tp in ms; NaN
+            and conditions of a single trial are left out.
 
     Raises:
         NlbflowError: arrays that do not fit.

@@ -1,0 +1,30 @@
+"""Oracle: the rates that simulated spikes were drawn from, above which no prediction can stay for long.
+
+Only simulated data (`nlbflow.simulate`) has them.
+"""
+
+from nlbflow.errors import NlbflowError
+
+DEFAULTS = {}
+SEEDED = False
+ORACLE = True
+NEEDS = ["true_rates"]
+
+NAMES = ("train_rates_heldin", "train_rates_heldout", "eval_rates_heldin", "eval_rates_heldout")
+FORWARD = ("eval_rates_heldin_forward", "eval_rates_heldout_forward")
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """The true rates in spikes per bin, (trials, time, neurons).
+
+    Raises:
+        NlbflowError: the dataset has no true rates.
+    """
+    if "true_rates" not in data.answers:
+        raise NlbflowError(
+            "true_rates expects a simulated dataset, but found none of its arrays among the answers; take true_rates "
+            "out of the models that run on recorded data."
+        )
+    rates = data.answers["true_rates"]
+    names = NAMES + (FORWARD if data.train_spikes_heldin_forward is not None else ())
+    return {name: rates[name] for name in names} | {"facts": {"parameters": 0}}

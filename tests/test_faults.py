@@ -1,0 +1,186 @@
+"""What a user can get wrong: one sentence that names the file or the key, exit code not 0, nothing half-written."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import pytest
+import yaml
+from conftest import ROOT
+from workflow import SMALL, copy_results, run
+
+
+def write_config(folder: Path, change) -> Path:
+    config = yaml.safe_load(SMALL.read_text())
+    change(config)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: c.update(rum={}), "unknown key 'rum' at the top level (did you mean run?)"),
+        (lambda c: c["run"].update(dataset=["x"]), "unknown key 'dataset' under run (did you mean datasets?)"),
+        (lambda c: c["run"].update(bin_ms=[2.5]), "config key run.bin_ms.0 is 2.5"),
+        (lambda c: c["run"].update(phases=["eval"]), "config key run.phases.0 is 'eval'"),
+        (lambda c: c["run"].update(seeds="0"), "config key run.seeds is '0'"),
+        (lambda c: c["run"].update(datasets=["simulated_mase"]), "(did you mean simulated_maze?)"),
+        (lambda c: c["run"].update(models=["smothing"]), "(did you mean smoothing?)"),
+        (lambda c: c["run"].update(bin_ms=[3]), "bins of 3 ms do not divide window_ms [-250, 450]"),
+        (lambda c: c["datasets"]["simulated_maze"].update(lag=3), "unknown key 'lag' under datasets.simulated_maze"),
+        (
+            lambda c: c["datasets"]["simulated_maze"]["simulator"].update(seeds=3),
+            "unknown key 'seeds' under datasets.simulated_maze.simulator (did you mean seed?)",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"params": {"alfa": 1}}}),
+            "models.smoothing.params: the model has no parameter 'alfa' (did you mean alpha?)",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"per_dataset": {"simulated_maze": {"sd": 1}}}}),
+            "models.smoothing.per_dataset.simulated_maze: the model has no parameter 'sd'",
+        ),
+        (lambda c: c.update(models={"smoothing": {"parms": {}}}), "unknown key 'parms' under models.smoothing"),
+        (
+            lambda c: c.update(models={"smoothing": {"file": "gone.py"}}),
+            "the model file gone.py does not exist",
+        ),
+        (lambda c: c.update(pins="gone.tsv"), "gone.tsv"),
+    ],
+)
+def test_config(tmp_path, change, sentence):
+    output = run(ROOT, tmp_path / "work", "-n", config=write_config(tmp_path, change), fails=True)
+    assert sentence in " ".join(output.split()), output
+    assert "Traceback" not in output
+
+
+MODEL = '''"""A model for a test."""
+import numpy as np
+
+DEFAULTS = {{}}
+SEEDED = False
+
+
+def predict(data, params, seed):
+    rates = {{
+        "train_rates_heldin": np.ones(data.train_spikes_heldin.shape),
+        "train_rates_heldout": np.ones(data.train_spikes_heldout.shape),
+        "eval_rates_heldin": np.ones(data.eval_spikes_heldin.shape),
+        "eval_rates_heldout": np.ones((*data.eval_spikes_heldin.shape[:2], data.train_spikes_heldout.shape[2])),
+    }}
+    {fault}
+    return rates
+'''
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ('rates["eval_rates_heldout"][1, 2, 3] = np.nan', "model mine returned eval_rates_heldout with 1 values that are NaN"),
+        ('rates["eval_rates_heldin"][1, 2, 3] = -1', "with 1 negative values, first at (trial, bin, neuron) (1, 2, 3)"),
+        ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"][:-1]', "model mine returned eval_rates_heldin of shape (4, 20, 10)"),
+        ('del rates["train_rates_heldin"]', "missing ['train_rates_heldin']"),
+        ('rates["eval_rates"] = 1', "unknown ['eval_rates']"),
+        ('rates["eval_rates_heldin"] += np.random.rand()', "gave two different eval_rates_heldin for the same seed"),
+        ("rates = None", "model mine returned NoneType"),
+        ("raise RuntimeError('out of luck')", "unexpected RuntimeError in rule check_model: out of luck"),
+    ],
+)
+def test_model_that_breaks_the_contract(tmp_path, fault, sentence):
+    (tmp_path / "mine.py").write_text(MODEL.format(fault=fault))
+
+    def change(config):
+        config["run"]["models"] = ["mine"]
+        config["models"] = {"mine": {"file": str(tmp_path / "mine.py")}}
+
+    work = tmp_path / "work"
+    output = run(ROOT, work, "results/checks/mine.json", config=write_config(tmp_path, change), fails=True)
+    assert sentence in output, output
+    assert not (work / "results/checks/mine.json").exists()
+    assert not list((work / "results/checks").glob(".*"))
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory) -> Path:
+    """A folder in which the small session has been simulated."""
+    work = tmp_path_factory.mktemp("simulated")
+    run(ROOT, work, "results/simulated_maze/5ms/val/input.h5")
+    return work
+
+
+def spoil_own_files(tmp_path: Path, simulated: Path, spoil) -> str:
+    """Point a dataset of our own at copies of the session's files, one of them spoilt; the output of the run."""
+    for part in ("train_behavior+ecephys", "test_ecephys"):
+        name = f"sub-Sim_desc-{part}.nwb"
+        shutil.copy(simulated / "data/nwb/simulated/simulated_maze/sub-Sim" / name, tmp_path / name)
+    train = tmp_path / "sub-Sim_desc-train_behavior+ecephys.nwb"
+    sha = spoil(train)
+    stanza = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]["simulated_maze"]
+    del stanza["simulator"]
+    files = {"train": {"path": train.name}, "test": {"path": "sub-Sim_desc-test_ecephys.nwb"}}
+    if sha:
+        files["train"]["sha256"] = sha
+    stanza.update(source="files", version="mine-1", files=files)
+    config = {
+        "run": {"datasets": ["mine"], "bin_ms": [5], "phases": ["val"], "models": [], "seeds": [0]},
+        "datasets": {"mine": stanza},
+        "data_folder": str(tmp_path),
+    }
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(config))
+    output = run(ROOT, tmp_path / "work", "results/mine/5ms/val/input.h5", config=path, fails=True)
+    left = [p for p in (tmp_path / "work").rglob("*.h5*") if ".snakemake" not in p.parts]
+    assert not left, left
+    return output
+
+
+def test_truncated_nwb(tmp_path, simulated):
+    def cut(path):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    output = spoil_own_files(tmp_path, simulated, cut)
+    assert "train_behavior+ecephys.nwb" in output and "truncated" in output
+
+
+def test_nwb_without_heldout(tmp_path, simulated):
+    def drop(path):
+        with h5py.File(path, "a") as file:
+            del file["units/heldout"]
+
+    output = spoil_own_files(tmp_path, simulated, drop)
+    assert "has no /units/heldout" in output
+
+
+def test_wrong_sha256(tmp_path, simulated):
+    output = spoil_own_files(tmp_path, simulated, lambda path: "0" * 64)
+    assert "0" * 64 in output and "train_behavior+ecephys.nwb" in output
+
+
+def test_missing_file(tmp_path, simulated):
+    output = spoil_own_files(tmp_path, simulated, lambda path: path.unlink())
+    assert "sub-Sim_desc-train_behavior+ecephys.nwb" in output
+
+
+def test_unknown_column_lists_those_there_are(tmp_path, simulated):
+    def change(config):
+        config["datasets"]["simulated_maze"]["align"] = "movement_onset"
+
+    work = copy_results(simulated, tmp_path / "work", "data")
+    config = write_config(tmp_path, change)
+    output = run(ROOT, work, "results/simulated_maze/20ms/val/input.h5", config=config, fails=True)
+    assert "has no trial column 'movement_onset'; it has" in output and "move_onset_time" in output
+    assert not (work / "results/simulated_maze/20ms/val/input.h5").exists()
+
+
+def test_folder_without_the_file(tmp_path):
+    output = run(
+        ROOT,
+        tmp_path / "work",
+        "--config",
+        f"data_folder={tmp_path}",
+        config=ROOT / "configs/official_test_files.yaml",
+        fails=True,
+    )
+    assert "sub-Jenkins_ses-small_desc-test_ecephys.nwb" in output and "data_folder" in output

@@ -1,0 +1,163 @@
+"""Tensors and metrics against nlb_tools 0.0.4, run live on the same files (specification, section 7)."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+
+from nlbflow.datasets import SIMULATED
+from nlbflow.metrics import score
+from nlbflow.simulate import simulate
+from nlbflow.simulate_nwb import write_session
+from nlbflow.targets import make_target
+from nlbflow.tensors import SPLITS, make_input
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PLACES = [(bin_ms, phase) for bin_ms in (5, 20) for phase in ("val", "test")]
+SETTINGS = {"conditions": 4, "train_trials": 20, "val_trials": 9, "test_trials": 11, "heldin": 14, "heldout": 6}
+
+
+def definition(name: str, file: str = "resources/datasets.yaml") -> dict:
+    return yaml.safe_load((ROOT / file).read_text())["datasets"][name]
+
+
+@pytest.fixture(scope="module", params=[3, 4])
+def session(request, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("session")
+    paths = {part: folder / name for part, name in SIMULATED.items()}
+    write_session(simulate({"seed": request.param, **SETTINGS}), paths)
+    return paths
+
+
+def reference(nlb_tools, folder: Path, phase: str, bin_ms: int, stanza: dict) -> tuple[dict, dict | None]:
+    """nlb_tools' input tensors and, where the folder holds the answers, its target tensors."""
+    logging.disable(logging.CRITICAL)
+    tools = nlb_tools.make_tensors
+    dataset = tools.NWBDataset(str(folder), "")
+    dataset.resample(bin_ms)
+    cutting = {"align_field": stanza["align"], "align_range": tuple(stanza["window_ms"])}
+    update = {
+        "make_params": cutting,
+        "eval_make_params": cutting,
+        "lag": stanza["behavior"]["lag_ms"],
+        "fp_len": stanza["forward_ms"],
+        "psth_params": {
+            "cond_fields": stanza["conditions"],
+            "make_params": cutting,
+            "kern_sd": stanza["psth_kernel_ms"],
+        },
+    }
+    train, evaluated = SPLITS[phase]["train"], SPLITS[phase]["eval"][0]
+    keep = {"update_params": update, "save_file": False}
+    tensors = tools.make_train_input_tensors(
+        dataset, "mc_maze_small", train, include_behavior=True, include_forward_pred=True, **keep
+    )
+    tensors |= tools.make_eval_input_tensors(dataset, "mc_maze_small", evaluated, **keep)
+    if phase == "test" and "heldout_spikes" in tensors:
+        return tensors, None
+    try:
+        target = tools.make_eval_target_tensors(dataset, "mc_maze_small", train, evaluated, include_psth=True, **keep)
+    except ValueError:  # a real test file has no held-out spikes to stack
+        return tensors, None
+    logging.disable(logging.NOTSET)
+    return tensors, target
+
+
+def compare(ours: dict, theirs: dict) -> None:
+    for name, expected in theirs.items():
+        found = ours[name]
+        if name.endswith("cond_idx"):
+            assert [f.tolist() for f in found] == [e.tolist() for e in expected], name
+        elif "spikes" in name:
+            assert found.dtype == np.float16 and np.array_equal(found, expected, equal_nan=True), name
+        else:
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10, equal_nan=True, err_msg=name)
+
+
+def predict(target: dict, tensors: dict, seed: int) -> dict[str, np.ndarray]:
+    """Rates of no merit, but related to the answers, for scoring."""
+    draw = np.random.default_rng(seed)
+    shapes = {
+        "train_rates_heldin": tensors["train_spikes_heldin"],
+        "train_rates_heldout": tensors["train_spikes_heldout"],
+        "eval_rates_heldin": tensors["eval_spikes_heldin"],
+        "eval_rates_heldout": target["eval_spikes_heldout"],
+        "eval_rates_heldin_forward": target["eval_spikes_heldin_forward"],
+        "eval_rates_heldout_forward": target["eval_spikes_heldout_forward"],
+    }
+    return {n: np.nan_to_num(s).astype(float) * 0.3 + draw.gamma(2, 0.02, s.shape) for n, s in shapes.items()}
+
+
+def compare_scores(nlb_tools, target: dict, theirs: dict, prediction: dict, bin_ms: int) -> None:
+    suffix = "" if bin_ms == 5 else f"_{bin_ms}"
+    expected = nlb_tools.evaluation.evaluate(
+        {f"mc_maze_small{suffix}": theirs}, {f"mc_maze_small{suffix}": {k: v.copy() for k, v in prediction.items()}}
+    )
+    expected = {name.removeprefix("[100] "): v for name, v in expected[0][f"mc_maze_scaling{suffix}_split"].items()}
+    found = score(target, prediction)
+    assert set(found) == set(expected)
+    for metric, value in expected.items():
+        assert found[metric] == pytest.approx(value, abs=1e-9), metric
+
+
+@pytest.mark.parametrize(("bin_ms", "phase"), PLACES)
+def test_simulated_session(session, tmp_path, nlb_tools, bin_ms, phase):
+    stanza = definition("simulated_maze")
+    seen, answers = tmp_path / "seen", tmp_path / "answers"
+    for folder, hidden in ((seen, "test"), (answers, "truth" if phase == "test" else "test")):
+        folder.mkdir()
+        shutil.copy(session["train"], folder)
+        # nlb_tools loads by name and expects the test session first
+        shutil.copy(session[hidden], folder / SIMULATED["test"])
+    parts = {part: session[part] for part in ("train", "test")}
+    ours, absent = make_input(parts, stanza, bin_ms, phase)
+    theirs, _ = reference(nlb_tools, seen, phase, bin_ms, stanza)
+    theirs.pop("eval_spikes_heldout", None)
+    assert not absent and set(ours) == {*theirs, "train_condition"}
+    compare(ours, theirs)
+
+    hidden = {"truth": session["truth"]} if phase == "test" else {"test": session["test"]}
+    target, absent = make_target({"train": session["train"], **hidden}, stanza, bin_ms, phase)
+    full, expected = reference(nlb_tools, answers, phase, bin_ms, stanza)
+    expected = next(iter(expected.values()))
+    assert not absent and set(target) == set(expected)
+    compare(target, expected)
+    # the truth and the test file tell the same about the held-in units
+    assert np.array_equal(full["eval_spikes_heldin"], ours["eval_spikes_heldin"])
+    compare_scores(nlb_tools, target, expected, predict(target, ours, bin_ms), bin_ms)
+
+
+@pytest.mark.parametrize("bin_ms", [5, 20])
+def test_real_excerpt(real_data, nlb_tools, bin_ms):
+    stanza = definition("mc_maze_large_excerpt", "configs/mc_maze_large_excerpt.yaml")
+    parts = {part: real_data / stanza["files"][part]["path"] for part in ("train", "test")}
+    ours, _ = make_input(parts, stanza, bin_ms, "val")
+    target, _ = make_target(parts, stanza, bin_ms, "val")
+    theirs, expected = reference(nlb_tools, parts["train"].parent, "val", bin_ms, stanza)
+    expected = next(iter(expected.values()))
+    theirs.pop("eval_spikes_heldout")
+    compare(ours, theirs)
+    compare(target, expected)
+    compare_scores(nlb_tools, target, expected, predict(target, ours, bin_ms), bin_ms)
+
+
+@pytest.mark.parametrize(
+    ("name", "trials", "units", "spikes"),
+    [("mc_maze", 574, 137, 230_348), ("mc_maze_medium", 100, 114, 32_324), ("mc_maze_small", 100, 107, 32_897)],
+)
+def test_official_test_files(real_data, name, trials, units, spikes):
+    from nlbflow.pins import read_pins
+
+    pin = read_pins(ROOT / "resources/datasets.tsv")[name]["test"]
+    for bin_ms, bins in ((5, 140), (20, 35)):
+        arrays, absent = make_input(
+            {"test": real_data / "dandi" / pin.dandiset / pin.path}, definition(name), bin_ms, "test"
+        )
+        assert list(arrays) == ["eval_spikes_heldin"] and "train" in absent
+        assert arrays["eval_spikes_heldin"].shape == (trials, bins, units)
+        assert arrays["eval_spikes_heldin"].sum(dtype=float) == spikes

@@ -1,0 +1,99 @@
+"""Results are made again exactly when what made them has changed."""
+
+from pathlib import Path
+
+import pytest
+from workflow import copy_code, copy_results, planned, run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Path]:
+    """(code, folder) of a finished small run."""
+    folder = tmp_path_factory.mktemp("finished")
+    code = copy_code(folder / "code")
+    run(code, folder / "work")
+    return code, folder / "work"
+
+
+def edit(code: Path, file: str, old: str, new: str) -> None:
+    path = code / file
+    text = path.read_text()
+    assert text.count(old) >= 1, f"{old!r} is not in {file}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def kinds(jobs) -> set[str]:
+    """The first word of every planned job's message."""
+    return {message.split()[0] for message in jobs}
+
+
+def test_finished_run_has_nothing_to_do(finished):
+    assert not planned(*finished)
+
+
+@pytest.mark.parametrize("memory", [(), (".snakemake",)], ids=["results alone", "with .snakemake"])
+class TestElsewhere:
+    """A fresh clone of the code beside copied results."""
+
+    def test_same_code_reruns_nothing(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        assert not planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+
+    def test_comment_and_docstring_rerun_nothing(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        edit(code, "scripts/nlbflow/metrics.py", '"""', '"""Reworded. ')
+        edit(code, "scripts/models/smoothing.py", "DEFAULTS", "# a comment\n\nDEFAULTS")
+        edit(code, "scripts/score.py", "import", "import  ")
+        assert not planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+
+    def test_metrics_rerun_scoring_and_what_follows(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        edit(code, "scripts/nlbflow/metrics.py", "1e-9", "1.0e-9 + 0.0")
+        jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+        assert kinds(jobs) == {"Scoring", "Collecting", "Writing"}
+        assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4 * 5
+
+    def test_one_model_reruns_its_jobs_only(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        (code / "scripts/models/smoothing.py").open("a").write("\nUNUSED = 1\n")
+        jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+        assert kinds(jobs) == {"Checking", "Training", "Scoring", "Collecting", "Writing"}
+        assert all(
+            "smoothing" in message for message in jobs if message.split()[0] in ("Checking", "Training", "Scoring")
+        )
+
+    def test_parameters_of_one_dataset_rerun_that_model(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        edit(code, "config.yaml", "    per_dataset:\n", "    per_dataset:\n      simulated_maze: {alpha: 0.3}\n")
+        jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+        assert {m.split(",")[0] for m in jobs if m.startswith("Training")} == {"Training smoothing"}
+
+    def test_an_environment_reruns_what_runs_in_it(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        edit(code, "envs/results.yaml", "pandas=", "pandas>=")
+        jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+        assert kinds(jobs) == {"Collecting", "Writing"}
+
+    def test_a_smaller_selection_rewrites_the_tables(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        config = tmp_path / "small.yaml"
+        config.write_text((Path(__file__).parent / "small.yaml").read_text().replace("mean_rate, ", ""))
+        work = copy_results(finished[1], tmp_path / "work", *memory)
+        assert kinds(planned(code, work, config=config)) == {"Collecting", "Writing"}
+        run(code, work, config=config)
+        assert "mean_rate" not in (work / "results/scores.csv").read_text()
+
+
+def test_touched_code_reruns_nothing(finished):
+    code, work = finished
+    for path in code.rglob("*.py"):
+        path.touch()
+    assert not planned(code, work)
+
+
+def test_forced_second_run_gives_the_same_tables(finished, tmp_path):
+    code, work = finished
+    again = tmp_path / "again"
+    run(code, again)
+    for table in ("scores.csv", "leaderboard.md", "leaderboard.html"):
+        assert (again / "results" / table).read_bytes() == (work / "results" / table).read_bytes()

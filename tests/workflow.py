@@ -1,0 +1,58 @@
+"""Running the workflow from a test: a copy of the code, a folder to run in, what a run would do."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from conftest import ROOT
+
+SMALL = ROOT / "tests/small.yaml"
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "resources", "profiles", "report", "envs")
+
+
+def copy_code(folder: Path) -> Path:
+    """A copy of the workflow, as a fresh clone would be."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def command(code: Path, *arguments: str, config: Path | None = SMALL) -> list[str]:
+    base = [sys.executable, "-m", "snakemake", "-s", str(code / "Snakefile"), "--cores", "2"]
+    if config:
+        base += ["--configfile", str(config)]
+    return [*base, *arguments]
+
+
+def run(code: Path, work: Path, *arguments: str, config: Path | None = SMALL, fails: bool = False) -> str:
+    """Run snakemake in `work`; its output. It must succeed, or fail, as said."""
+    work.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        command(code, *arguments, config=config), cwd=work, capture_output=True, text=True, timeout=300
+    )
+    output = done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, output
+    return output
+
+
+def planned(code: Path, work: Path, *arguments: str, config: Path | None = SMALL) -> Counter:
+    """The messages of the jobs that a run would do."""
+    output = run(code, work, "-n", *arguments, config=config)
+    return Counter(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
+
+
+def copy_results(source: Path, target: Path, *extra: str) -> Path:
+    """Results copied to another folder with their dates, and what else is named."""
+    target.mkdir(parents=True)
+    for name in ("results", *extra):
+        if (source / name).exists():
+            subprocess.run(["cp", "-a", str(source / name), str(target / name)], check=True)
+    return target
