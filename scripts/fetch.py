@@ -11,14 +11,15 @@ from nlbflow.pins import read_pins
 def main(smk) -> None:
     with job(smk) as run:
         wanted = (smk.wildcards.dandiset, smk.wildcards.version, smk.wildcards.path)
-        pins = read_pins(smk.config["pins"] if Path(smk.config["pins"]).is_file() else Path(smk.scriptdir).parent / smk.config["pins"])
+        pins = read_pins(Path(smk.scriptdir).parent / smk.config["pins"])
         pin = next(p for parts in pins.values() for p in parts.values() if (p.dandiset, p.version, p.path) == wanted)
         definition = smk.config["datasets"][pin.dataset]
         if definition["source"] == "folder":
             folder = smk.config["data_folder"]
             if not folder:
                 raise NlbflowError(
-                    f"dataset {pin.dataset} has `source: folder` but no folder is set; give one with --config data_folder=FOLDER."
+                    f"dataset {pin.dataset} has `source: folder`, but no folder is set; give one with "
+                    "--config data_folder=FOLDER."
                 )
             link_from_folder(pin, run.out["nwb"], Path(folder), run.log)
         else:

@@ -10,7 +10,7 @@ def main(smk) -> None:
     with job(smk) as run:
         files = smk.config["datasets"][smk.wildcards.dataset]["files"].values()
         file = next(f for f in files if f["path"].rsplit("/", 1)[-1] == smk.wildcards.name)
-        link_user_file(Path(smk.input.file), run.out["nwb"], file.get("sha256"))
+        link_user_file(Path(smk.input.file), run.out["nwb"], file.get("sha256"), run.log)
         run.log(f"linked {smk.input.file}")
 
 

@@ -14,7 +14,7 @@ NLB_TOOLS = "nlb-tools==0.0.4"
 # With pandas >= 1.5 nlb_tools 0.0.4 loses trials, with pandas 3 it fails. These two lines make it give what it gives
 # with the pandas it was written for (specification, section 6.1).
 FIXES = (
-    ("data = pd.concat(data_list, axis=1)\n", "data = pd.concat(data_list, axis=1).sort_index()\n"),
+    ("\n        data = pd.concat(data_list, axis=1)\n", "\n        data = pd.concat(data_list, axis=1).sort_index()\n"),
     ("arr = self.data[signal_type].to_numpy()\n", "arr = self.data[signal_type].to_numpy(copy=True)\n"),
 )
 

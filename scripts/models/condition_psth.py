@@ -1,7 +1,7 @@
 """Oracle: an evaluation trial gets the smoothed average of the training trials of its condition.
 
 The condition of an evaluation trial is part of the answers, so this is no competitor: it shows how far a perfect
-guess of the condition goes. The averages are the PSTHs of Pei et al. 2021, arXiv:2109.04463, section 3.2, made from
+guess of the condition goes. The averages are the PSTHs of Pei et al. 2021, arXiv:2109.04463, made from
 binned spikes and from training trials alone.
 """
 

@@ -1,6 +1,6 @@
 """Every neuron fires at its mean training rate in every bin: what a model has to beat.
 
-The means of the benchmark's null model (Pei et al. 2021, arXiv:2109.04463, section 3.2) are those of the evaluation
+The means of the benchmark's null model (Pei et al. 2021, arXiv:2109.04463) are those of the evaluation
 trials; this one sees training trials only, so it scores at or slightly below 0 bits per spike.
 """
 

@@ -1,6 +1,6 @@
 """Held-in spikes smoothed with a Gaussian, held-out rates by Poisson regression on the logarithm of that.
 
-Pei et al. 2021, arXiv:2109.04463, section 4 ("Smoothing") with the details of nlb_tools' baseline: the kernel's length
+Pei et al. 2021, arXiv:2109.04463 ("Smoothing") with the details of nlb_tools' baseline: the kernel's length
 and standard deviation are cut to whole bins, and the regression runs on the rates of the same bin. The regression is
 solved to its optimum (`nlbflow.glm`), where the baseline's solver stops earlier.
 """

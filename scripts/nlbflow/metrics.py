@@ -1,4 +1,4 @@
-"""The metrics of the Neural Latents Benchmark (Pei et al. 2021, arXiv:2109.04463, section 3.2).
+"""The metrics of the Neural Latents Benchmark (Pei et al. 2021, arXiv:2109.04463).
 
 Rates are expected spikes per bin, arrays (trials, time, neurons), a count of NaN is unknown. The numbers are
 those of `nlb_tools.evaluation` 0.0.4 within 1e-9. A metric without a value, such as bits per spike where no
