@@ -28,7 +28,14 @@ MODELS = config["models"]
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 # what of a dataset's definition the tensors depend on
-CUTTING = ("align", "window_ms", "forward_ms", "behavior", "conditions", "psth_kernel_ms")
+CUTTING = (
+    "align",
+    "window_ms",
+    "forward_ms",
+    "behavior",
+    "conditions",
+    "psth_kernel_ms",
+)
 
 
 wildcard_constraints:
@@ -101,7 +108,9 @@ def cutting_stamp(stage):
             parameters=frozen(
                 dataset=wildcards.dataset,
                 version=dataset_version(wildcards.dataset, definition, PINS),
-                definition={key: definition[key] for key in CUTTING if key in definition},
+                definition={
+                    key: definition[key] for key in CUTTING if key in definition
+                },
                 bin_ms=int(wildcards.bin_ms),
                 phase=wildcards.phase,
             ),
@@ -116,13 +125,20 @@ def model_stamp(stage):
     def of(wildcards):
         place = {key: wildcards.get(key) for key in ("dataset", "bin_ms", "phase")}
         params = model_params(wildcards.model, place["dataset"], place["bin_ms"])
-        return stamp(stage, model=wildcards.model, **place, parameters=frozen(model=wildcards.model, params=params))
+        return stamp(
+            stage,
+            model=wildcards.model,
+            **place,
+            parameters=frozen(model=wildcards.model, params=params),
+        )
 
     return of
 
 
 def model_params(model, dataset=None, bin_ms=None):
-    return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
+    return resolve_params(
+        model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms
+    )
 
 
 class frozen(dict):
@@ -135,7 +151,11 @@ class frozen(dict):
 def unavailable(dataset, phase, model=None):
     """Why a dataset cannot be scored in a phase, or a model not be run on it; empty where it can."""
     lacks = lacking(DATASETS[dataset], parts_of(dataset), phase)
-    needs = ["train", "truth"] if model in (None, NULL) else ["train", *declaration(model)["NEEDS"]]
+    needs = (
+        ["train", "truth"]
+        if model in (None, NULL)
+        else ["train", *declaration(model)["NEEDS"]]
+    )
     if model not in (None, NULL) and declaration(model)["ORACLE"]:
         needs.append("truth")
     return next((lacks[need] for need in needs if need in lacks), "")
@@ -143,7 +163,9 @@ def unavailable(dataset, phase, model=None):
 
 def places():
     """The selected (dataset, bin_ms, phase)."""
-    return [(d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]]
+    return [
+        (d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]
+    ]
 
 
 def runs():
@@ -160,15 +182,25 @@ def runs():
 def scored():
     """The runs whose answers are known, and the null row of each place."""
     known = [place for place in places() if not unavailable(place[0], place[2])]
-    return [(*place, NULL, 0) for place in known] + [run for run in runs() if run[:3] in known]
+    return [(*place, NULL, 0) for place in known] + [
+        run for run in runs() if run[:3] in known
+    ]
 
 
 def absences():
     """What the selection asks for and cannot have, each with its reason, for the tables to say."""
-    rows = [(*place, "all models", unavailable(place[0], place[2])) for place in places()]
-    rows += [(*p, m, unavailable(p[0], p[2], m)) for p in places() for m in RUN["models"]]
+    rows = [
+        (*place, "all models", unavailable(place[0], place[2])) for place in places()
+    ]
+    rows += [
+        (*p, m, unavailable(p[0], p[2], m)) for p in places() for m in RUN["models"]
+    ]
     whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
-    return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
+    return [
+        list(row)
+        for row in rows
+        if row[4] and (row[3] == "all models" or row[:3] not in whole)
+    ]
 
 
 def result(run, file):

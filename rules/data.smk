@@ -10,7 +10,10 @@ rule simulate:
             parameters=frozen(settings=DATASETS[w.dataset]["simulator"]),
         ),
     output:
-        **{part: f"data/nwb/simulated/{{dataset}}/sub-Sim/{file}" for part, file in SIMULATED.items()},
+        **{
+            part: f"data/nwb/simulated/{{dataset}}/sub-Sim/{file}"
+            for part, file in SIMULATED.items()
+        },
     log:
         "logs/simulate/{dataset}.log",
     benchmark:
@@ -31,14 +34,14 @@ rule simulate:
 rule fetch:
     output:
         nwb="data/nwb/{dandiset}/{version}/{path}",
-    wildcard_constraints:
-        dandiset=r"[0-9]{6}",
-        version=r"[0-9][0-9.]+[0-9]",
-        path=r".+\.nwb",
     log:
         "logs/fetch/{dandiset}/{version}/{path}.log",
     benchmark:
         "logs/fetch/{dandiset}/{version}/{path}.benchmark.tsv"
+    wildcard_constraints:
+        dandiset=r"[0-9]{6}",
+        version=r"[0-9][0-9.]+[0-9]",
+        path=r".+\.nwb",
     conda:
         "../envs/fetch.yaml"
     threads: 1
@@ -56,14 +59,14 @@ rule link:
         file=lambda w: user_file(w),
     output:
         nwb="data/nwb/{dataset}/{version}/{name}",
-    wildcard_constraints:
-        dataset=r"(?!simulated)[A-Za-z]\w*",
-        version=r"[\w.-]+",
-        name=r"[^/]+\.nwb",
     log:
         "logs/link/{dataset}/{version}/{name}.log",
     benchmark:
         "logs/link/{dataset}/{version}/{name}.benchmark.tsv"
+    wildcard_constraints:
+        dataset=r"(?!simulated)[A-Za-z]\w*",
+        version=r"[\w.-]+",
+        name=r"[^/]+\.nwb",
     conda:
         "../envs/fetch.yaml"
     threads: 1
@@ -87,7 +90,13 @@ def user_file(wildcards):
 
 rule tensors:
     input:
-        unpack(lambda w: {part: path for part, path in parts_of(w.dataset).items() if part in ("train", "test")}),
+        unpack(
+            lambda w: {
+                part: path
+                for part, path in parts_of(w.dataset).items()
+                if part in ("train", "test")
+            }
+        ),
         stamp=cutting_stamp("tensors"),
     output:
         input=f"results/{PLACE}/input.h5",
@@ -132,4 +141,8 @@ rule targets:
 def target_parts(wildcards):
     """In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for it."""
     hidden = "truth" if wildcards.phase == "test" else "test"
-    return {part: path for part, path in parts_of(wildcards.dataset).items() if part in ("train", hidden, "rates")}
+    return {
+        part: path
+        for part, path in parts_of(wildcards.dataset).items()
+        if part in ("train", hidden, "rates")
+    }

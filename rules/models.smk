@@ -35,12 +35,12 @@ rule train:
         stamp=model_stamp("train"),
     output:
         prediction=f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5",
-    wildcard_constraints:
-        model=named([m for m in MODELS if m not in ORACLES]),
     log:
         f"logs/train/{PLACE}/{{model}}/{{seed}}.log",
     benchmark:
         f"logs/train/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=named([m for m in MODELS if m not in ORACLES]),
     conda:
         model_environment
     threads: 1
@@ -62,12 +62,12 @@ rule oracle:
         stamp=model_stamp("oracle"),
     output:
         prediction=f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5",
-    wildcard_constraints:
-        model=named(ORACLES),
     log:
         f"logs/oracle/{PLACE}/{{model}}/{{seed}}.log",
     benchmark:
         f"logs/oracle/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=named(ORACLES),
     conda:
         model_environment
     threads: 1

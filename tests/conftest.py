@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import nlbflow.job  # noqa: F401  (one BLAS thread, as in every job)
+
 ROOT = Path(__file__).parent.parent
 NLB_TOOLS = "nlb-tools==0.0.4"
 # With pandas >= 1.5 nlb_tools 0.0.4 loses trials, with pandas 3 it fails. These two lines make it give what it gives

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import pandas as pd
 import pytest
+
 from workflow import copy_code, run
 
 

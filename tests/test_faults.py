@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import pytest
 import yaml
+
 from conftest import ROOT
 from workflow import SMALL, copy_results, run
 
@@ -78,9 +79,15 @@ def predict(data, params, seed):
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ('rates["eval_rates_heldout"][1, 2, 3] = np.nan', "model mine returned eval_rates_heldout with 1 values that are NaN"),
+        (
+            'rates["eval_rates_heldout"][1, 2, 3] = np.nan',
+            "model mine returned eval_rates_heldout with 1 values that are NaN",
+        ),
         ('rates["eval_rates_heldin"][1, 2, 3] = -1', "with 1 negative values, first at (trial, bin, neuron) (1, 2, 3)"),
-        ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"][:-1]', "model mine returned eval_rates_heldin of shape (4, 20, 10)"),
+        (
+            'rates["eval_rates_heldin"] = rates["eval_rates_heldin"][:-1]',
+            "model mine returned eval_rates_heldin of shape (4, 20, 10)",
+        ),
         ('del rates["train_rates_heldin"]', "missing ['train_rates_heldin']"),
         ('rates["eval_rates"] = 1', "unknown ['eval_rates']"),
         ('rates["eval_rates_heldin"] += np.random.rand()', "gave two different eval_rates_heldin for the same seed"),

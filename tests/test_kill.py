@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT
 from workflow import command, copy_code, run
 

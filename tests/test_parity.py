@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from nlbflow.simulate_nwb import write_session
 
+from conftest import ROOT
 from nlbflow.datasets import SIMULATED
 from nlbflow.metrics import score
 from nlbflow.simulate import simulate
-from nlbflow.simulate_nwb import write_session
 from nlbflow.targets import make_target
 from nlbflow.tensors import SPLITS, make_input
 

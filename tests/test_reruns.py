@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from workflow import copy_code, copy_results, planned, run
 
 

@@ -34,8 +34,8 @@ def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> 
         }
     if name not in pins:
         raise NlbflowError(
-            f"dataset {name} is not in the table of pins (config key pins), which has {', '.join(sorted(pins))}; add its "
-            "files there, or name them in its stanza with `source: files`."
+            f"dataset {name} is not in the table of pins (config key pins), which has {', '.join(sorted(pins))}; add "
+            "its files there, or name them in its stanza with `source: files`."
         )
     wanted = definition.get("parts", ["train", "test"])
     return {part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}" for part, p in pins[name].items() if part in wanted}

@@ -9,7 +9,7 @@ import ast
 import hashlib
 import json
 import os
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
@@ -23,13 +23,12 @@ class _DropDocstrings(ast.NodeTransformer):
     def visit(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
         return node
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parse(path: Path, modified_ns: int) -> ast.Module:
     try:
         return ast.parse(path.read_text())
@@ -48,7 +47,7 @@ def parse(path: Path) -> ast.Module:
     return _parse(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _code_digest(path: Path, modified_ns: int) -> str:
     tree = _DropDocstrings().visit(ast.parse(path.read_text()))
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[_name] = "1"
 
-from nlbflow.errors import NlbflowError  # noqa: E402  (numpy must not be imported before the lines above)
+from nlbflow.errors import NlbflowError
 
 PR_SET_PDEATHSIG = 1
 
@@ -81,7 +81,9 @@ def job(smk) -> Iterator[Job]:
             raise NlbflowError(f"the code or the parameters behind {changed[0]} changed during this job; run again.")
         for name, target in targets.items():
             if not out[name].exists():
-                raise NlbflowError(f"{target} is gone while it was written: another run has started it anew; let that finish.")
+                raise NlbflowError(
+                    f"{target} is gone while it was written: another run has started it anew; let that finish."
+                )
             os.replace(out[name], target)
     except NlbflowError as error:
         _fail(f"nlbflow: {error}", log_file, stderr)

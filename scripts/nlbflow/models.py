@@ -123,7 +123,9 @@ def read_declaration(path: Path) -> dict:
     return found
 
 
-def resolve_params(name: str, stanza: dict, defaults: dict, dataset: str | None = None, bin_ms: int | None = None) -> dict:
+def resolve_params(
+    name: str, stanza: dict, defaults: dict, dataset: str | None = None, bin_ms: int | None = None
+) -> dict:
     """A model's parameters for one dataset and bin: DEFAULTS, then `params`, then `per_dataset`, then its `at_20ms`.
 
     Raises:

@@ -5,6 +5,7 @@ how the benchmark's reference defines bins and interpolation (nlb_tools `NWBData
 """
 
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -85,7 +86,7 @@ class Recording:
         starts = np.concatenate([[0], units["obs_intervals_index"][()].astype(np.int64)])
         if len(self.ids) == 0 or len(intervals) == 0:
             raise NlbflowError(f"{self.path} has no units or no observed interval, so there is nothing to bin.")
-        self.intervals = [intervals[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self.intervals = [intervals[a:b] for a, b in pairwise(starts)]
         self.rows = round(max(i[-1][-1] for i in self.intervals if len(i)) * 1000.0)
 
     def units(self, heldout: bool) -> Units | None:
@@ -108,13 +109,12 @@ class Recording:
         """
         with open_h5(self.path) as file:
             found = []
-            file.visititems(
-                lambda path, item: (
-                    found.append(path) if path.split("/")[-1] == name and "data" in item and path[:4] != "spec" else None
-                )
-                if isinstance(item, h5py.Group)
-                else None
-            )
+
+            def keep(path: str, item: h5py.Group | h5py.Dataset) -> None:
+                if path.rsplit("/", 1)[-1] == name and isinstance(item, h5py.Group) and "data" in item:
+                    found.append(path)
+
+            file.visititems(keep)
             if not found:
                 return None
             item = file[found[0]]
@@ -196,7 +196,9 @@ class Session:
         if any(p is None for p in parts):
             counts = [len(r.columns["start_time"]) for r in self.recordings]
             kind = object if any(p is not None and p.dtype.kind == "O" for p in parts) else float
-            parts = [np.full(n, np.nan, kind) if p is None else p.astype(kind) for p, n in zip(parts, counts, strict=True)]
+            parts = [
+                np.full(n, np.nan, kind) if p is None else p.astype(kind) for p, n in zip(parts, counts, strict=True)
+            ]
         return np.concatenate(parts)
 
     def times(self, name: str) -> np.ndarray:
@@ -227,14 +229,14 @@ class Session:
             if not np.array_equal(units.ids, ids):
                 differ = sorted(set(ids.tolist()) ^ set(units.ids.tolist()))
                 raise NlbflowError(
-                    f"the {kind} units of {' and '.join(str(r.path) for r in self.recordings)} differ (ids {differ[:5]} "
-                    "are in one only); use files of one session and one release."
+                    f"the {kind} units of {' and '.join(str(r.path) for r in self.recordings)} differ (ids "
+                    f"{differ[:5]} are in one only); use files of one session and one release."
                 )
         spikes = [np.concatenate([u.spike_ms[i] + o for u, o in present]) for i in range(len(ids))]
         return Units(ids, spikes, np.concatenate([u.stretches + o for u, o in present]))
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A behaviour series over all files: (rows, values (samples, channels)), NaN samples left out per channel no.
+        """A behaviour series over all files: (rows, values (samples, channels)).
 
         Raises:
             NlbflowError: no file has a series of that name.

@@ -69,9 +69,7 @@ def make_psths(
         trials = trials[session.times(align)[trials] != NOT_A_TIME]
         window = make_windows(session, trials, align, range_ms, bin_ms, cut)
         keep = window.valid >= 0.8 * window.valid.mean()
-        windows.append(
-            Windows(window.starts[keep], window.bins, window.valid[keep], window.lead[keep], window.bin_ms)
-        )
+        windows.append(Windows(window.starts[keep], window.bins, window.valid[keep], window.lead[keep], window.bin_ms))
         used.append(trials[keep])
     parts = [_average(units, windows, sd_ms) for units in groups]
     return np.concatenate(parts, axis=2), used

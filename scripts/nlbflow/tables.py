@@ -102,8 +102,8 @@ def _title(place: tuple) -> str:
 
 
 LEGEND = (
-    "Ranked by co-bps. (null): rates constant at the evaluated mean, the zero of bits per spike. (oracle): has seen the "
-    "answers, never ranked. ± is the standard deviation over seeds; * marks the best competitor; an empty cell means "
+    "Ranked by co-bps. (null): rates constant at the evaluated mean, the zero of bits per spike. (oracle): has seen "
+    "the answers, never ranked. ± is the standard deviation over seeds; * marks the best competitor; an empty cell means "
     "that the metric does not apply or was not predicted."
 )
 
@@ -126,7 +126,8 @@ def to_markdown(boards: dict[tuple, pd.DataFrame], absent: list[list]) -> str:
     return "\n".join(lines)
 
 
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1a1a1a;background:#fff}
+STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
+body{color:#1a1a1a;background:#fff}
 table{border-collapse:collapse;margin:.5rem 0 2rem}caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{padding:.3rem .8rem;border-bottom:1px solid #ccc;text-align:right;font-variant-numeric:tabular-nums}
 th:nth-child(2),td:nth-child(2){text-align:left}tr.aside{color:#666;font-style:italic}

@@ -7,7 +7,7 @@ import numpy as np
 from nlbflow.psth import find_conditions, make_psths
 from nlbflow.simulate_nwb import true_rates
 from nlbflow.tensors import SPLITS, open_session, read_behavior, window_ranges
-from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Session
+from nlbflow.nwb import NS_PER_MS, Session
 from nlbflow.windows import bin_spikes, choose_trials, make_windows
 
 

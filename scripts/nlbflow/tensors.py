@@ -16,7 +16,7 @@ SPLITS = {"val": {"train": ["train"], "eval": ["val"]}, "test": {"train": ["trai
 
 
 def open_session(parts: dict[str, str | Path], first: str) -> Session:
-    """The session of a dataset: the test file (or the truth that stands for it), where there is one, then the train file.
+    """The session of a dataset: the test file, or the truth that stands for it, and then the train file.
 
     Args:
         parts: paths by part (train, test, truth).
