@@ -9,7 +9,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from nlbflow.config import check_config
-from nlbflow.datasets import REASONS, dataset_version, lacking, part_paths
+from nlbflow.datasets import dataset_version, lacking, part_paths, window_ranges
 from nlbflow.digest import describe, write_stamp
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
@@ -221,9 +221,10 @@ def wanted():
 
 
 try:
-    # files, pins and parameters are looked up here, so that a fault is told before anything runs
+    # windows, files, pins and parameters are looked up here, so that a fault is told before anything runs
     for place in places():
         parts_of(place[0])
+        window_ranges(DATASETS[place[0]], place[1])
     for run in runs():
         model_params(run[3], run[0], run[1])
     ORACLES = [model for model in RUN["models"] if declaration(model)["ORACLE"]]

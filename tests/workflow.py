@@ -27,9 +27,8 @@ def copy_code(folder: Path) -> Path:
 
 def command(code: Path, *arguments: str, config: Path | None = SMALL) -> list[str]:
     base = [sys.executable, "-m", "snakemake", "-s", str(code / "Snakefile"), "--cores", "2"]
-    if config:
-        base += ["--configfile", str(config)]
-    return [*base, *arguments]
+    # last, since it takes every word that follows
+    return [*base, *arguments, *(["--configfile", str(config)] if config else [])]
 
 
 def run(code: Path, work: Path, *arguments: str, config: Path | None = SMALL, fails: bool = False) -> str:

@@ -61,3 +61,31 @@ def lacking(definition: dict, parts: dict[str, str], phase: str) -> dict[str, st
         "true_rates": "rates" in parts,
     }
     return {need: REASONS[need] for need, present in has.items() if not present}
+
+
+def count_bins(range_ms: tuple[int, int], bin_ms: int, key: str) -> int:
+    """Bins in a window.
+
+    Raises:
+        NlbflowError: the bin width does not divide the window.
+    """
+    length = range_ms[1] - range_ms[0]
+    if length <= 0 or length % bin_ms:
+        raise NlbflowError(
+            f"bins of {bin_ms} ms do not divide {key} {list(range_ms)}, which is {length} ms long; choose a bin width "
+            "(config key run.bin_ms) that does."
+        )
+    return length // bin_ms
+
+
+def window_ranges(definition: dict, bin_ms: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The observed window and the forward window after it, in ms relative to the event.
+
+    Raises:
+        NlbflowError: the bin width does not divide one of them.
+    """
+    observed = tuple(definition["window_ms"])
+    forward = (observed[1], observed[1] + definition["forward_ms"])
+    count_bins(observed, bin_ms, "window_ms")
+    count_bins(forward, bin_ms, "forward_ms")
+    return observed, forward

@@ -41,8 +41,8 @@ VISUAL_LATENCY_MS = 70  # from target on to the first preparatory activity
 LAG_MS = 120  # hand after neurons: the benchmark's decoding lag for the MC_Maze scaling sets
 # Imaginary parts of the rotations to hand velocity in mm/s: reaches of some 100 mm, no movement while preparing.
 TO_VELOCITY = np.array([[260.0, 0.0, 90.0, 90.0], [0.0, 260.0, 90.0, -90.0]])
-RATE_HZ, RATE_LOG_SD = 7.6, 0.6  # median and spread of the units' mean rates, log-normal: mean near 9 spikes/s
-BITS, BITS_LOG_SD = 0.31, 0.4  # bits per spike that a unit's rate holds on the moment in the window, log-normal
+RATE_HZ, RATE_LOG_SD = 8.0, 0.6  # median and spread of the units' mean rates, log-normal: mean near 9.5 spikes/s
+BITS, BITS_LOG_SD = 0.32, 0.4  # bits per spike that a unit's rate holds on the moment in the window, log-normal
 BITS_STEPS = 10  # of the iteration for the size of the weights: bits go nearly with its square, so it converges
 SACCADE_MS, EYE_NOISE_MM = 180, 0.5  # the eyes go to the target after the go cue
 
@@ -81,8 +81,8 @@ class Trials:
 
 @dataclass(frozen=True)
 class Part:
-    """Trials of one file: `split` (trials,), `latents` (trials, time, latents) float32, `hand` and `eye` (trials, time, 2)
-    in mm, all at 1 kHz; `spikes_us`: per trial (spikes, 2), index of the unit and microseconds from the trial's start.
+    """Trials of one file: `split` (trials,), `latents` (trials, time, latents) float32 and `hand` and `eye`
+    (trials, time, 2) in mm, at 1 kHz; `spikes_us`: per trial (spikes, 2), the unit's index and us from trial start.
     """
 
     trials: Trials

@@ -103,8 +103,8 @@ def _title(place: tuple) -> str:
 
 LEGEND = (
     "Ranked by co-bps. (null): rates constant at the evaluated mean, the zero of bits per spike. (oracle): has seen "
-    "the answers, never ranked. ± is the standard deviation over seeds; * marks the best competitor; an empty cell means "
-    "that the metric does not apply or was not predicted."
+    "the answers, never ranked. ± is the standard deviation over seeds; * marks the best competitor; an empty cell "
+    "means that the metric does not apply or was not predicted."
 )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from nlbflow.psth import find_conditions, make_psths
 from nlbflow.simulate_nwb import true_rates
-from nlbflow.tensors import SPLITS, open_session, read_behavior, window_ranges
+from nlbflow.datasets import window_ranges
+from nlbflow.tensors import SPLITS, open_session, read_behavior
 from nlbflow.nwb import NS_PER_MS, Session
 from nlbflow.windows import bin_spikes, choose_trials, make_windows
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nlbflow.datasets import window_ranges
 from nlbflow.nwb import Recording, Session
 from nlbflow.psth import find_conditions
-from nlbflow.windows import bin_series, bin_spikes, choose_trials, count_bins, make_windows
+from nlbflow.windows import bin_series, bin_spikes, choose_trials, make_windows
 
 SPLITS = {"val": {"train": ["train"], "eval": ["val"]}, "test": {"train": ["train", "val"], "eval": ["test"]}}
 
@@ -23,19 +24,6 @@ def open_session(parts: dict[str, str | Path], first: str) -> Session:
         first: "test" or "truth".
     """
     return Session([Recording(parts[part]) for part in (first, "train") if part in parts])
-
-
-def window_ranges(definition: dict, bin_ms: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The observed window and the forward window after it, in ms relative to the event.
-
-    Raises:
-        NlbflowError: the bin width does not divide one of them.
-    """
-    observed = tuple(definition["window_ms"])
-    forward = (observed[1], observed[1] + definition["forward_ms"])
-    count_bins(observed, bin_ms, "window_ms")
-    count_bins(forward, bin_ms, "forward_ms")
-    return observed, forward
 
 
 def read_behavior(session: Session, definition: dict, trials: np.ndarray, bin_ms: int) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nlbflow.errors import NlbflowError
+from nlbflow.datasets import count_bins
 from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Session, Units
 
 # The reference decimates with scipy.signal.decimate(n=500, ftype="fir"): 501 taps, zero phase.
@@ -41,21 +41,6 @@ def choose_trials(session: Session, splits: list[str], align: str) -> np.ndarray
     for column in ("start_time", "end_time", align):
         known &= session.times(column) != NOT_A_TIME
     return np.flatnonzero(np.isin(session.split.astype(str), splits) & known)
-
-
-def count_bins(range_ms: tuple[int, int], bin_ms: int, key: str) -> int:
-    """Bins in a window.
-
-    Raises:
-        NlbflowError: the bin width does not divide the window.
-    """
-    length = range_ms[1] - range_ms[0]
-    if length <= 0 or length % bin_ms:
-        raise NlbflowError(
-            f"bins of {bin_ms} ms do not divide {key} {list(range_ms)}, which is {length} ms long; choose a bin width "
-            "(config key run.bin_ms) that does."
-        )
-    return length // bin_ms
 
 
 def make_windows(
