@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from nlbflow.simulate_nwb import write_session
 
 from conftest import ROOT
 from nlbflow.datasets import SIMULATED
 from nlbflow.metrics import score
+from nlbflow.pins import read_pins
 from nlbflow.simulate import simulate
+from nlbflow.simulate_nwb import write_session
 from nlbflow.targets import make_target
 from nlbflow.tensors import SPLITS, make_input
 
@@ -151,8 +152,6 @@ def test_real_excerpt(real_data, nlb_tools, bin_ms):
     [("mc_maze", 574, 137, 230_348), ("mc_maze_medium", 100, 114, 32_324), ("mc_maze_small", 100, 107, 32_897)],
 )
 def test_official_test_files(real_data, name, trials, units, spikes):
-    from nlbflow.pins import read_pins
-
     pin = read_pins(ROOT / "resources/datasets.tsv")[name]["test"]
     for bin_ms, bins in ((5, 140), (20, 35)):
         arrays, absent = make_input(

@@ -49,7 +49,7 @@ class TestElsewhere:
 
     def test_metrics_rerun_scoring_and_what_follows(self, finished, tmp_path, memory):
         code = copy_code(tmp_path / "code")
-        edit(code, "scripts/nlbflow/metrics.py", "1e-9", "1.0e-9 + 0.0")
+        edit(code, "scripts/nlbflow/metrics.py", "import numpy as np\n", "import numpy as np\n\nADDED = 1\n")
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
         assert kinds(jobs) == {"Scoring", "Collecting", "Writing"}
         assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4 * 5

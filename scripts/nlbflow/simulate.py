@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nlbflow.errors import NlbflowError
+from nlbflow.rates import rates_hz
 
 SETTINGS = ("seed", "conditions", "train_trials", "val_trials", "test_trials", "heldin", "heldout")
 
@@ -116,11 +117,6 @@ def simulate(settings: Mapping[str, Any]) -> Session:
     train = _part(settings, population, targets, TRAIN, splits)
     truth = _part(settings, population, targets, TRUTH, np.repeat(["test"], settings["test_trials"]))
     return Session(settings, population, targets, train, truth)
-
-
-def rates_hz(latents: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Rates in spikes/s, (..., neurons), of latents (..., latents): exp(latents @ weights + bias)."""
-    return np.exp(np.asarray(latents, float) @ weights + bias)
 
 
 def condition_mean_rates(settings: Mapping[str, Any], bin_ms: int, repeats: int = 60) -> np.ndarray:

@@ -1,11 +1,7 @@
 """A simulated session as files: NWB in MC_Maze's layout (Churchland and Kaufman, DANDI 000128), true rates as HDF5.
 
 The same session gives the same bytes: dates are fixed, and the ids that pynwb draws at random are derived from names.
-
-The rates file holds, in float64, `weights` (latents, neurons) and `bias` (neurons,) with neurons in ascending
-`unit_id`, and in the groups `train` and `truth`, for the trials of that NWB file in table order, `latents`
-(trials, ms from trial start, latents) in float32, NaN after `length_ms` (trials,). A rate in spikes/s is
-exp(latents @ weights + bias), constant within each ms.
+The layout of the rates file is described in rates.py.
 """
 
 import uuid
@@ -24,9 +20,8 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 from pynwb.misc import Units
 
-from nlbflow.errors import NlbflowError
-from nlbflow.files import open_h5, write_arrays
-from nlbflow.simulate import VERSIONS, WINDOW_MS, Part, Population, Session, rates_hz
+from nlbflow.files import write_arrays
+from nlbflow.simulate import VERSIONS, WINDOW_MS, Part, Population, Session
 
 DATE = datetime(2021, 9, 1, tzinfo=UTC)  # any, but fixed; the benchmark opened in that month
 TEST_PITCH_MS = 800  # from one 700 ms segment of the test file to the next, as in MC_Maze
@@ -69,45 +64,6 @@ def write_session(session: Session, paths: Mapping[str, str | Path]) -> None:
     for name, part in (("train", session.train), ("truth", session.truth)):
         arrays[name] = {"latents": part.latents, "length_ms": part.trials.length}
     write_arrays(paths["rates"], arrays, {"settings": session.settings})
-
-
-def true_rates(
-    path: str | Path, part: str, trial_indices: np.ndarray, start_ms: np.ndarray, bins: int, bin_ms: int
-) -> np.ndarray:
-    """Expected spikes per bin, summed over the rates per ms that the spikes were drawn from.
-
-    Args:
-        path: a rates file.
-        part: train or truth, the NWB file whose trials are meant.
-        trial_indices: (trials,) rows of its table of trials.
-        start_ms: (trials,) first ms of each trial's window, counted from the trial's start.
-        bins: bins per window.
-        bin_ms: bin width.
-
-    Returns:
-        (trials, bins, neurons), neurons in ascending unit id.
-
-    Raises:
-        NlbflowError: the file is not a rates file, or a window reaches beyond its trial.
-    """
-    with open_h5(path) as file:
-        if f"{part}/latents" not in file:
-            raise NlbflowError(
-                f"{path} has no /{part}/latents; expected the true rates of a simulated session: make it again."
-            )
-        weights, bias = file["weights"][()], file["bias"][()]
-        latents, length = file[f"{part}/latents"][()], file[f"{part}/length_ms"][()]
-    rates = np.empty((len(trial_indices), bins, len(bias)))
-    for row, (trial, start) in enumerate(zip(trial_indices, np.broadcast_to(start_ms, len(rates)), strict=True)):
-        stop = start + bins * bin_ms
-        if start < 0 or stop > length[trial]:
-            raise NlbflowError(
-                f"{path}: the window from {start} to {stop} ms of trial {trial} reaches beyond the trial, which has "
-                f"{length[trial]} ms; narrow window_ms or forward_ms in the dataset's stanza."
-            )
-        per_ms = rates_hz(latents[trial, start:stop], weights, bias)
-        rates[row] = per_ms.reshape(bins, bin_ms, -1).sum(axis=1) / 1000
-    return rates
 
 
 def _units(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from nlbflow.psth import find_conditions, make_psths
-from nlbflow.simulate_nwb import true_rates
+from nlbflow.rates import true_rates
 from nlbflow.datasets import window_ranges
 from nlbflow.tensors import SPLITS, open_session, read_behavior
 from nlbflow.nwb import NS_PER_MS, Session
