@@ -39,11 +39,11 @@ excerpt: .venv/run.done
 	$(SNAKEMAKE) --configfile configs/mc_maze_large_excerpt.yaml --config data_folder=$(call needed,DATA)
 	@cat results/leaderboard.md
 
-# Go on after a run was killed: CONFIG=the config it ran with.
+# Go on after a run was killed: CONFIG=the config it ran with, and DATA where that needs it.
 resume: .venv/run.done
 	$(BIN)/python scripts/resume.py
-	$(SNAKEMAKE) --configfile $(CONFIG) --unlock
-	$(SNAKEMAKE) --configfile $(CONFIG)
+	$(SNAKEMAKE) --unlock --configfile $(CONFIG) $(if $(DATA),--config data_folder=$(DATA))
+	$(SNAKEMAKE) --configfile $(CONFIG) $(if $(DATA),--config data_folder=$(DATA))
 
 # New locks from the pins in pyproject.toml.
 lock: .venv/test.done

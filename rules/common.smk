@@ -9,7 +9,13 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from nlbflow.config import check_config
-from nlbflow.datasets import dataset_version, lacking, part_paths, window_ranges
+from nlbflow.datasets import (
+    SIMULATED,
+    dataset_version,
+    lacking,
+    part_paths,
+    window_ranges,
+)
 from nlbflow.digest import describe, write_stamp
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
@@ -108,9 +114,7 @@ def cutting_stamp(stage):
             parameters=frozen(
                 dataset=wildcards.dataset,
                 version=dataset_version(wildcards.dataset, definition, PINS),
-                definition={
-                    key: definition[key] for key in CUTTING if key in definition
-                },
+                definition={key: definition[key] for key in CUTTING if key in definition},
                 bin_ms=int(wildcards.bin_ms),
                 phase=wildcards.phase,
             ),
@@ -136,9 +140,7 @@ def model_stamp(stage):
 
 
 def model_params(model, dataset=None, bin_ms=None):
-    return resolve_params(
-        model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms
-    )
+    return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
 
 
 class frozen(dict):
@@ -151,21 +153,44 @@ class frozen(dict):
 def unavailable(dataset, phase, model=None):
     """Why a dataset cannot be scored in a phase, or a model not be run on it; empty where it can."""
     lacks = lacking(DATASETS[dataset], parts_of(dataset), phase)
-    needs = (
-        ["train", "truth"]
-        if model in (None, NULL)
-        else ["train", *declaration(model)["NEEDS"]]
-    )
+    needs = ["train", "truth"] if model in (None, NULL) else ["train", *declaration(model)["NEEDS"]]
     if model not in (None, NULL) and declaration(model)["ORACLE"]:
         needs.append("truth")
     return next((lacks[need] for need in needs if need in lacks), "")
 
 
+def user_file(wildcards):
+    """The file that a dataset's stanza names, below the folder of the data where that is set."""
+    files = DATASETS[wildcards.dataset].get("files", {})
+    for file in files.values():
+        if file["path"].rsplit("/", 1)[-1] == wildcards.name:
+            return (Path(config["data_folder"]) / file["path"]).as_posix()
+    raise WorkflowError(f"no dataset names a file {wildcards.name}")
+
+
+def target_parts(wildcards):
+    """In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for it."""
+    hidden = "truth" if wildcards.phase == "test" else "test"
+    return {part: path for part, path in parts_of(wildcards.dataset).items() if part in ("train", hidden, "rates")}
+
+
+def named(models):
+    """A wildcard constraint: one of these models, or nothing at all."""
+    return "|".join(models) or "(?!)"
+
+
+def model_resource(wildcards, name, usual):
+    return MODELS[wildcards.model].get("resources", {}).get(name, usual)
+
+
+def prediction_of(wildcards):
+    """The null row has no prediction: score makes it from the answers."""
+    return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
+
+
 def places():
     """The selected (dataset, bin_ms, phase)."""
-    return [
-        (d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]
-    ]
+    return [(d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]]
 
 
 def runs():
@@ -182,25 +207,15 @@ def runs():
 def scored():
     """The runs whose answers are known, and the null row of each place."""
     known = [place for place in places() if not unavailable(place[0], place[2])]
-    return [(*place, NULL, 0) for place in known] + [
-        run for run in runs() if run[:3] in known
-    ]
+    return [(*place, NULL, 0) for place in known] + [run for run in runs() if run[:3] in known]
 
 
 def absences():
     """What the selection asks for and cannot have, each with its reason, for the tables to say."""
-    rows = [
-        (*place, "all models", unavailable(place[0], place[2])) for place in places()
-    ]
-    rows += [
-        (*p, m, unavailable(p[0], p[2], m)) for p in places() for m in RUN["models"]
-    ]
+    rows = [(*place, "all models", unavailable(place[0], place[2])) for place in places()]
+    rows += [(*p, m, unavailable(p[0], p[2], m)) for p in places() for m in RUN["models"]]
     whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
-    return [
-        list(row)
-        for row in rows
-        if row[4] and (row[3] == "all models" or row[:3] not in whole)
-    ]
+    return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 
 
 def result(run, file):

@@ -1,5 +1,4 @@
 # From the archive, a folder or the simulator to the tensors and the answers.
-from nlbflow.datasets import SIMULATED
 
 
 rule simulate:
@@ -10,10 +9,7 @@ rule simulate:
             parameters=frozen(settings=DATASETS[w.dataset]["simulator"]),
         ),
     output:
-        **{
-            part: f"data/nwb/simulated/{{dataset}}/sub-Sim/{file}"
-            for part, file in SIMULATED.items()
-        },
+        **{part: f"data/nwb/simulated/{{dataset}}/sub-Sim/{file}" for part, file in SIMULATED.items()},
     log:
         "logs/simulate/{dataset}.log",
     benchmark:
@@ -79,24 +75,9 @@ rule link:
         "../scripts/link.py"
 
 
-def user_file(wildcards):
-    """The file that a dataset's stanza names, below the folder of the data where that is set."""
-    files = DATASETS[wildcards.dataset].get("files", {})
-    for file in files.values():
-        if file["path"].rsplit("/", 1)[-1] == wildcards.name:
-            return (Path(config["data_folder"]) / file["path"]).as_posix()
-    raise WorkflowError(f"no dataset names a file {wildcards.name}")
-
-
 rule tensors:
     input:
-        unpack(
-            lambda w: {
-                part: path
-                for part, path in parts_of(w.dataset).items()
-                if part in ("train", "test")
-            }
-        ),
+        unpack(lambda w: {part: path for part, path in parts_of(w.dataset).items() if part in ("train", "test")}),
         stamp=cutting_stamp("tensors"),
     output:
         input=f"results/{PLACE}/input.h5",
@@ -136,13 +117,3 @@ rule targets:
         "Making the answers of {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/targets.py"
-
-
-def target_parts(wildcards):
-    """In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for it."""
-    hidden = "truth" if wildcards.phase == "test" else "test"
-    return {
-        part: path
-        for part, path in parts_of(wildcards.dataset).items()
-        if part in ("train", hidden, "rates")
-    }

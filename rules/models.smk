@@ -22,11 +22,6 @@ rule check_model:
         "../scripts/check_model.py"
 
 
-def named(models):
-    """A wildcard constraint: one of these models, or nothing at all."""
-    return "|".join(models) or "(?!)"
-
-
 # No answers among the inputs: the DAG, not discipline, keeps a model from reading them.
 rule train:
     input:
@@ -79,7 +74,3 @@ rule oracle:
         "Asking the oracle {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/oracle.py"
-
-
-def model_resource(wildcards, name, usual):
-    return MODELS[wildcards.model].get("resources", {}).get(name, usual)

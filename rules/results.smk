@@ -1,15 +1,6 @@
 # From predictions to scores and tables. Nothing here needs a GPU or trains anything.
 
 
-def prediction_of(wildcards):
-    """The null row has no prediction: score makes it from the answers."""
-    return (
-        []
-        if wildcards.model == NULL
-        else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
-    )
-
-
 rule score:
     input:
         prediction=prediction_of,
@@ -36,9 +27,7 @@ rule score:
 rule tables:
     input:
         scores=[result(run, "scores.json") for run in scored()],
-        stamp=lambda w: stamp(
-            "tables", parameters=frozen(runs=[list(run) for run in scored()])
-        ),
+        stamp=lambda w: stamp("tables", parameters=frozen(runs=[list(run) for run in scored()])),
     output:
         scores="results/scores.csv",
         costs="results/costs.csv",
