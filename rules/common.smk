@@ -38,10 +38,18 @@ CUTTING = (
     "align",
     "window_ms",
     "forward_ms",
+    "overlap",
+    "jitter",
+    "scored",
     "behavior",
+    "outliers",
+    "decoders",
     "conditions",
     "psth_kernel_ms",
+    "heldout",
+    "split",
 )
+ANSWERS = "data/answers/eval_data_test.h5"
 
 
 wildcard_constraints:
@@ -150,12 +158,13 @@ class frozen(dict):
         return hash(repr(self))
 
 
-def unavailable(dataset, phase, model=None):
-    """Why a dataset cannot be scored in a phase, or a model not be run on it; empty where it can."""
-    lacks = lacking(DATASETS[dataset], parts_of(dataset), phase)
-    needs = ["train", "truth"] if model in (None, NULL) else ["train", *declaration(model)["NEEDS"]]
-    if model not in (None, NULL) and declaration(model)["ORACLE"]:
-        needs.append("truth")
+def unavailable(dataset, bin_ms, phase, model=None):
+    """Why a dataset cannot be scored at a bin width in a phase, or a model not be run on it; empty where it can."""
+    lacks = lacking(DATASETS[dataset], parts_of(dataset), phase, bin_ms)
+    if model in (None, NULL):
+        needs = ["train", "truth"]
+    else:
+        needs = ["train", *declaration(model)["NEEDS"], *(["truth"] if declaration(model)["ORACLE"] else [])]
     return next((lacks[need] for need in needs if need in lacks), "")
 
 
@@ -168,10 +177,19 @@ def user_file(wildcards):
     raise WorkflowError(f"no dataset names a file {wildcards.name}")
 
 
+def input_parts(wildcards):
+    """The files that a model's input is cut from."""
+    return {part: path for part, path in parts_of(wildcards.dataset).items() if part in ("train", "test", "whole")}
+
+
 def target_parts(wildcards):
-    """In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for it."""
+    """The files that the answers are made from. In phase val the test file is read too: the benchmark's clock starts with
+    it. In phase test the truth stands for it, or the answers are those that were published."""
     hidden = "truth" if wildcards.phase == "test" else "test"
-    return {part: path for part, path in parts_of(wildcards.dataset).items() if part in ("train", hidden, "rates")}
+    parts = parts_of(wildcards.dataset)
+    if hidden == "truth" and not {"truth", "whole"} & parts.keys():
+        return {"answers": ANSWERS, "input": f"results/{PLACE}/input.h5".format(**wildcards)}
+    return {part: path for part, path in parts.items() if part in ("train", hidden, "whole", "rates")}
 
 
 def named(models):
@@ -199,21 +217,21 @@ def runs():
         (*place, model, seed)
         for place in places()
         for model in RUN["models"]
-        if not unavailable(place[0], place[2], model)
+        if not unavailable(*place, model)
         for seed in seeds_of(model)
     ]
 
 
 def scored():
     """The runs whose answers are known, and the null row of each place."""
-    known = [place for place in places() if not unavailable(place[0], place[2])]
+    known = [place for place in places() if not unavailable(*place)]
     return [(*place, NULL, 0) for place in known] + [run for run in runs() if run[:3] in known]
 
 
 def absences():
     """What the selection asks for and cannot have, each with its reason, for the tables to say."""
-    rows = [(*place, "all models", unavailable(place[0], place[2])) for place in places()]
-    rows += [(*p, m, unavailable(p[0], p[2], m)) for p in places() for m in RUN["models"]]
+    rows = [(*place, "all models", unavailable(*place)) for place in places()]
+    rows += [(*p, m, unavailable(*p, m)) for p in places() for m in RUN["models"]]
     whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
     return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 

@@ -52,7 +52,7 @@ rule fetch:
 
 rule link:
     input:
-        file=lambda w: user_file(w),
+        file=user_file,
     output:
         nwb="data/nwb/{dataset}/{version}/{name}",
     log:
@@ -75,9 +75,29 @@ rule link:
         "../scripts/link.py"
 
 
+# The same for the published answers; they come from a plain address, or from the user's folder.
+rule fetch_answers:
+    output:
+        answers=ANSWERS,
+    log:
+        "logs/fetch_answers.log",
+    benchmark:
+        "logs/fetch_answers.benchmark.tsv"
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    message:
+        "Fetching the published answers of the test phase"
+    script:
+        "../scripts/fetch_answers.py"
+
+
 rule tensors:
     input:
-        unpack(lambda w: {part: path for part, path in parts_of(w.dataset).items() if part in ("train", "test")}),
+        unpack(input_parts),
         stamp=cutting_stamp("tensors"),
     output:
         input=f"results/{PLACE}/input.h5",
@@ -99,7 +119,7 @@ rule tensors:
 
 rule targets:
     input:
-        unpack(lambda w: target_parts(w)),
+        unpack(target_parts),
         stamp=cutting_stamp("targets"),
     output:
         target=f"results/{PLACE}/target.h5",

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
-from nlbflow.fetch import fetch_from_dandi, link_from_folder
+from nlbflow.fetch import fetch_from_dandi
 from nlbflow.job import job
+from nlbflow.linking import link_from_folder
 from nlbflow.pins import read_pins
 
 

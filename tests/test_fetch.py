@@ -16,7 +16,8 @@ import pytest
 from loopback_dandi import Fault, LoopbackArchive
 from nlbflow import fetch
 from nlbflow.errors import NlbflowError
-from nlbflow.fetch import fetch_from_dandi, link_from_folder, link_user_file
+from nlbflow.fetch import fetch_from_dandi
+from nlbflow.linking import link_from_folder, link_user_file
 from nlbflow.pins import Pin, read_pins
 
 ROOT = Path(__file__).parents[1]
@@ -171,7 +172,7 @@ def test_what_does_not_exist_is_named_at_once(archive, pins, destination):
         assert named in refusal(replace(pins[0], **change), destination, archive.url)
         assert len(archive.log) <= 3 and not everything_below(destination.parent)
     archive.faults.append(Fault("404"))
-    assert "lists" in (sentence := refusal(pins[0], destination, archive.url)) and "answers 404" in sentence
+    assert "should have" in (sentence := refusal(pins[0], destination, archive.url)) and "answers 404" in sentence
     assert len(archive.blob_requests()) == 1
 
 

@@ -105,7 +105,7 @@ def test_layout(paths, part):
 def test_test_file_is_the_truth_seen_through_a_window(paths, bin_ms):
     tensors, rows = [], []
     for part in ("test", "truth"):
-        session = Session([Recording(paths[part])])
+        session = Session([Recording(paths[part], {})])
         units = session.units(heldout=False)
         trials = choose_trials(session, ["test"], ALIGN)
         tensors.append(bin_spikes(units, make_windows(session, trials, ALIGN, (-250, 450), bin_ms)))
@@ -118,7 +118,7 @@ def test_test_file_is_the_truth_seen_through_a_window(paths, bin_ms):
 @pytest.mark.parametrize("part", ["train", "truth"])
 def test_true_rates_are_those_the_spikes_were_drawn_from(session, paths, part):
     drawn, population = getattr(session, part), session.population
-    recording = Session([Recording(paths[part])])
+    recording = Session([Recording(paths[part], {})])
     trials = choose_trials(recording, ["train", "val", "test"], ALIGN)
     windows = make_windows(recording, trials, ALIGN, (-250, 650), 20)
     start = windows.starts * 20 - drawn.trials.start

@@ -11,6 +11,7 @@ REASONS = {
     "behavior": "the dataset's definition names no behaviour",
     "true_rates": "true rates are known for simulated data only",
 }
+PUBLISHED_BINS = (5, 20)
 SIMULATED = {
     "train": "sub-Sim_desc-train_behavior+ecephys.nwb",
     "test": "sub-Sim_desc-test_ecephys.nwb",
@@ -51,11 +52,13 @@ def dataset_version(name: str, definition: dict, pins: dict[str, dict[str, Pin]]
     return f"DANDI {pin.dandiset}/{pin.version}"
 
 
-def lacking(definition: dict, parts: dict[str, str], phase: str) -> dict[str, str]:
-    """What cannot be asked of a dataset in this phase, each with the reason."""
+def lacking(definition: dict, parts: dict[str, str], phase: str, bin_ms: int) -> dict[str, str]:
+    """What cannot be asked of a dataset in this phase at this bin width, each with the reason."""
+    trained = bool({"train", "whole"} & parts.keys())
+    published = definition.get("answers") == "published" and bin_ms in PUBLISHED_BINS
     has = {
-        "train": "train" in parts,
-        "truth": "train" in parts and (phase == "val" or "truth" in parts),
+        "train": trained,
+        "truth": trained and (phase == "val" or bool({"truth", "whole"} & parts.keys()) or published),
         "conditions": bool(definition.get("conditions")),
         "behavior": bool(definition.get("behavior")),
         "true_rates": "rates" in parts,

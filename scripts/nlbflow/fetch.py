@@ -1,4 +1,4 @@
-"""Bring a dataset's files to their place: from the DANDI archive, or as a link to a file that the user has.
+"""Bring a dataset's files to their place from the DANDI archive, or a file from a plain address.
 
 Whatever happens (a cut, a full disk, Ctrl-C, SIGKILL), a file stands under its final name only when it is
 whole and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination, so
@@ -12,13 +12,12 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import h5py
 import requests
 from dandi.consts import DandiInstance
 from dandi.dandiapi import DandiAPIClient
@@ -114,7 +113,29 @@ def fetch_from_dandi(
     Raises NlbflowError when dandiset, version or path do not exist, when the archive has other bytes than
     pinned, when the checksum is wrong (what came is deleted), and at the limits (what came is kept).
     """
-    if _is_whole(destination, pin, log):
+    with _client(instance, stall_s) as client:
+        limits = (retries, time_limit_s, wait_s)
+        _fetch(pin, destination, client.session, lambda: _pinned_url(client, pin), client.api_url, log, *limits)
+
+
+def fetch_from_url(pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0) -> None:
+    """Download the pinned file from a plain address, unless it is there; faults and limits as `fetch_from_dandi`."""
+    with _OneAttempt(stall_s) as session:
+        _fetch(pin, destination, session, lambda: url, url, log, retries, 600.0, 1.0)
+
+
+def _fetch(
+    pin: Pin,
+    destination: Path,
+    session: _OneAttempt,
+    find_url: Callable[[], str],
+    where: str,
+    log: Log,
+    retries: int,
+    limit_s: float,
+    wait_s: float,
+) -> None:
+    if is_whole(destination, pin, log):
         return
     # Named after the pin, because a job's `destination` is a temporary name, another in each run.
     part = destination.parent / f".{Path(pin.path).name}.{pin.sha256[:16]}.part" / Path(pin.path).name
@@ -122,8 +143,7 @@ def fetch_from_dandi(
     with part.open("ab", buffering=0) as file:  # closing a buffered one would fail again on a full disk
         _lock(file, pin)
         try:
-            with _client(instance, stall_s) as client:
-                _download(pin, file, client, log, retries, time_limit_s, wait_s)
+            _download(pin, file, session, find_url, where, log, retries, limit_s, wait_s)
             if (found := sha256_of(part, log)) != pin.sha256:
                 part.unlink()
                 raise NlbflowError(
@@ -137,7 +157,7 @@ def fetch_from_dandi(
                 shutil.rmtree(part.parent, ignore_errors=True)
 
 
-def _is_whole(path: Path, pin: Pin, log: Log) -> bool:
+def is_whole(path: Path, pin: Pin, log: Log) -> bool:
     return path.is_file() and path.stat().st_size == pin.bytes and sha256_of(path, log) == pin.sha256
 
 
@@ -159,14 +179,22 @@ def _client(instance: str, stall_s: float) -> DandiAPIClient:
 
 
 def _download(
-    pin: Pin, file: FileIO, client: DandiAPIClient, log: Log, retries: int, limit_s: float, wait_s: float
+    pin: Pin,
+    file: FileIO,
+    session: _OneAttempt,
+    find_url: Callable[[], str],
+    where: str,
+    log: Log,
+    retries: int,
+    limit_s: float,
+    wait_s: float,
 ) -> None:
     """Append to `file` until it has the pinned size, repeating what is worth it."""
     url, failures, best, moved = None, 0, file.tell(), time.monotonic()
     while file.tell() < pin.bytes:
         try:
-            url = url or _pinned_url(client, pin)
-            _append(pin, file, client.session, url, log)
+            url = url or find_url()
+            _append(pin, file, session, url, log)
         except _Interrupted as fault:
             if file.tell() > best:
                 failures, best, moved = 0, file.tell(), time.monotonic()
@@ -174,15 +202,15 @@ def _download(
             wait = min(30.0, wait_s * 2 ** (failures - 1))
             if failures > retries or time.monotonic() - moved + wait > limit_s:
                 raise NlbflowError(
-                    f"{client.api_url} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
+                    f"{where} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
                     f"check the connection and run again, which goes on from the {file.tell() / 1e6:.1f} MB that came."
                 ) from fault
             log(f"{pin.path}: {fault}; attempt {failures + 1} of {retries + 1} in {wait:g} s")
             time.sleep(wait)
         except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
             raise NlbflowError(
-                f"{client.api_url} did not answer as a DANDI archive when asked for {pin} "
-                f"({' '.join(str(fault).split())[:200]}); check its url (it ends in /api) and any proxy."
+                f"{where} did not answer as an archive when asked for {pin} "
+                f"({' '.join(str(fault).split())[:200]}); check its url (DANDI's ends in /api) and any proxy."
             ) from fault
     os.fsync(file.fileno())
 
@@ -215,7 +243,7 @@ def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) ->
     with session.get(url, stream=True, headers=headers) as response:
         if not response.ok:
             raise NlbflowError(
-                f"The archive lists {pin}, but answers {response.status_code} to its url {url}; try later."
+                f"The archive should have {pin}, but answers {response.status_code} to its url {url}; try later."
             )
         if have and response.status_code == 200:
             have = file.seek(file.truncate(0))
@@ -237,63 +265,3 @@ def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) ->
             raise
     if file.tell() < pin.bytes:
         raise _Interrupted("the connection was cut")
-
-
-def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> None:
-    """Make `destination` a link to the pinned file that lies anywhere below `folder`, which stays as it is.
-
-    Raises NlbflowError, naming the config key `data_folder`, when it is no folder, when no file below it has the
-    pinned file's name, and when none of those has the pinned size and SHA-256.
-    """
-    if _is_whole(destination, pin, log):
-        return
-    folder, name = folder.expanduser().absolute(), Path(pin.path).name
-    if not folder.is_dir():
-        raise NlbflowError(f"The config key `data_folder` names {folder}, which is not a folder; correct it.")
-    found = [at for at in _below(folder, name) if at.is_file() and at != destination.absolute()]
-    fault = f"Nothing called {name} was found below {folder} (config key `data_folder`) for {pin}"
-    # The right subject's folder first: it spares the checksum of a like-named file of the same size.
-    for path in sorted(found, key=lambda path: path.as_posix().endswith(f"/{pin.path}"), reverse=True):
-        if (size := path.stat().st_size) != pin.bytes:
-            fault = f"{path} has {size} bytes where {pin} has {pin.bytes}"
-        elif (sha256 := sha256_of(path, log)) != pin.sha256:
-            fault = f"{path} has SHA-256 {sha256} where {pin} has {pin.sha256}"
-        else:
-            return _link(path, destination, log)
-    raise NlbflowError(f"{fault}; put the pinned file there, or set the dataset's `source: dandi`.")
-
-
-def _below(folder: Path, name: str) -> Iterator[Path]:
-    seen = set()  # links to folders are followed, and may lead in a circle
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            folders.clear()
-        elif name in files:
-            yield Path(place, name)
-        seen.add(real)
-
-
-def link_user_file(source: Path, destination: Path, sha256: str | None, log: Log = lambda line: None) -> None:
-    """Make `destination` a link to a user's own file that is HDF5 and has `sha256`, if one is given.
-
-    Raises NlbflowError when the file does not exist, is not HDF5, or has another SHA-256.
-    """
-    source = source.expanduser().absolute()
-    if not source.is_file():
-        raise NlbflowError(f"The dataset's file {source} does not exist; correct its path in the config.")
-    if not h5py.is_hdf5(source):
-        raise NlbflowError(f"{source} should be an NWB 2 file, but is not HDF5; name another in the config.")
-    if sha256 is not None and (found := sha256_of(source, log)) != sha256.lower():
-        raise NlbflowError(f"{source} has SHA-256 {found}, but the config says {sha256}; correct either one.")
-    _link(source, destination, log)
-
-
-def _link(source: Path, destination: Path, log: Log) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    if os.path.realpath(source) == os.path.join(os.path.realpath(destination.parent), destination.name):
-        return  # a link would take the place of the very file it leads to
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.link")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(source)
-    os.replace(temporary, destination)
-    log(f"linked to {source}")

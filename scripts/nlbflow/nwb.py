@@ -40,30 +40,30 @@ class Units:
 
 
 class Recording:
-    """One NWB file.
+    """One NWB file, read by a dataset's definition.
+
+    `heldout` of the definition says which units are held out: {column: name} (by default the benchmark's `heldout`),
+    {ids: [...]}, or {fraction, seed}; `split` likewise which trials are for what: {column: name} or {val, test, seed}.
 
     Raises:
-        NlbflowError: the file is not NWB or lacks the trials, the units or the column `heldout`.
+        NlbflowError: the file is not NWB, or lacks the trials, the units or a column that the definition names.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, definition: dict):
         self.path = path
         with open_h5(path) as file:
             for needed, what in (
-                ("intervals/trials", "a table of trials"),
+                ("intervals/trials", "a table of trials (a recording without one needs it added first)"),
                 ("units/spike_times_index", "sorted units with spike times"),
-                ("units/heldout", "the boolean column `heldout` of the units, which says which ones to predict"),
-                ("units/obs_intervals_index", "the observed intervals of the units"),
             ):
                 if needed not in file:
-                    raise NlbflowError(
-                        f"{path} has no /{needed}; expected {what}: use a file in the benchmark's layout."
-                    )
+                    raise NlbflowError(f"{path} has no /{needed}; expected {what}: use an NWB file that has it.")
             try:
                 self.columns = self._read_trials(file["intervals/trials"])
-                self._read_units(file["units"])
+                self._read_units(file["units"], definition.get("heldout", {"column": "heldout"}))
             except OSError as error:
                 raise NlbflowError(f"{path} is damaged ({error}); delete it and fetch it again.") from error
+        self._split_trials(definition.get("split", {"column": "split"}))
 
     @staticmethod
     def _read_trials(table: h5py.Group) -> dict[str, np.ndarray]:
@@ -75,19 +75,56 @@ class Recording:
         columns["end_time"] = columns.pop("stop_time")
         return columns
 
-    def _read_units(self, units: h5py.Group) -> None:
+    def _read_units(self, units: h5py.Group, heldout: dict) -> None:
         self.ids = units["id"][()]
-        self.heldout = units["heldout"][()].astype(bool)
+        if len(self.ids) == 0:
+            raise NlbflowError(f"{self.path} has no units, so there is nothing to bin; use a file with sorted units.")
+        self.heldout = self._held_out(units, heldout)
         times, ends = units["spike_times"][()], units["spike_times_index"][()].astype(np.int64)
         # the benchmark's rule: truncate at a tolerance of 1e-6 ms (specification, section 2.1, rule 4)
         rows = np.round(times * 1000.0, 6).astype(np.int64)
         self.spike_ms = np.split(rows, ends[:-1])
-        intervals = units["obs_intervals"][()].reshape(-1, 2)
-        starts = np.concatenate([[0], units["obs_intervals_index"][()].astype(np.int64)])
-        if len(self.ids) == 0 or len(intervals) == 0:
-            raise NlbflowError(f"{self.path} has no units or no observed interval, so there is nothing to bin.")
-        self.intervals = [intervals[a:b] for a, b in pairwise(starts)]
+        if "obs_intervals_index" in units and len(units["obs_intervals"]):
+            intervals = units["obs_intervals"][()].reshape(-1, 2)
+            starts = np.concatenate([[0], units["obs_intervals_index"][()].astype(np.int64)])
+            self.intervals = [intervals[a:b] for a, b in pairwise(starts)]
+        else:
+            end = max(times.max(initial=0.0), np.nanmax(self.columns["end_time"], initial=0.0))
+            self.intervals = [np.array([[0.0, np.ceil(end * 1000.0) / 1000.0]])] * len(self.ids)
         self.rows = round(max(i[-1][-1] for i in self.intervals if len(i)) * 1000.0)
+
+    def _held_out(self, units: h5py.Group, rule: dict) -> np.ndarray:
+        """(units,) which ones are held out."""
+        if "ids" in rule:
+            return np.isin(self.ids, rule["ids"])
+        if "fraction" in rule:
+            order = np.random.default_rng(rule["seed"]).permutation(np.sort(self.ids))
+            return np.isin(self.ids, order[: max(1, round(rule["fraction"] * len(order)))])
+        if rule["column"] not in units:
+            raise NlbflowError(
+                f"{self.path} has no /units/{rule['column']}; expected a boolean column that says which units are held "
+                "out: name another with `heldout: {column: NAME}` in the dataset's stanza, or give `heldout: {ids: "
+                "[...]}` or `heldout: {fraction: 0.25, seed: 0}`."
+            )
+        return units[rule["column"]][()].astype(bool)
+
+    def _split_trials(self, rule: dict) -> None:
+        """Make the column `split`."""
+        trials = len(self.columns["start_time"])
+        if "column" in rule:
+            if rule["column"] not in self.columns:
+                raise NlbflowError(
+                    f"{self.path} has no trial column {rule['column']!r}; expected train, val, test or none in it: "
+                    "name another with `split: {column: NAME}` in the dataset's stanza, or give "
+                    "`split: {val: 0.2, test: 0.2, seed: 0}`."
+                )
+            self.columns["split"] = self.columns[rule["column"]]
+            return
+        order = np.random.default_rng(rule["seed"]).permutation(trials)
+        val, test = (round(rule[part] * trials) for part in ("val", "test"))
+        self.columns["split"] = np.full(trials, "train", object)
+        self.columns["split"][order[:val]] = "val"
+        self.columns["split"][order[val : val + test]] = "test"
 
     def units(self, heldout: bool) -> Units | None:
         """The held-in or held-out units, or None where the file has none (the benchmark's test files)."""

@@ -32,7 +32,7 @@ class Pin:
     sha256: str
 
     def __str__(self) -> str:
-        return f"{self.path} of dandiset {self.dandiset}/{self.version}"
+        return f"{self.path} of dandiset {self.dandiset}/{self.version}" if self.dandiset else self.path
 
 
 def read_pins(path: str | Path) -> dict[str, dict[str, Pin]]:

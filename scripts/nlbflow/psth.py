@@ -7,8 +7,8 @@ only windows that reach over the edge of an observed stretch are smoothed on the
 
 import numpy as np
 
-from nlbflow.nwb import NOT_A_TIME, Session, Units
-from nlbflow.windows import Windows, gather, inside, make_windows
+from nlbflow.nwb import Session, Units
+from nlbflow.windows import Windows, gather, inside
 
 
 def find_conditions(session: Session, fields: list[str], trials: np.ndarray) -> list[tuple[tuple, np.ndarray]]:
@@ -42,80 +42,83 @@ def smoothing_matrix(kernel: np.ndarray, bins: int, bin_ms: int) -> np.ndarray:
 
 
 def make_psths(
-    session: Session,
-    groups: list[Units],
-    conditions: list[np.ndarray],
-    align: str,
-    range_ms: tuple[int, int],
-    bin_ms: int,
-    sd_ms: float,
-    cut: bool = True,
+    groups: list[Units], conditions: list[Windows], sd_ms: float, anchor: str, bins: int | None = None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Average smoothed counts of each condition.
 
     Args:
-        session: the recordings.
         groups: held-in and held-out units.
-        conditions: table rows of each condition's trials.
-        align, range_ms, bin_ms: the windows; sd_ms: the kernel's standard deviation.
-        cut: end a window where the condition's next one begins.
+        conditions: the windows of each condition's trials.
+        sd_ms: the kernel's standard deviation.
+        anchor: "start" keeps the first bins that all trials of a condition have and pads the end, "end" keeps the last
+            ones and pads the start.
+        bins: the length to pad to; by default that of the longest condition.
 
     Returns:
-        (conditions, bins, units) expected spikes per bin, shorter conditions padded with NaN, and the table rows of
-        the trials that each average holds (those much shorter than the rest are left out).
+        (conditions, bins, units) expected spikes per bin, NaN where padded, and for each condition which of its trials
+        the average holds (those much shorter than the rest are left out).
     """
-    windows, used = [], []
-    for trials in conditions:
-        trials = trials[session.times(align)[trials] != NOT_A_TIME]
-        window = make_windows(session, trials, align, range_ms, bin_ms, cut)
-        keep = window.valid >= 0.8 * window.valid.mean()
-        windows.append(Windows(window.starts[keep], window.bins, window.valid[keep], window.lead[keep], window.bin_ms))
-        used.append(trials[keep])
-    parts = [_average(units, windows, sd_ms) for units in groups]
-    return np.concatenate(parts, axis=2), used
+    used = [window.valid >= 0.8 * window.valid.mean() for window in conditions]
+    kept = [
+        Windows(w.starts[u], w.bins, w.valid[u], w.lead[u], w.bin_ms) for w, u in zip(conditions, used, strict=True)
+    ]
+    lengths = np.array([int(window.valid.min()) for window in kept])
+    bins = bins or int(lengths.max())
+    psth = np.full((len(kept), bins, sum(len(units.ids) for units in groups)), np.nan)
+    for length in np.unique(lengths):
+        chosen = np.flatnonzero(lengths == length)
+        frames = [_frame(kept[c], int(length), anchor) for c in chosen]
+        mean = np.concatenate([_average(units, frames, int(length), kept[0].bin_ms, sd_ms) for units in groups], axis=2)
+        mean = mean[:, :bins] if anchor == "start" else mean[:, -bins:]
+        place = slice(0, mean.shape[1]) if anchor == "start" else slice(bins - mean.shape[1], bins)
+        psth[chosen, place] = mean
+    return psth, used
 
 
-def _average(units: Units, windows: list[Windows], sd_ms: float) -> np.ndarray:
-    """(conditions, bins, units): NaN-skipping mean over trials that are placed by their lead."""
-    bins, bin_ms = windows[0].bins, windows[0].bin_ms
+def _frame(windows: Windows, length: int, anchor: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A condition's trials on rows counted from the event: (first bin of the frame on the session's grid, first and
+    last row of the frame that the trial's own window has), each (trials,)."""
+    ends = windows.lead + windows.valid
+    origin = windows.lead.min() if anchor == "start" else ends.max() - length
+    first = np.clip(windows.lead - origin, 0, length)
+    last = np.clip(ends - origin, 0, length)
+    return windows.starts - windows.lead + origin, first, last
+
+
+def _average(units: Units, frames: list[tuple], bins: int, bin_ms: int, sd_ms: float) -> np.ndarray:
+    """(conditions, bins, units): mean over the trials that have a row, of counts smoothed and binned."""
     kernel = gaussian_kernel(sd_ms)
     before, after = len(kernel) // 2, (len(kernel) - 1) // 2
     matrix = smoothing_matrix(kernel, bins, bin_ms)
-    starts = np.concatenate([w.starts for w in windows])
-    valid = np.concatenate([w.valid for w in windows])
-    condition = np.repeat(np.arange(len(windows)), [len(w.starts) for w in windows])
-    # rows by lead: at most one bin apart, so the average is taken over one row more than the window has
-    lead = np.concatenate([w.lead - w.lead.min() for w in windows])
-    slots = int(lead.max()) + 1
+    starts, first, last = (np.concatenate(part) for part in zip(*frames, strict=True))
+    condition = np.repeat(np.arange(len(frames)), [len(frame[0]) for frame in frames])
     first_ms, last_ms = starts * bin_ms, (starts + bins) * bin_ms
     stretch = inside(units.stretches, first_ms)
-    whole = (stretch >= 0) & (last_ms <= units.stretches[stretch, 1]) & (valid == bins)
-    total = np.zeros((len(windows), bins + slots - 1, len(units.ids)))
-    number = np.zeros((len(windows), bins + slots - 1))
+    whole = (stretch >= 0) & (last_ms <= units.stretches[stretch, 1])
+    total = np.zeros((len(frames), bins, len(units.ids)))
+    number = np.zeros((len(frames), bins))
 
+    # trials of one condition that have the same rows are added up before they are smoothed
+    cells, cell = np.unique(np.stack([condition, first, last], axis=1)[whole], axis=0, return_inverse=True)
+    rows_of_cell = (np.arange(bins) >= cells[:, 1:2]) & (np.arange(bins) < cells[:, 2:3])
+    np.add.at(number, cells[:, 0], rows_of_cell * np.bincount(cell.ravel(), minlength=len(cells))[:, None])
     bounds = units.stretches[stretch[whole]]
     low = np.maximum(first_ms[whole] - before, bounds[:, 0])
     high = np.minimum(last_ms[whole] + after, bounds[:, 1])
-    origin, cell = first_ms[whole] - before, (condition * slots + lead)[whole]
+    origin, offset = first_ms[whole] - before, cell.ravel() * matrix.shape[1]
     for unit, rows in enumerate(units.spike_ms):
         trial, found = gather(rows, low, high)
-        flat = cell[trial] * matrix.shape[1] + found - origin[trial]
-        counts = np.bincount(flat, minlength=len(windows) * slots * matrix.shape[1])
-        smooth = (counts.reshape(-1, matrix.shape[1]) @ matrix.T).reshape(len(windows), slots, bins)
-        for slot in range(slots):
-            total[:, slot : slot + bins, unit] += smooth[:, slot]
-    for c, s in zip(condition[whole], lead[whole], strict=True):
-        number[c, s : s + bins] += 1
+        counts = np.bincount(offset[trial] + found - origin[trial], minlength=len(cells) * matrix.shape[1])
+        smooth = (counts.reshape(-1, matrix.shape[1]) @ matrix.T) * rows_of_cell
+        np.add.at(total[:, :, unit], cells[:, 0], smooth)
 
     for i in np.flatnonzero(~whole):
         smooth, known = _smooth_piecewise(units, first_ms[i], bins, bin_ms, kernel)
-        known &= np.arange(bins) < valid[i]
-        place = slice(lead[i], lead[i] + bins)
-        total[condition[i], place] += np.where(known[:, None], smooth, 0.0)
-        number[condition[i], place] += known
+        known &= (np.arange(bins) >= first[i]) & (np.arange(bins) < last[i])
+        total[condition[i]] += np.where(known[:, None], smooth, 0.0)
+        number[condition[i]] += known
     with np.errstate(invalid="ignore"):
-        mean = total / number[:, :, None]
-    return _trim(mean, windows)
+        return total / number[:, :, None]
 
 
 def _smooth_piecewise(units: Units, first_ms: int, bins: int, bin_ms: int, kernel: np.ndarray):
@@ -134,12 +137,3 @@ def _smooth_piecewise(units: Units, first_ms: int, bins: int, bin_ms: int, kerne
         smooth += (matrix @ counts) * ((window >= start) & (window < end))[:, None]
     observed = inside(units.stretches, window[::bin_ms]) >= 0
     return smooth.reshape(bins, bin_ms, -1).sum(axis=1), observed
-
-
-def _trim(mean: np.ndarray, windows: list[Windows]) -> np.ndarray:
-    """Keep each condition's first rows, as many as its shortest trial has; pad to the longest with NaN."""
-    lengths = [int(w.valid.min()) for w in windows]
-    out = np.full((len(windows), max(lengths), mean.shape[2]), np.nan)
-    for i, length in enumerate(lengths):
-        out[i, :length] = mean[i, :length]
-    return out

@@ -4,82 +4,132 @@ from pathlib import Path
 
 import numpy as np
 
+from nlbflow.datasets import window_ranges
+from nlbflow.nwb import NS_PER_MS, Session, Units
 from nlbflow.psth import find_conditions, make_psths
 from nlbflow.rates import true_rates
-from nlbflow.datasets import window_ranges
-from nlbflow.tensors import SPLITS, open_session, read_behavior
-from nlbflow.nwb import NS_PER_MS, Session
-from nlbflow.windows import bin_spikes, choose_trials, make_windows
+from nlbflow.tensors import SPLITS, is_outlier, make_jitter, open_session, read_behavior
+from nlbflow.windows import bin_spikes, choose_trials, in_splits, make_spans, make_windows, with_times
 
 
 def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, phase: str) -> tuple[dict, dict]:
     """The answers of one phase.
 
     Args:
-        parts: paths of train and, for phase test, truth; `rates` where the true rates are known (simulated data).
+        parts: paths of train, of test in phase val, of truth in phase test; `rates` where the true rates are known.
         definition: the dataset's definition.
         bin_ms: bin width.
         phase: val or test.
 
     Returns:
         arrays: eval_spikes_heldout, eval_spikes_{heldin,heldout}_forward (trials, bins, neurons) spikes per bin;
-        {train,eval}_behavior (trials, bins, channels); psth (conditions, bins, neurons) with {train,eval}_cond_idx;
-        true_rates, a dict of the six arrays a perfect prediction would hold.
+        {train,eval}_behavior (trials, bins, channels) or (trials, columns); {train,eval}_decode_mask (trials,
+        decoders); psth (conditions, bins, neurons) with {train,eval}_cond_idx; {train,eval}_jitter (trials,) bins;
+        true_rates, a dict of the arrays a perfect prediction would hold.
         absent: what is absent, with the reason.
+
+    Raises:
+        NlbflowError: a file, a column or a series is missing, or the bin width does not fit.
     """
-    observed, forward = window_ranges(definition, bin_ms)
+    _, forward = window_ranges(definition, bin_ms)
     align = definition["align"]
-    session = open_session(parts, "truth" if phase == "test" else "test")
-    trained = choose_trials(session, SPLITS[phase]["train"], align)
-    evaluated = choose_trials(session, SPLITS[phase]["eval"], align)
+    session = open_session(parts, definition, "truth" if phase == "test" else "test")
+    trials = {part: choose_trials(session, SPLITS[phase][part], align) for part in ("train", "eval")}
+    shift = {part: make_jitter(session, definition, SPLITS[phase][part], bin_ms)[trials[part]] for part in trials}
     heldin, heldout = session.units(heldout=False), session.units(heldout=True)
-    ahead = make_windows(session, evaluated, align, forward, bin_ms)
+
+    ahead = make_windows(session, trials["eval"], align, forward, bin_ms, shift_ms=shift["eval"])
     arrays = {
-        "eval_spikes_heldout": bin_spikes(heldout, make_windows(session, evaluated, align, observed, bin_ms)),
+        "eval_spikes_heldout": _scored_spikes(session, definition, heldout, trials["eval"], shift["eval"], bin_ms),
         "eval_spikes_heldin_forward": bin_spikes(heldin, ahead),
         "eval_spikes_heldout_forward": bin_spikes(heldout, ahead),
     }
     absent: dict[str, str] = {}
-    if definition.get("behavior"):
-        arrays["train_behavior"] = read_behavior(session, definition, trained, bin_ms)
-        arrays["eval_behavior"] = read_behavior(session, definition, evaluated, bin_ms)
-    else:
-        absent["behavior"] = "the dataset's definition names no behaviour"
+    for part in trials:
+        behavior = read_behavior(session, definition, trials[part], bin_ms, answers=True)
+        if behavior is None:
+            absent["behavior"] = "the dataset's definition names no behaviour"
+        else:
+            arrays[f"{part}_behavior"] = behavior
+        if "decoders" in definition:
+            kinds = session.column(definition["decoders"]["column"])[trials[part]].astype(float)
+            arrays[f"{part}_decode_mask"] = kinds[:, None] == np.array(definition["decoders"]["values"], float)
     if definition.get("conditions") and definition.get("psth_kernel_ms"):
-        # val averages over this phase's trials; test over every trial that belongs to a split (section 4.3)
-        splits = SPLITS[phase]["train"] + SPLITS[phase]["eval"]
-        averaged = np.flatnonzero(np.isin(session.split.astype(str), splits))
-        conditions = [rows for _, rows in find_conditions(session, definition["conditions"], averaged)]
-        psth, used = make_psths(
-            session, [heldin, heldout], conditions, align, observed, bin_ms, definition["psth_kernel_ms"]
-        )
-        arrays["psth"] = psth
-        arrays["train_cond_idx"] = [np.flatnonzero(np.isin(trained, rows)) for rows in used]
-        arrays["eval_cond_idx"] = [np.flatnonzero(np.isin(evaluated, rows)) for rows in used]
+        arrays |= _psths(session, definition, [heldin, heldout], trials, bin_ms, phase)
+        if "jitter" in definition:
+            arrays |= {f"{part}_jitter": shift[part] // bin_ms for part in trials}
     else:
         absent["psth"] = "the dataset's definition names no conditions or no PSTH kernel"
     if "rates" in parts:
-        arrays["true_rates"] = _rates_in_windows(parts["rates"], session, definition, bin_ms, trained, evaluated)
+        arrays["true_rates"] = _rates_in_windows(parts["rates"], session, definition, bin_ms, trials)
     return arrays, absent
 
 
+def _scored_spikes(
+    session: Session, definition: dict, units: Units, trials: np.ndarray, shift_ms: np.ndarray, bin_ms: int
+) -> np.ndarray:
+    """(trials, bins, units) counts to predict; with `scored`, only those between two events, the rest NaN (2.7)."""
+    observed, _ = window_ranges(definition, bin_ms)
+    windows = make_windows(session, trials, definition["align"], observed, bin_ms, shift_ms=shift_ms)
+    counts = bin_spikes(units, windows)
+    if "scored" in definition:
+        span = make_spans(session, trials, definition["align"], _span(definition), bin_ms)
+        # the span's bins end where the unshifted window does, so the shift moves them towards the window's start
+        last = windows.bins - shift_ms // bin_ms
+        bins = np.arange(windows.bins)
+        counts[(bins >= last[:, None]) | (bins < (last - span.valid)[:, None])] = np.nan
+    return counts
+
+
+def _span(definition: dict) -> tuple[str, str]:
+    return definition["scored"]["from"], definition["scored"]["to"]
+
+
+def _psths(
+    session: Session, definition: dict, groups: list[Units], trials: dict[str, np.ndarray], bin_ms: int, phase: str
+) -> dict:
+    """psth and the index lists of the trials behind each condition (section 4.3)."""
+    observed, _ = window_ranges(definition, bin_ms)
+    align = definition["align"]
+    averaged = in_splits(session, SPLITS[phase]["train"] + SPLITS[phase]["eval"])
+    averaged = averaged[~is_outlier(session, definition, averaged)]
+    spanned = "scored" in definition
+    times = _span(definition) if spanned else ("start_time",)
+    members, windows = [], []
+    for _, rows in find_conditions(session, definition["conditions"], averaged):
+        rows = with_times(session, rows, align, *times)
+        if len(rows):
+            members.append(rows)
+            windows.append(
+                make_spans(session, rows, align, _span(definition), bin_ms)
+                if spanned
+                else make_windows(session, rows, align, observed, bin_ms, cut=True)
+            )
+    length = (observed[1] - observed[0]) // bin_ms if spanned else None
+    anchor = "end" if spanned else "start"
+    psth, used = make_psths(groups, windows, definition["psth_kernel_ms"], anchor, length)
+    members = [rows[kept] for rows, kept in zip(members, used, strict=True)]
+    return {
+        "psth": psth,
+        **{f"{part}_cond_idx": [np.flatnonzero(np.isin(trials[part], rows)) for rows in members] for part in trials},
+    }
+
+
 def _rates_in_windows(
-    path: str | Path, session: Session, definition: dict, bin_ms: int, trained: np.ndarray, evaluated: np.ndarray
+    path: str | Path, session: Session, definition: dict, bin_ms: int, trials: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The true expected spikes per bin, under the names of a prediction."""
-    heldin = np.isin(np.sort(np.concatenate([session.units(h).ids for h in (False, True)])), session.units(False).ids)
+    ids = [session.units(heldout).ids for heldout in (False, True)]
+    heldin = np.isin(np.sort(np.concatenate(ids)), ids[0])
     first_row = np.cumsum([0] + [len(r.columns["start_time"]) for r in session.recordings])
+    observed, forward = window_ranges(definition, bin_ms)
     rates = {}
-    for name, trials in (("train", trained), ("eval", evaluated)):
-        for suffix, window in zip(("", "_forward"), window_ranges(definition, bin_ms), strict=True):
-            if name == "train" and suffix:
-                continue
-            windows = make_windows(session, trials, definition["align"], window, bin_ms)
-            trial_start = session.times("start_time")[trials]
-            offset = windows.starts * bin_ms - trial_start // NS_PER_MS
-            source = np.searchsorted(first_row, trials, "right") - 1
-            part = "train" if source.min() == len(session.recordings) - 1 else "truth"
-            found = true_rates(path, part, trials - first_row[source], offset, windows.bins, bin_ms)
-            rates[f"{name}_rates_heldin{suffix}"] = found[:, :, heldin].astype(np.float32)
-            rates[f"{name}_rates_heldout{suffix}"] = found[:, :, ~heldin].astype(np.float32)
+    for name, suffix, window in (("train", "", observed), ("eval", "", observed), ("eval", "_forward", forward)):
+        windows = make_windows(session, trials[name], definition["align"], window, bin_ms)
+        offset = windows.starts * bin_ms - session.times("start_time")[trials[name]] // NS_PER_MS
+        source = np.searchsorted(first_row, trials[name], "right") - 1
+        part = "train" if source.min() == len(session.recordings) - 1 else "truth"
+        found = true_rates(path, part, trials[name] - first_row[source], offset, windows.bins, bin_ms)
+        rates[f"{name}_rates_heldin{suffix}"] = found[:, :, heldin].astype(np.float32)
+        rates[f"{name}_rates_heldout{suffix}"] = found[:, :, ~heldin].astype(np.float32)
     return rates

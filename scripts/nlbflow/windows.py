@@ -21,10 +21,10 @@ class Windows:
 
     Attributes:
         starts: (trials,) first bin of each window on the session's grid.
-        bins: the windows' common length.
-        valid: (trials,) bins before the next trial's window begins, at most `bins`.
-        lead: (trials,) first bin relative to the event's bin; trials may differ by one where the window's start is
-            no multiple of the bin.
+        bins: the longest window's length.
+        valid: (trials,) the length of each window.
+        lead: (trials,) first bin relative to the event's bin; trials of one range may differ by one where the window's
+            start is no multiple of the bin.
         bin_ms: bin width in ms.
     """
 
@@ -35,36 +35,80 @@ class Windows:
     bin_ms: int
 
 
+def in_splits(session: Session, splits: list[str]) -> np.ndarray:
+    """Table rows of the trials of these splits, in table order."""
+    return np.flatnonzero(np.isin(session.split.astype(str), splits))
+
+
+def with_times(session: Session, trials: np.ndarray, *columns: str) -> np.ndarray:
+    """Those of the table rows for which every one of these times is known."""
+    known = np.ones(session.trials, bool)
+    for column in columns:
+        known &= session.times(column) != NOT_A_TIME
+    return trials[known[trials]]
+
+
 def choose_trials(session: Session, splits: list[str], align: str) -> np.ndarray:
     """Table rows of the trials of these splits whose start, end and event are known, in table order."""
-    known = np.ones(session.trials, bool)
-    for column in ("start_time", "end_time", align):
-        known &= session.times(column) != NOT_A_TIME
-    return np.flatnonzero(np.isin(session.split.astype(str), splits) & known)
+    return with_times(session, in_splits(session, splits), "start_time", "end_time", align)
 
 
 def make_windows(
-    session: Session, trials: np.ndarray, align: str, range_ms: tuple[int, int], bin_ms: int, cut: bool = False
+    session: Session,
+    trials: np.ndarray,
+    align: str,
+    range_ms: tuple[int, int],
+    bin_ms: int,
+    cut: bool = False,
+    shift_ms: np.ndarray | int = 0,
 ) -> Windows:
-    """The windows [align + a, align + b) of the given table rows; each starts at the next bin edge.
+    """The windows [event + a, event + b) of the given table rows; each starts at the next bin edge.
 
-    With `cut`, a window ends where the window (or the trial after it) of the next given trial begins, as the
-    reference does for behaviour and PSTHs; tensors of spikes are never cut.
+    Args:
+        session: the recordings.
+        trials: table rows.
+        align: the time column of the event.
+        range_ms: a and b.
+        bin_ms: bin width.
+        cut: end a window where the next given trial's window, or the trial after that, begins, as the reference does
+            for behaviour and PSTHs; tensors of spikes are never cut.
+        shift_ms: (trials,) added to the event.
     """
-    bins = count_bins(range_ms, bin_ms, "the window")
-    events = session.times(align)
+    events = session.times(align)[trials] + np.asarray(shift_ms, np.int64) * NS_PER_MS
+    first_ns, end_ns = (events + edge * NS_PER_MS for edge in range_ms)
     width = bin_ms * NS_PER_MS
-    first_ns = events[trials] + range_ms[0] * NS_PER_MS
     starts = -(-first_ns // width)
+    bins = count_bins(range_ms, bin_ms, "the window")
     valid = np.full(len(trials), bins)
-    if cut and len(trials) > 1:
-        last_ns = events[trials] + range_ms[1] * NS_PER_MS - 1000
+    if cut:
+        valid = np.minimum(valid, _before_next(session, trials, starts, first_ns, end_ns, width))
+    return Windows(starts, bins, valid, starts - -(-events // width), bin_ms)
+
+
+def make_spans(session: Session, trials: np.ndarray, align: str, span: tuple[str, str], bin_ms: int) -> Windows:
+    """The windows [from, to) between two events of each given table row, led by a third; they end where the next
+    given trial's begins."""
+    first_ns, end_ns = (session.times(column)[trials] for column in span)
+    width = bin_ms * NS_PER_MS
+    starts = -(-first_ns // width)
+    valid = np.minimum(-(-end_ns // width) - starts, _before_next(session, trials, starts, first_ns, end_ns, width))
+    valid = np.maximum(valid, 0)
+    lead = starts - -(-session.times(align)[trials] // width)
+    return Windows(starts, int(valid.max(initial=0)), valid, lead, bin_ms)
+
+
+def _before_next(
+    session: Session, trials: np.ndarray, starts: np.ndarray, first_ns: np.ndarray, end_ns: np.ndarray, width: int
+) -> np.ndarray:
+    """(trials,) bins of each window before the next one begins; a very large number where that does not matter."""
+    room = np.full(len(trials), np.iinfo(np.int64).max)
+    if len(trials) > 1:
         following = np.append(session.times("start_time")[1:], NOT_A_TIME)[trials]
         following = np.where(following == NOT_A_TIME, np.iinfo(np.int64).max, following)
         bound = np.minimum(following, first_ns)[1:]
-        over = last_ns[:-1] > bound
-        valid[:-1][over] = np.clip((bound[over] - 1000) // width - starts[:-1][over] + 1, 0, bins)
-    return Windows(starts, bins, valid, starts - -(-events[trials] // width), bin_ms)
+        over = end_ns[:-1] - 1000 > bound
+        room[:-1][over] = np.maximum((bound[over] - 1000) // width - starts[:-1][over] + 1, 0)
+    return room
 
 
 def inside(stretches: np.ndarray, rows: np.ndarray) -> np.ndarray:
