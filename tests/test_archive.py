@@ -1,0 +1,158 @@
+"""The seven datasets from an archive to tensors, scores and published answers, all on loopback."""
+
+import csv
+import functools
+import hashlib
+import http.server
+import shutil
+import threading
+from pathlib import Path
+
+import h5py
+import layouts
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+from loopback_dandi import Fault, LoopbackArchive
+from workflow import run
+
+from nlbflow.pins import read_pins
+from nlbflow.targets import make_target
+
+WRITERS = {
+    "mc_rtt": layouts.write_rtt,
+    "area2_bump": layouts.write_area2,
+    "dmfc_rsg": layouts.write_dmfc,
+}
+PINS = read_pins(ROOT / "resources/datasets.tsv")
+DATASETS = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]
+SEED = 0  # of the sessions; it has none of the cases that the benchmark's own files do not have
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A loopback archive with a simulated session under each real dandiset, its pins, and the truth by dataset."""
+    folder = tmp_path_factory.mktemp("archive")
+    served, rows, truth = {}, [], {}
+    for name, parts in PINS.items():
+        (folder / "made" / name).mkdir(parents=True)
+        session = WRITERS.get(name, layouts.write_maze)(folder / "made" / name, SEED)
+        truth[name] = {"train": session["train"], "truth": session["truth"]}
+        for part, pin in parts.items():
+            target = folder / pin.dandiset / pin.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(session[part], target)
+            content = target.read_bytes()
+            sha = hashlib.sha256(content).hexdigest()
+            rows.append([name, pin.dandiset, pin.version, part, pin.path, len(content), sha, ""])
+            served[pin.dandiset, pin.version] = folder / pin.dandiset
+    pins = folder / "pins.tsv"
+    with open(pins, "w", newline="") as file:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(["dataset", "dandiset", "version", "part", "path", "bytes", "sha256", "dandi_etag"])
+        table.writerows(rows)
+    with LoopbackArchive(served) as server:
+        yield server, pins, truth
+
+
+def write_config(folder: Path, archive, phases: list[str], models: list[str], **keys) -> Path:
+    server, pins, _ = archive
+    config = {
+        "run": {
+            "datasets": list(PINS),
+            "bin_ms": [5, 20],
+            "phases": phases,
+            "models": models,
+            "seeds": [0],
+        },
+        "archive": server.url,
+        "pins": str(pins),
+        **keys,
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_interrupted_anywhere_it_fetches_nothing_whole_again(archive, tmp_path):
+    server, pins, _ = archive
+    config = write_config(tmp_path, archive, ["val"], ["smoothing", "condition_psth"])
+    files = len(PINS) * 2
+    server.log.clear()
+    server.faults.append(Fault("404", path="Haydn", times=2))
+    server.faults.append(Fault("cut", path="sub-Indy", times=1))
+    work = tmp_path / "work"
+    run(ROOT, work, config=config, fails=True)
+    fetched = {r.path for r in server.blob_requests() if r.status == 200}
+    assert files - 2 <= len(fetched) < files
+    first = len(server.blob_requests())
+    server.faults.clear()
+    run(ROOT, work, config=config)
+    again = server.blob_requests()[first:]
+    assert len(again) <= 2, "a whole file was fetched again"
+    for name, parts in read_pins(pins).items():
+        for pin in parts.values():
+            content = (work / "data/nwb" / pin.dandiset / pin.version / pin.path).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == pin.sha256, name
+
+    scores = pd.read_csv(work / "results/scores.csv", keep_default_na=False)
+    assert set(scores["dataset"]) == set(PINS) and set(scores["bin_ms"]) == {5, 20}
+    metrics = scores[scores["model"] == "smoothing"].groupby("dataset")["metric"].agg(set)
+    assert metrics["mc_maze"] == {"co-bps", "vel R2", "psth R2"}
+    assert metrics["mc_rtt"] == {"co-bps", "vel R2"}
+    assert metrics["area2_bump"] == {"co-bps", "vel R2", "psth R2"}
+    assert metrics["dmfc_rsg"] == {"co-bps", "tp corr", "psth R2"}
+    board = (work / "results/leaderboard.md").read_text()
+    assert "mc_rtt, 5 ms bins, val phase: condition_psth: the dataset's definition names no conditions" in board
+
+
+@pytest.fixture
+def published(archive, nlb_tools, tmp_path):
+    """The answers of the test phase as nlb_tools writes them, served at a plain address: (config key, file)."""
+    path = tmp_path / "served" / "eval_data_test.h5"
+    path.parent.mkdir()
+    for name, parts in archive[2].items():
+        for bin_ms in (5, 20):
+            arrays, _ = make_target(parts, DATASETS[name], bin_ms, "test")
+            with h5py.File(path, "a") as file:
+                group = file.create_group(name if bin_ms == 5 else f"{name}_{bin_ms}")
+                for key, value in arrays.items():
+                    if isinstance(value, list):
+                        data = group.create_dataset(key, (len(value),), dtype=h5py.vlen_dtype("int32"))
+                        for i, row in enumerate(value):
+                            data[i] = row
+                    else:
+                        group.create_dataset(key, data=value.astype("float32") if value.dtype.kind == "f" else value)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(path.parent))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    content = path.read_bytes()
+    yield (
+        {
+            "url": f"http://127.0.0.1:{server.server_address[1]}/{path.name}",
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        },
+        path,
+    )
+    server.shutdown()
+
+
+def test_published_answers_score_the_test_phase(archive, published, tmp_path):
+    key, path = published
+    work = tmp_path / "work"
+    run(ROOT, work, config=write_config(tmp_path, archive, ["test"], ["mean_rate"], published_answers=key))
+    scores = pd.read_csv(work / "results/scores.csv", keep_default_na=False)
+    assert set(scores["dataset"]) == set(PINS) and set(scores["phase"]) == {"test"}
+    assert (scores[(scores["model"] == "null")]["value"] == 0.0).all()
+
+    # a group that is missing is reported with its name and what there is, and the rest goes on
+    with h5py.File(path, "a") as file:
+        del file["mc_rtt_20"]
+    other = {**key, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (tmp_path / "other").mkdir()
+    config = write_config(tmp_path / "other", archive, ["test"], ["mean_rate"], published_answers=other)
+    output = run(ROOT, tmp_path / "other/work", config=config, fails=True)
+    assert "has no answers for mc_rtt at 20 ms (group mc_rtt_20); it has area2_bump" in output
+    assert (tmp_path / "other/work/results/mc_rtt/5ms/test/mean_rate/0/scores.json").exists()
