@@ -177,3 +177,24 @@ def test_true_rates_has_the_benchmarks_names_only(data):
         "facts",
     }
     np.testing.assert_array_equal(prediction["eval_rates_heldout"], data.answers["true_rates"]["eval_rates_heldout"])
+
+
+def test_condition_psth_undoes_the_jitter():
+    """Counts that depend on the time from the event alone are predicted exactly, wherever a trial's window begins."""
+    draw = np.random.default_rng(3)
+    profile = draw.integers(1, 9, (2, 40, HELDIN + HELDOUT)).astype(np.float32)
+    condition = {"train": np.repeat([0, 1], 6), "eval": np.repeat([0, 1], 3)}
+    jitter = {"train": np.tile(np.arange(6), 2), "eval": np.array([0, 3, 5, 1, 2, 4])}
+    seen = {p: profile[c[:, None], jitter[p][:, None] + np.arange(35)] for p, c in condition.items()}
+    arrays = {
+        f"{part}_spikes_{group}{suffix}": spikes[:, at][:, :, units]
+        for part, spikes in seen.items()
+        for group, units in (("heldin", slice(0, HELDIN)), ("heldout", slice(HELDIN, None)))
+        for suffix, at in (("", slice(0, 30)), ("_forward", slice(30, None)))
+    }
+    answers = {f"{p}_cond_idx": [np.flatnonzero(c == k) for k in (0, 1)] for p, c in condition.items()}
+    answers |= {f"{p}_jitter": jitter[p] for p in jitter}
+    data = SimpleNamespace(**arrays, bin_ms=5, psth_kernel_ms=1e-3, answers=answers)
+    for name, rates in run("condition_psth", data, share=1.0).items():
+        if "rates" in name:
+            np.testing.assert_allclose(rates, arrays[name.replace("rates", "spikes")], atol=1e-6, err_msg=name)

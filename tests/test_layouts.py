@@ -117,8 +117,8 @@ def test_layout(session, nlb_tools, monkeypatch, bin_ms, phase):
         for forward in ("eval_spikes_heldin_forward", "eval_spikes_heldout_forward"):
             # what follows in the reference's frame is the next file's
             missing = np.isnan(theirs[forward][-1, :, 0])
-            theirs[forward][-1, missing.argmax() :] = np.nan
             assert missing.any()
+            theirs[forward][-1, missing.argmax() :] = np.nan
     check(target, theirs, set())
     if phase == "test":
         same, _ = make_input({"train": paths["train"], "test": paths["truth"]}, stanza, bin_ms, phase)
@@ -149,8 +149,8 @@ def write(tmp_path):
     def write(spikes: list[float], intervals: list, events: list[float]) -> Path:
         count = len(events)
         columns = {"start_time": np.zeros(count), "stop_time": np.ones(count), "go_time": 1000 * np.array(events)}
-        part = layouts.Part(columns | {"split": np.array(["train"] * (count - 1) + ["val"])}, 1000 * np.array(intervals))
-        part.spikes = [1000 * np.array(spikes)] * 2
+        columns["split"] = np.array(["train"] * (count - 1) + ["val"])
+        part = layouts.Part(columns, 1000 * np.array(intervals), [1000 * np.array(spikes)] * 2)
         layouts.write_nwb(tmp_path / "tiny.nwb", part, np.array([7, 3]), np.array([False, True]))
         return tmp_path / "tiny.nwb"
 
@@ -162,13 +162,13 @@ TINY = {"align": "go_time", "window_ms": [0, 100], "forward_ms": 20}
 
 def test_spike_edges(write):
     edges = [1.0 - 1e-6, 1.5 - 1e-9, 2.0 - 1e-10, 2.5, 3.0 + 1e-10]
-    found = Recording(write(edges, [(0, 4)], [0.1, 0.2])).units(heldout=False).spike_ms[0]
+    found = Recording(write(edges, [(0, 4)], [0.1, 0.2]), TINY).units(heldout=False).spike_ms[0]
     assert found.tolist() == [999, 1499, 2000, 2500, 3000]
 
 
 def test_observed_intervals(write):
     path = write([0.0005, 0.005], [(0.0004, 0.0099), (0.0200, 0.5)], [0.0, 0.1])
-    assert Recording(path).units(heldout=False).stretches.tolist() == [[1, 9], [20, 500]]
+    assert Recording(path, TINY).units(heldout=False).stretches.tolist() == [[1, 9], [20, 500]]
     for bin_ms, unobserved in ((5, [0, 2, 3]), (20, [0])):
         # the bin of the first millisecond decides: 5 to 10 ms is known though its last ms is not
         spikes = make_input({"train": path}, TINY, bin_ms, "val")[0]["train_spikes_heldin"][0, :, 0]

@@ -41,6 +41,12 @@ def predict(data, params: dict, seed: int) -> dict:
     kernel = gaussian_kernel(2 * int(np.ceil(3 * sd)) + 1, sd)
     train_trials, eval_trials = data.answers["train_cond_idx"], data.answers["eval_cond_idx"]
     trials, fitted = len(data.eval_spikes_heldin), 0
+    # Windows of jittered trials begin later; conditions are averaged on the clock of the event itself.
+    shift = {
+        part: data.answers.get(f"{part}_jitter", np.zeros(count, int))
+        for part, count in (("train", len(data.train_spikes_heldin)), ("eval", trials))
+    }
+    most = max(shift[part].max(initial=0) for part in shift)
     prediction = {}
     for group in ("heldin", "heldout"):
         windows = [getattr(data, f"train_spikes_{group}"), getattr(data, f"train_spikes_{group}_forward")]
@@ -48,14 +54,19 @@ def predict(data, params: dict, seed: int) -> dict:
         spikes = np.concatenate(windows, axis=1)
         bins = windows[0].shape[1]
         means = np.concatenate([np.broadcast_to(np.nanmean(w, axis=(0, 1)), w.shape[1:]) for w in windows])
-        matrix = smoothing_matrix(kernel, len(means))
+        clock = np.arange(len(means))
+        late = np.concatenate([means, np.broadcast_to(means[-1], (most, means.shape[1]))])
+        on_event = np.full((len(spikes), *late.shape), np.nan)
+        on_event[np.arange(len(spikes))[:, None], shift["train"][:, None] + clock] = spikes
+        matrix = smoothing_matrix(kernel, len(late))
         train_rates = np.tile(means, (len(spikes), 1, 1))
         eval_rates = np.tile(means, (trials, 1, 1))
         fitted += len(windows) * means.shape[1]
         for train, evaluated in zip(train_trials, eval_trials, strict=True):
-            average = _smooth_average(spikes[train], matrix, means)
-            mixed = params["share"] * average + (1 - params["share"]) * means
-            train_rates[train] = eval_rates[evaluated] = mixed
+            average = _smooth_average(on_event[train], matrix, late)
+            mixed = params["share"] * average + (1 - params["share"]) * late
+            train_rates[train] = mixed[shift["train"][train][:, None] + clock]
+            eval_rates[evaluated] = mixed[shift["eval"][evaluated][:, None] + clock]
             fitted += average.size
         # fmax also replaces the mean of a forward window that no trial has.
         prediction[f"train_rates_{group}"] = np.fmax(train_rates[:, :bins], params["floor"])

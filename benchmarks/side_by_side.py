@@ -1,0 +1,97 @@
+"""What the comparisons share: an environment for the other software, and a child process measured from outside.
+
+Only Python's own library is imported here, so any interpreter starts a benchmark. That keeps this process small too,
+which matters: Linux counts the memory of a process before its `exec` into the peak of the program it becomes.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = ROOT / ".venv/bin/python"
+# One BLAS thread for both sides, as in nlbflow's own jobs.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+NLB_TOOLS = "nlb-tools==0.0.4"
+NLB_TOOLS_NEEDS = ("numpy", "scipy", "pandas", "h5py", "hdmf", "pynwb", "scikit-learn")
+# With pandas >= 1.5 nlb_tools 0.0.4 loses trials, with pandas 3 it fails. These two lines make it give what it gives
+# with the pandas it was written for.
+NLB_TOOLS_FIXES = (
+    ("\n        data = pd.concat(data_list, axis=1)\n", "\n        data = pd.concat(data_list, axis=1).sort_index()\n"),
+    ("arr = self.data[signal_type].to_numpy()\n", "arr = self.data[signal_type].to_numpy(copy=True)\n"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished process: wall time in s, peak resident memory in MB (10^6 bytes), and what it printed."""
+
+    seconds: float
+    peak_mb: float
+    output: str
+
+
+def nlb_tools_python() -> Path:
+    """The interpreter of an environment of its own with nlb_tools, made on first use under .cache/.
+
+    nlb_tools' own pins cannot be met by a Python of today, so it is installed without them, beside the versions that
+    nlbflow pins, and mended.
+    """
+    packages = [*_pinned(NLB_TOOLS_NEEDS), NLB_TOOLS]
+    folder = ROOT / ".cache/benchmarks/nlb_tools"
+    python, done = folder / "bin/python", folder / "done"
+    if not done.exists() or done.read_text() != repr((packages, NLB_TOOLS_FIXES)):
+        print(f"Installing {', '.join(packages)} into {folder.relative_to(ROOT)} ...", flush=True)
+        _run(PYTHON, "-m", "venv", "--clear", folder)
+        _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages[:-1])
+        _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", packages[-1])
+        (source,) = folder.glob("lib/python*/site-packages/nlb_tools/nwb_interface.py")
+        text = source.read_text()
+        for old, new in NLB_TOOLS_FIXES:
+            if text.count(old) != 1:
+                sys.exit(f"{source} does not hold {old.strip()!r} exactly once; adapt NLB_TOOLS_FIXES to {NLB_TOOLS}.")
+            text = text.replace(old, new)
+        source.write_text(text)
+        done.write_text(repr((packages, NLB_TOOLS_FIXES)))
+    return python
+
+
+def _pinned(names: tuple[str, ...]) -> list[str]:
+    """name==version of each, as locked for nlbflow's tests."""
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements/test.lock").read_text(), re.MULTILINE))
+    return [f"{name}=={locked[name]}" for name in names]
+
+
+def _run(*command: str | Path) -> None:
+    finished = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if finished.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{finished.stderr}")
+
+
+def measure(*command: str | Path) -> Measured:
+    """Run a command with one BLAS thread; its stderr is passed through. The peak is that of its largest process.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT / "scripts")},
+    )
+    with process.stdout:
+        output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(map(str, command))} failed with status {process.returncode}.")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Measured(seconds, usage.ru_maxrss * unit / 1e6, output)
