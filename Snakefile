@@ -29,4 +29,4 @@ rule all:
 
 
 onstart:
-    hold_folder()
+    STAMPS.keep()

@@ -84,7 +84,7 @@ def measure(*command: str | Path) -> Measured:
         list(map(str, command)),
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(ROOT / "scripts")},
+        env={**os.environ, **ONE_THREAD},
     )
     with process.stdout:
         output = process.stdout.read()

@@ -1,7 +1,9 @@
 # Lookups that the rules share, and `wanted()`: what the config's selection asks for.
+import os
 import sys
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
@@ -11,12 +13,13 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from nlbflow.config import check_config
 from nlbflow.datasets import (
     SIMULATED,
+    checksums,
     dataset_version,
     lacking,
     part_paths,
     window_ranges,
 )
-from nlbflow.digest import describe, write_stamp
+from nlbflow.digest import Stamps, describe
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
 from nlbflow.models import find_model, read_declaration, resolve_params
@@ -33,23 +36,26 @@ DATASETS = config["datasets"]
 MODELS = config["models"]
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
-# what of a dataset's definition the tensors depend on
-CUTTING = (
-    "align",
-    "window_ms",
-    "forward_ms",
-    "overlap",
-    "jitter",
-    "scored",
-    "behavior",
-    "outliers",
-    "decoders",
-    "conditions",
-    "psth_kernel_ms",
-    "heldout",
-    "split",
-)
+# what of a dataset's definition the tensors depend on, and what the answers do
+CUTTING = {
+    "tensors": (
+        "align",
+        "window_ms",
+        "forward_ms",
+        "overlap",
+        "jitter",
+        "behavior",
+        "outliers",
+        "conditions",
+        "heldout",
+        "split",
+    )
+}
+CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ANSWERS = "data/answers/eval_data_test.h5"
+STAMPS = Stamps()
+# a job ends with the process that started it
+os.environ["NLBFLOW_PARENT"] = str(os.getpid())
 
 
 wildcard_constraints:
@@ -81,15 +87,28 @@ def seeds_of(model):
 @lru_cache(maxsize=None)
 def stamp(stage, *, model=None, dataset=None, bin_ms=None, phase=None, parameters=()):
     """The stamp file of a job: what its code, environment and parameters are (see nlbflow/digest.py)."""
-    stanza = MODELS.get(model, {})
     scripts = [ROOT / f"scripts/{stage}.py"]
     environment = ROOT / "envs" / f"{ENVIRONMENTS[stage]}.yaml"
     if model:
         scripts.append(declaration(model)["path"])
-        environment = ROOT / stanza.get("env", f"envs/{ENVIRONMENTS[stage]}.yaml")
+        environment = Path(model_environment(SimpleNamespace(model=model)))
     name = [stage, model, dataset, f"{bin_ms}ms" if bin_ms else None, phase]
     path = Path("results/stamps", "-".join(filter(None, name)) + ".json")
-    return write_stamp(path, describe(scripts, environment, dict(parameters)))
+    content = describe(scripts, environment, dict(parameters))
+    if not workflow.is_main_process:
+        # a job on another node: the run that sent it wrote the stamp
+        STAMPS.digests[path.as_posix()] = content["digest"]
+        return path.as_posix()
+    try:
+        hold_folder()
+    except NlbflowError as error:
+        raise WorkflowError(str(error))
+    return STAMPS.write(path, content)
+
+
+def planned_digest(wildcards, input):
+    """What a job's stamp must still say when the job runs, or another run has changed the plan."""
+    return STAMPS.digests[input.stamp]
 
 
 ENVIRONMENTS = {
@@ -106,7 +125,11 @@ ENVIRONMENTS = {
 
 
 def model_environment(wildcards):
-    return str(ROOT / MODELS[wildcards.model].get("env", "envs/models.yaml"))
+    """The conda environment file of a model's jobs."""
+    path = ROOT / MODELS[wildcards.model].get("env", "envs/models.yaml")
+    if not path.is_file():
+        raise NlbflowError(f"config key models.{wildcards.model}.env names {path}, which does not exist; correct it.")
+    return str(path)
 
 
 def cutting_stamp(stage):
@@ -122,7 +145,8 @@ def cutting_stamp(stage):
             parameters=frozen(
                 dataset=wildcards.dataset,
                 version=dataset_version(wildcards.dataset, definition, PINS),
-                definition={key: definition[key] for key in CUTTING if key in definition},
+                definition={key: definition[key] for key in CUTTING[stage] if key in definition},
+                checksums=checksums(wildcards.dataset, definition, PINS),
                 bin_ms=int(wildcards.bin_ms),
                 phase=wildcards.phase,
             ),
@@ -170,11 +194,19 @@ def unavailable(dataset, bin_ms, phase, model=None):
 
 def user_file(wildcards):
     """The file that a dataset's stanza names, below the folder of the data where that is set."""
-    files = DATASETS[wildcards.dataset].get("files", {})
-    for file in files.values():
-        if file["path"].rsplit("/", 1)[-1] == wildcards.name:
-            return (Path(config["data_folder"]) / file["path"]).as_posix()
-    raise WorkflowError(f"no dataset names a file {wildcards.name}")
+    file = DATASETS[wildcards.dataset].get("files", {}).get(wildcards.part)
+    if file is None:
+        raise WorkflowError(f"the dataset {wildcards.dataset} names no file {wildcards.part} (datasets.*.files)")
+    return (Path(config["data_folder"]) / file["path"]).as_posix()
+
+
+def pin_of(wildcards):
+    """The pin of a file to fetch."""
+    wanted = (wildcards.dandiset, wildcards.version, wildcards.path)
+    for pin in (pin for parts in PINS.values() for pin in parts.values()):
+        if (pin.dandiset, pin.version, pin.path) == wanted:
+            return pin
+    raise WorkflowError(f"no pin for {'/'.join(wanted)} in {config['pins']} (config key pins)")
 
 
 def input_parts(wildcards):
@@ -192,9 +224,19 @@ def target_parts(wildcards):
     return {part: path for part, path in parts.items() if part in ("train", hidden, "whole", "rates")}
 
 
-def named(models):
-    """A wildcard constraint: one of these models, or nothing at all."""
-    return "|".join(models) or "(?!)"
+def named(oracles):
+    """A wildcard constraint: the models that are oracles, or those that are not, or nothing at all."""
+    return "|".join(model for model in MODELS if is_oracle(model) == oracles) or "(?!)"
+
+
+def is_oracle(model):
+    try:
+        return declaration(model)["ORACLE"]
+    except NlbflowError:
+        # a stanza that nobody selected may name a file that is not there
+        if model in RUN["models"]:
+            raise
+        return False
 
 
 def model_resource(wildcards, name, usual):
@@ -260,6 +302,6 @@ try:
         window_ranges(DATASETS[place[0]], place[1])
     for run in runs():
         model_params(run[3], run[0], run[1])
-    ORACLES = [model for model in RUN["models"] if declaration(model)["ORACLE"]]
+        model_environment(SimpleNamespace(model=run[3]))
 except NlbflowError as error:
     raise WorkflowError(str(error))

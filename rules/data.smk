@@ -20,6 +20,8 @@ rule simulate:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        digest=planned_digest,
     message:
         "Simulating the session {wildcards.dataset}"
     script:
@@ -44,6 +46,8 @@ rule fetch:
     resources:
         mem_mb=1000,
         runtime=240,
+    params:
+        sha256=lambda w: pin_of(w).sha256,
     message:
         "Fetching {wildcards.path} of dandiset {wildcards.dandiset}"
     script:
@@ -54,21 +58,22 @@ rule link:
     input:
         file=user_file,
     output:
-        nwb="data/nwb/{dataset}/{version}/{name}",
+        nwb="data/nwb/{dataset}/{version}/{part}.nwb",
     log:
-        "logs/link/{dataset}/{version}/{name}.log",
+        "logs/link/{dataset}/{version}/{part}.log",
     benchmark:
-        "logs/link/{dataset}/{version}/{name}.benchmark.tsv"
+        "logs/link/{dataset}/{version}/{part}.benchmark.tsv"
     wildcard_constraints:
-        dataset=r"(?!simulated)[A-Za-z]\w*",
         version=r"[\w.-]+",
-        name=r"[^/]+\.nwb",
+        part=r"train|test|truth|whole",
     conda:
         "../envs/fetch.yaml"
     threads: 1
     resources:
         mem_mb=500,
         runtime=30,
+    params:
+        sha256=lambda w: DATASETS[w.dataset]["files"][w.part].get("sha256"),
     message:
         "Checking and linking {input.file}"
     script:
@@ -111,6 +116,8 @@ rule tensors:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        digest=planned_digest,
     message:
         "Cutting {wildcards.dataset} into tensors ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
@@ -133,6 +140,8 @@ rule targets:
     resources:
         mem_mb=3000,
         runtime=30,
+    params:
+        digest=planned_digest,
     message:
         "Making the answers of {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:

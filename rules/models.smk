@@ -16,6 +16,8 @@ rule check_model:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        digest=planned_digest,
     message:
         "Checking the contract of model {wildcards.model}"
     script:
@@ -35,7 +37,7 @@ rule train:
     benchmark:
         f"logs/train/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
     wildcard_constraints:
-        model=named([m for m in MODELS if m not in ORACLES]),
+        model=named(oracles=False),
     conda:
         model_environment
     threads: 1
@@ -43,6 +45,8 @@ rule train:
         mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
         runtime=lambda w: model_resource(w, "runtime", 60),
         gpu=lambda w: model_resource(w, "gpu", 0),
+    params:
+        digest=planned_digest,
     message:
         "Training {wildcards.model}, seed {wildcards.seed}, on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
@@ -62,7 +66,7 @@ rule oracle:
     benchmark:
         f"logs/oracle/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
     wildcard_constraints:
-        model=named(ORACLES),
+        model=named(oracles=True),
     conda:
         model_environment
     threads: 1
@@ -70,6 +74,8 @@ rule oracle:
         mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
         runtime=lambda w: model_resource(w, "runtime", 60),
         gpu=lambda w: model_resource(w, "gpu", 0),
+    params:
+        digest=planned_digest,
     message:
         "Asking the oracle {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:

@@ -18,6 +18,8 @@ rule score:
     resources:
         mem_mb=3000,
         runtime=20,
+    params:
+        digest=planned_digest,
     message:
         "Scoring {wildcards.model}, seed {wildcards.seed}, on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
@@ -41,6 +43,8 @@ rule tables:
     resources:
         mem_mb=1000,
         runtime=20,
+    params:
+        digest=planned_digest,
     message:
         "Collecting all scores and costs"
     script:
@@ -69,6 +73,8 @@ rule leaderboard:
     resources:
         mem_mb=1000,
         runtime=20,
+    params:
+        digest=planned_digest,
     message:
         "Writing the leaderboards"
     script:

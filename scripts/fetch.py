@@ -11,9 +11,9 @@ from nlbflow.pins import read_pins
 
 def main(smk) -> None:
     with job(smk) as run:
+        pins = read_pins(Path(smk.scriptdir).parent / smk.config["pins"]).values()
         wanted = (smk.wildcards.dandiset, smk.wildcards.version, smk.wildcards.path)
-        pins = read_pins(Path(smk.scriptdir).parent / smk.config["pins"])
-        pin = next(p for parts in pins.values() for p in parts.values() if (p.dandiset, p.version, p.path) == wanted)
+        pin = next(p for parts in pins for p in parts.values() if (p.dandiset, p.version, p.path) == wanted)
         definition = smk.config["datasets"][pin.dataset]
         if definition["source"] == "folder":
             folder = smk.config["data_folder"]

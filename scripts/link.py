@@ -8,9 +8,7 @@ from nlbflow.linking import link_user_file
 
 def main(smk) -> None:
     with job(smk) as run:
-        files = smk.config["datasets"][smk.wildcards.dataset]["files"].values()
-        file = next(f for f in files if f["path"].rsplit("/", 1)[-1] == smk.wildcards.name)
-        link_user_file(Path(smk.input.file), run.out["nwb"], file.get("sha256"), run.log)
+        link_user_file(Path(smk.input.file), run.out["nwb"], smk.params.sha256, run.log)
         run.log(f"linked {smk.input.file}")
 
 

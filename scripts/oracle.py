@@ -7,7 +7,8 @@ from nlbflow.predicting import predict
 
 def main(smk) -> None:
     with job(smk) as run:
-        predict(smk, run, answers=read_arrays(smk.input.target)[0])
+        answers, about = read_arrays(smk.input.target)
+        predict(smk, run, answers, about["definition"].get("psth_kernel_ms"))
 
 
 if "snakemake" in globals():

@@ -5,10 +5,10 @@ spikes, spikes outside the observed intervals, gaps, and units in no order. What
 in some seeds only: see CASES. Times are in ms until they are written.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ CASES = ("nan", "nat", "no_end", "gap", "overlap", "no_forward")
 FIRST = (set(), {"nan", "gap"}, {"nat"}, {"overlap", "no_forward"}, set(CASES))
 HELDIN, HELDOUT = 8, 4
 PAD_MS = 20.3  # an off-grid event moves its last bin up to 20 ms past the window
-LEFT_MS = 100  # what is left after the last window in the case no_forward; a forward window is 200 ms
+LEFT_MS = 90  # what is left after the last window in the case no_forward; a forward window is 200 ms
 MAZE, AREA2, RTT, DMFC = (-250, 450), (-100, 500), (0, 600), (-1500, 0)
 
 
@@ -44,27 +44,9 @@ def cases_of(seed: int) -> set[str]:
     return {case for case in CASES if draw.random() < 0.35}
 
 
-def write_maze(folder: Path, seed: int) -> dict[str, Path]:
-    """MC_Maze: an observed interval per trial, kinematics only inside trials."""
-    return _write_session(folder, seed, _maze, ("move_onset_time", MAZE), "Jenkins")
-
-
-def write_area2(folder: Path, seed: int) -> dict[str, Path]:
-    """Area2_Bump: four observed intervals, trials of split none, rate-based series with NaN gaps."""
-    return _write_session(folder, seed, _area2, ("move_onset_time", AREA2), "Han")
-
-
-def write_rtt(folder: Path, seed: int) -> dict[str, Path]:
-    """MC_RTT: four segments cut to contiguous pseudo-trials, a tail of 200 ms after each."""
-    return _write_session(folder, seed, _rtt, ("start_time", RTT), "Indy")
-
-
-def write_dmfc(folder: Path, seed: int) -> dict[str, Path]:
-    """DMFC_RSG: six observed intervals, events on a 0.5 ms grid, no behaviour but the trial table."""
-    return _write_session(folder, seed, _dmfc, ("go_time", DMFC), "Haydn")
-
-
-def _write_session(folder: Path, seed: int, make: Callable, window: tuple, subject: str) -> dict[str, Path]:
+def _write_session(
+    make: Callable, event: str, window: tuple[int, int], subject: str, folder: Path, seed: int
+) -> dict[str, Path]:
     """Write folder/seen (test, train) and folder/answers (the truth in the test file's place, train)."""
     rng = np.random.default_rng([seed, len(subject)])
     cases = cases_of(seed)
@@ -81,7 +63,7 @@ def _write_session(folder: Path, seed: int, make: Callable, window: tuple, subje
         path.parent.mkdir()
     write_nwb(paths["train"], train, ids, heldout)
     write_nwb(paths["truth"], truth, ids, heldout)
-    write_nwb(paths["test"], _test_part(truth, heldout, *window), ids[~heldout], heldout[~heldout])
+    write_nwb(paths["test"], _test_part(truth, heldout, event, window), ids[~heldout], heldout[~heldout])
     (folder / "answers" / names["train"]).symlink_to(paths["train"])
     return paths
 
@@ -150,7 +132,8 @@ def _reaches(
     """Trials around an onset each: (start, stop, onset (trials,), observed intervals). Trials of one group are adjacent
     in time. In the case overlap some onsets are 500 ms apart, in one split and (so changed) one condition."""
     pairs = np.flatnonzero((splits[1:] == splits[:-1]) & (splits[1:] != "none")) if "overlap" in cases else []
-    pairs = [k for k in pairs[::2] if k + 2 < len(splits)][:4]
+    # one condition stays whole: where all are cut the reference's PSTH is shorter than its window and cannot be scored
+    pairs = [k for k in pairs[::2] if k + 2 < len(splits) and condition[k] > 0][:4]
     start, stop, onset, group = [], [], [], []
     time = 0.0
     for k in range(len(splits)):
@@ -172,14 +155,21 @@ def _reaches(
         stop[-1] = onset[-1] + after + LEFT_MS
     group = np.array(group)
     intervals = [(start[i[0]] + 0.4, stop[i[-1]] + 0.7) for i in (np.flatnonzero(group == g) for g in np.unique(group))]
-    start, stop, onset = np.array(start), np.array(stop), np.array(onset)
-    holes = onset[_pick(rng, splits, "gap" in cases)] + 99.6
-    return start, stop, onset, _with_holes(intervals, holes)
+    holes = np.array(onset)[_pick(rng, splits, "gap" in cases)] + 99.6
+    return np.array(start), np.array(stop), np.array(onset), _with_holes(intervals, holes)
 
 
 def _smooth(rng: np.random.Generator, rows: int, channels: int) -> np.ndarray:
     kernel = np.hanning(161) / 9
     return np.stack([np.convolve(rng.normal(0, 100, rows), kernel, "same") for _ in range(channels)], axis=1)
+
+
+def _inside(rows: int, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """(rows,) which ms lie in any [first, last)."""
+    inside = np.zeros(rows, bool)
+    for low, high in zip(first, last, strict=True):
+        inside[int(low) : int(np.ceil(high))] = True
+    return inside
 
 
 def _forget(rng: np.random.Generator, series: dict, times: np.ndarray) -> None:
@@ -192,35 +182,31 @@ def _forget(rng: np.random.Generator, series: dict, times: np.ndarray) -> None:
 
 
 def _maze(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part:
+    """MC_Maze: an observed interval per trial, kinematics only inside trials."""
     condition = _conditions(rng, splits, 4)
     start, stop, onset, intervals = _reaches(rng, splits, condition, cases, np.arange(len(splits)), MAZE[1])
-    inside = [np.arange(np.floor(a), np.ceil(b), dtype=int) for a, b in zip(start, stop, strict=True)]
-    rows = np.unique(np.concatenate(inside))
-    rows = rows[rows < round(intervals[-1, 1])]
-    names = ("cursor_pos", "eye_pos", "hand_pos", "hand_vel")
-    series = {name: (rows, _smooth(rng, len(rows), 2), "x,y") for name in names}
+    rows = np.flatnonzero(_inside(round(intervals[-1, 1]), start, stop))
+    series = {name: (rows, _smooth(rng, len(rows), 2), "x,y") for name in ("cursor_pos", "hand_pos", "hand_vel")}
     _forget(rng, series, onset[_pick(rng, splits, "nan" in cases)] + 50)
     onset[_pick(rng, splits, "nat" in cases)] = np.nan
     columns = {"start_time": start, "stop_time": stop, "move_onset_time": onset, "trial_type": condition // 2}
-    columns |= {"trial_version": condition % 2, "go_cue_time": onset - 200, "success": onset > 0, "split": splits}
+    columns |= {"trial_version": condition % 2, "go_cue_time": onset - 200, "split": splits}
     return Part(columns, intervals, series=series)
 
 
 def _area2(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part:
+    """Area2_Bump: four observed intervals, trials of split none, rate-based series with NaN gaps."""
     if "train" in splits:
         splits = np.insert(splits, rng.integers(0, len(splits) - 1, 3), "none")
     condition = _conditions(rng, splits, 4)
     groups = np.arange(len(splits)) * 4 // len(splits)
     start, stop, onset, intervals = _reaches(rng, splits, condition, cases, groups, AREA2[1])
     rows = round(intervals[-1, 1])
-    gaps = np.ones(rows, bool)
-    for first, last in zip(start, stop, strict=True):
-        gaps[int(first) : int(np.ceil(last)) + 1] = False
     series = {n: (None, _smooth(rng, rows, 2), "x,y") for n in ("hand_pos", "hand_vel")}
     series["force"] = None, _smooth(rng, rows, 6), "x,y,z,xmo,ymo,zmo"
     series["joint_ang"] = None, _smooth(rng, rows, 3), ""
     for _, values, _ in series.values():
-        values[gaps] = np.nan
+        values[~_inside(rows, start, stop)] = np.nan
     _forget(rng, series, onset[_pick(rng, splits, "nan" in cases)] + 50)
     onset[splits == "none"] = np.nan
     onset[_pick(rng, splits, "nat" in cases)] = np.nan
@@ -233,6 +219,7 @@ def _area2(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Par
 
 
 def _rtt(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part:
+    """MC_RTT: four segments cut to contiguous pseudo-trials, a tail of 200 ms after each."""
     segments = np.array_split(np.arange(len(splits)), 4 if "train" in splits else 2)
     start, intervals, time = [], [], 20.0
     for members in segments:
@@ -246,11 +233,8 @@ def _rtt(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part:
     rows = round(intervals[-1][1])
     names = {"cursor_pos": "x,y", "finger_pos": "x,y,z", "finger_vel": "x,y", "target_pos": "x,y"}
     series = {n: (np.arange(rows), _smooth(rng, rows, c.count(",") + 1), c) for n, c in names.items()}
-    gaps = np.ones(rows, bool)
-    for low, high in intervals:
-        gaps[int(low) : int(np.ceil(high))] = False
     for _, values, _ in series.values():
-        values[gaps] = np.nan
+        values[~_inside(rows, *np.transpose(intervals))] = np.nan
     _forget(rng, series, start[_pick(rng, splits, "nan" in cases)] + 200)
     intervals = _with_holes(intervals, start[_pick(rng, splits, "gap" in cases)] + 99.6)
     stop = start + 600
@@ -259,6 +243,7 @@ def _rtt(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part:
 
 
 def _dmfc(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part:
+    """DMFC_RSG: six observed intervals, events on a 0.5 ms grid, no behaviour but the trial table."""
     condition = _conditions(rng, splits, 4)
     ts = np.array([480, 560, 800, 1000])[condition]
     tp = np.clip(np.round(ts * rng.uniform(0.7, 1.45, len(ts)) * 2) / 2, 300, 1499.5)
@@ -266,7 +251,7 @@ def _dmfc(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part
     start, ready, intervals, time = [], [], [], 0.0
     for k, group in enumerate(groups):
         new = k == 0 or group != groups[k - 1]
-        time += 400.5 if new and k else 0
+        time += 400.5 * (new and k > 0)
         # in the case overlap a window begins before the one before it ends
         wait = 100 if "overlap" in cases and not new else 750 + rng.integers(10) / 2
         start.append(time)
@@ -275,22 +260,20 @@ def _dmfc(rng: np.random.Generator, splits: np.ndarray, cases: set[str]) -> Part
         if new:
             intervals.append((start[-1] - 0.1 if k else 0.0, time + 0.2))
         intervals[-1] = intervals[-1][0], time + 0.2
-    start, ready = np.array(start), np.array(ready)
-    go = ready + ts + tp
-    stop = np.append(start[1:], time)
+    start, set_time, stop = np.array(start), np.array(ready) + ts, np.append(start[1:], time)
+    go = set_time + tp
     if "no_forward" in cases:
         # the window of a trial that is not a test trial may be up to 300 ms late
         stop[-1] = go[-1] + (PAD_MS + 300 if "train" in splits else LEFT_MS)
         intervals[-1] = intervals[-1][0], stop[-1]
     intervals = _with_holes(intervals, go[_pick(rng, splits, "gap" in cases)] - 200.4)
     outlier = np.isin(np.arange(len(splits)), _pick(rng, splits, True))
-    set_time = ready + ts
     lost = _pick(rng, splits, "nat" in cases)
     go[lost] = tp[lost] = np.nan
-    columns = {"start_time": start, "stop_time": stop, "ready_time": ready, "set_time": set_time, "go_time": go}
+    columns = {"start_time": start, "stop_time": stop, "ready_time": set_time - ts, "set_time": set_time, "go_time": go}
     columns |= {"bad_time": np.where(np.isnan(go), start + 50, np.nan), "is_short": condition < 2}
     columns |= {"is_eye": condition < 2, "theta": condition // 2 * 180, "ts": ts.astype(float), "tp": tp}
-    columns |= {"fix_time_dur": ready - start, "is_outlier": outlier, "split": splits}
+    columns |= {"is_outlier": outlier, "split": splits}
     return Part(columns, intervals)
 
 
@@ -299,21 +282,25 @@ def write_nwb(path: Path, part: Part, ids: np.ndarray, heldout: np.ndarray) -> N
     nwb = NWBFile("simulated", path.stem, datetime(2021, 9, 1, tzinfo=UTC))
     nwb.add_unit_column("heldout", "whether the unit is to be predicted")
     for number, hidden, times in zip(ids, heldout, part.spikes, strict=True):
-        nwb.add_unit(
-            id=int(number), heldout=bool(hidden), spike_times=times / 1000, obs_intervals=part.intervals / 1000
-        )
-    for name in part.columns.keys() - {"start_time", "stop_time"}:
+        observed, times = part.intervals / 1000, times / 1000
+        nwb.add_unit(id=int(number), heldout=bool(hidden), spike_times=times, obs_intervals=observed)
+    for name in sorted(part.columns.keys() - {"start_time", "stop_time"}):
         nwb.add_trial_column(name, name)
     for k in range(len(part.columns["start_time"])):
-        row = {name: values[k].item() for name, values in part.columns.items()}
-        nwb.add_trial(**{name: v / 1000 if name.endswith("_time") else v for name, v in row.items()})
+        row = {n: values[k].item() for n, values in part.columns.items()}
+        nwb.add_trial(**{n: value / 1000 if n.endswith("_time") else value for n, value in row.items()})
     if part.series:
         module = nwb.create_processing_module("behavior", "behavior")
         for name, (rows, values, channels) in part.series.items():
             clock = {"rate": 1000.0, "starting_time": 0.0} if rows is None else {"timestamps": rows / 1000}
             comments = f"columns=[{channels}]" if channels else "no channel names"
             module.add(TimeSeries(name=name, data=values, unit="mm", comments=comments, **clock))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with NWBHDF5IO(path, "w") as io:
-            io.write(nwb)
+    with NWBHDF5IO(path, "w") as io:
+        io.write(nwb)
+
+
+# each is called with a folder and a seed and returns the paths of train, test and truth
+write_maze = partial(_write_session, _maze, "move_onset_time", MAZE, "Jenkins")
+write_area2 = partial(_write_session, _area2, "move_onset_time", AREA2, "Han")
+write_rtt = partial(_write_session, _rtt, "start_time", RTT, "Indy")
+write_dmfc = partial(_write_session, _dmfc, "go_time", DMFC, "Haydn")

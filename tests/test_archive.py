@@ -9,16 +9,16 @@ import threading
 from pathlib import Path
 
 import h5py
-import layouts
 import pandas as pd
 import pytest
 import yaml
+
+import layouts
 from conftest import ROOT
 from loopback_dandi import Fault, LoopbackArchive
-from workflow import run
-
 from nlbflow.pins import read_pins
 from nlbflow.targets import make_target
+from workflow import run
 
 WRITERS = {
     "mc_rtt": layouts.write_rtt,

@@ -75,7 +75,7 @@ def test_costs_are_beside_the_scores_not_in_them(finished):
 def test_leaderboard_marks_and_sorts(finished):
     board = (finished[1] / "results/leaderboard.md").read_text()
     assert board.count("## simulated_maze, ") == 4
-    assert "true_rates (oracle)" in board and "null (null)" in board and "nan" not in board
+    assert "true_rates (oracle)" in board and "| null " in board and "nan" not in board
 
 
 def test_report(finished):

@@ -49,6 +49,26 @@ def write_config(folder: Path, change) -> Path:
             "the model file gone.py does not exist",
         ),
         (lambda c: c.update(pins="gone.tsv"), "gone.tsv"),
+        (lambda c: c["run"].update(bin_ms=[5.0]), "config key run.bin_ms.0 is 5.0"),
+        (lambda c: c["run"].update(models=["null"]), "names the model 'null'"),
+        (lambda c: c["datasets"]["simulated_maze"].update(window_ms=[450, -250]), "ends before it begins"),
+        (
+            lambda c: c.update(models={"smoothing": {"per_dataset": {"simulated_mase": {}}}}),
+            "names the dataset 'simulated_mase', which the catalogue `datasets:` does not have",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"per_dataset": {"mc_rtt": {"at_20s": {"alpha": 1}}}}}),
+            "models.smoothing.per_dataset.mc_rtt.at_20s is {'alpha': 1}; expected a key like at_20ms",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"per_dataset": {"mc_rtt": {"at_20ms": {"alfa": 1}}}}}),
+            "models.smoothing.per_dataset.mc_rtt.at_20ms: the model has no parameter 'alfa'",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"params": {"alpha": "0.1"}}}),
+            "models.smoothing.params.alpha is '0.1'; expected a value like its default",
+        ),
+        (lambda c: c.update(models={"smoothing": {"env": "envs/gone.yaml"}}), "envs/gone.yaml, which does not exist"),
     ],
 )
 def test_config(tmp_path, change, sentence):
@@ -92,6 +112,15 @@ def predict(data, params, seed):
         ('rates["eval_rates"] = 1', "unknown ['eval_rates']"),
         ('rates["eval_rates_heldin"] += np.random.rand()', "gave two different eval_rates_heldin for the same seed"),
         ("rates = None", "model mine returned NoneType"),
+        (
+            "data.eval_spikes_heldin = data.eval_spikes_heldin[:2]\n"
+            "    rates = {name: array[:2] if 'eval' in name else array for name, array in rates.items()}",
+            "eval_rates_heldin of shape (2, 20, 10)",
+        ),
+        ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1j', "of type complex128; expected real numbers"),
+        ('rates["eval_rates_heldin"] = [[1, 2], [3]]', "eval_rates_heldin that is no array"),
+        ('rates["facts"] = 3', "returned facts of type int"),
+        ("import sys; sys.exit(0)", "rule check_model was ended by SystemExit(0)"),
         ("raise RuntimeError('out of luck')", "unexpected RuntimeError in rule check_model: out of luck"),
     ],
 )

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from loopback_dandi import Fault, LoopbackArchive
-from nlbflow import fetch
+from nlbflow import checksum
 from nlbflow.errors import NlbflowError
-from nlbflow.fetch import fetch_from_dandi
+from nlbflow.fetch import CHUNK, fetch_from_dandi
 from nlbflow.linking import link_from_folder, link_user_file
 from nlbflow.pins import Pin, read_pins
 
@@ -80,7 +80,7 @@ def is_right(pin: Pin, path: Path) -> bool:
 
 
 def test_two_dandisets_and_nothing_fetched_twice(archive, pins, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(checksum, "SECONDS_BETWEEN_LINES", 0)
     lines = []
     for _ in range(2):
         for pin in pins:
@@ -114,7 +114,7 @@ def test_a_cut_or_silent_connection_is_resumed(archive, pins, destination, kind)
     assert is_right(pins[0], destination)
     first, *others = archive.blob_requests()
     assert first.range is None and [other.range[:6] for other in others] == ["bytes=", "bytes="]
-    assert first.sent + sum(other.sent for other in others) <= SIZE + 2 * fetch.CHUNK
+    assert first.sent + sum(other.sent for other in others) <= SIZE + 2 * CHUNK
     assert any("attempt 2 of 3" in line for line in lines)
 
 
@@ -146,7 +146,7 @@ def test_a_killed_process_is_resumed_and_keeps_others_out(archive, pins, destina
 
 
 def test_ctrl_c_leaves_only_what_can_be_resumed(archive, pins, destination, monkeypatch):
-    monkeypatch.setattr(fetch, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(checksum, "SECONDS_BETWEEN_LINES", 0)
     with pytest.raises(KeyboardInterrupt):
         fetch_from_dandi(pins[0], destination, archive.url, lambda line: signal.raise_signal(signal.SIGINT), **QUICK)
     part = scratch_of(pins[0], destination)
@@ -266,10 +266,10 @@ def test_a_users_own_file(tmp_path):
     with pytest.raises(NlbflowError, match="not HDF5"):
         link_user_file(source, destination, None)
     h5py.File(source, "w").close()
-    with pytest.raises(NlbflowError, match=f"SHA-256 {fetch.sha256_of(source, print)}, but the config says"):
+    with pytest.raises(NlbflowError, match=f"SHA-256 {checksum.sha256_of(source, print)}, but the config says"):
         link_user_file(source, destination, "0" * 64)
     assert not destination.exists()
-    link_user_file(source, destination, fetch.sha256_of(source, print).upper())
+    link_user_file(source, destination, checksum.sha256_of(source, print).upper())
     assert Path(os.readlink(destination)) == source
 
 

@@ -57,7 +57,7 @@ import sys, time, pathlib, types
 sys.path.insert(0, {scripts!r})
 import nlbflow.job
 from nlbflow.job import job
-smk = types.SimpleNamespace(log=[], input=[], rule="slow", output={{"out": "results/out.txt"}})
+smk = types.SimpleNamespace(log=[], input={{}}, rule="slow", output={{"out": "results/out.txt"}})
 with job(smk) as run:
     run.out["out"].write_text({text!r})
     pathlib.Path({text!r}).touch()
@@ -101,7 +101,7 @@ def test_resume_refuses_while_a_run_is_live(tmp_path):
     assert live.stdout.readline() == "held\n"
     command = [sys.executable, str(ROOT / "scripts/resume.py")]
     refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert refused.returncode == 1 and f"in use by a live run (process {live.pid})" in refused.stderr
+    assert refused.returncode == 1 and f"in use by a live run of snakemake (process {live.pid} on" in refused.stderr
     live.kill()
     live.wait()
     assert subprocess.run(command, cwd=tmp_path).returncode == 0

@@ -7,6 +7,7 @@ import h5py
 import pandas as pd
 import pytest
 import yaml
+
 from conftest import ROOT
 from workflow import run
 
@@ -79,9 +80,9 @@ def test_without_behaviour_and_conditions_their_metrics_are_absent(recording, tm
     run(ROOT, work, config=config_for(recording, STANZA, phases=["val"]))
     scores = pd.read_csv(work / "results/scores.csv", keep_default_na=False)
     assert set(scores["metric"]) == {"co-bps", "fp-bps"}
-    assert "condition_psth: the dataset's definition names no conditions" in (
-        work / "results/leaderboard.md"
-    ).read_text()
+    assert (
+        "condition_psth: the dataset's definition names no conditions" in (work / "results/leaderboard.md").read_text()
+    )
 
 
 def test_held_out_units_by_list(recording, tmp_path):

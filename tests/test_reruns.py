@@ -85,6 +85,40 @@ class TestElsewhere:
         assert "mean_rate" not in (work / "results/scores.csv").read_text()
 
 
+def test_dry_run_of_other_parameters_leaves_no_trace(finished, tmp_path):
+    code, done = finished
+    work = copy_results(done, tmp_path / "work")
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        (Path(__file__).parent / "small.yaml").read_text() + "models: {smoothing: {params: {alpha: 0.7}}}\n"
+    )
+    assert kinds(planned(code, work, config=other)) >= {"Training"}
+    assert not planned(code, work)
+
+
+def test_a_plan_changed_by_another_call_is_noticed_by_the_job(finished, tmp_path):
+    code = copy_code(tmp_path / "code")
+    # the stamp says something else when the job runs than when it was planned
+    edit(code, "scripts/nlbflow/job.py", "        _check_plan(stamp, smk)\n        yield", TAMPER)
+    output = run(code, tmp_path / "work", "results/checks/mean_rate.json", fails=True)
+    assert "changed since this run was planned; run again" in output
+    assert not (tmp_path / "work/results/checks/mean_rate.json").exists()
+
+
+TAMPER = """        stamp.write_text('{"digest": "another"}')
+        _check_plan(stamp, smk)
+        yield"""
+
+
+def test_checkout_reached_by_a_link_is_the_same_code(finished, tmp_path):
+    code = copy_code(tmp_path / "code")
+    (tmp_path / "linked").symlink_to(code)
+    work = copy_results(finished[1], tmp_path / "work")
+    assert not planned(tmp_path / "linked", work)
+    (code / "scripts/models/smoothing.py").open("a").write("\nUNUSED = 1\n")
+    assert "Training" in kinds(planned(tmp_path / "linked", work))
+
+
 def test_touched_code_reruns_nothing(finished):
     code, work = finished
     for path in code.rglob("*.py"):

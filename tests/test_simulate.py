@@ -12,8 +12,9 @@ from pynwb import NWBHDF5IO, validate
 
 from nlbflow.datasets import SIMULATED
 from nlbflow.errors import NlbflowError
-from nlbflow.nwb import Recording, Session
+from nlbflow.nwb import Recording
 from nlbflow.rates import rates_hz, true_rates
+from nlbflow.session import Session
 from nlbflow.simulate import LAG_MS, TO_VELOCITY, condition_mean_rates, simulate
 from nlbflow.simulate_nwb import write_session
 from nlbflow.windows import bin_spikes, choose_trials, make_windows

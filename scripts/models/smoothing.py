@@ -6,6 +6,7 @@ solved to its optimum (`nlbflow.glm`), where the baseline's solver stops earlier
 """
 
 import numpy as np
+from nlbflow.errors import NlbflowError
 from nlbflow.glm import fit_poisson
 from nlbflow.smoothing import gaussian_kernel, smoothing_matrix
 
@@ -29,8 +30,13 @@ def predict(data, params: dict, seed: int) -> dict:
         data: train_spikes_heldin, train_spikes_heldout, eval_spikes_heldin and bin_ms are used.
         params: `kernel_sd_ms` and `alpha`.
         seed: unused, the model is deterministic.
+
+    Raises:
+        NlbflowError: the kernel's standard deviation is not positive, or alpha is negative.
     """
     sd_ms, bin_ms = params["kernel_sd_ms"], data.bin_ms
+    if sd_ms <= 0 or params["alpha"] < 0:
+        raise NlbflowError(f"smoothing needs kernel_sd_ms > 0 and alpha >= 0; found {sd_ms} and {params['alpha']}.")
     kernel = gaussian_kernel(int(6 * sd_ms / bin_ms), int(sd_ms / bin_ms))
     matrix = smoothing_matrix(kernel, data.eval_spikes_heldin.shape[1])
     train, evaluated = matrix @ data.train_spikes_heldin, matrix @ data.eval_spikes_heldin

@@ -9,6 +9,13 @@ import yaml
 from nlbflow.errors import NlbflowError
 
 
+# 5.0 is a whole number to JSON, but not to a file name
+VALIDATOR = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, x: type(x) is int),
+)
+
+
 def check_config(config: dict, schema_path: Path) -> None:
     """Check the merged config.
 
@@ -16,18 +23,25 @@ def check_config(config: dict, schema_path: Path) -> None:
         NlbflowError: the first fault, with its key, what is allowed and what was found.
     """
     schema = yaml.safe_load(schema_path.read_text())
-    faults = sorted(jsonschema.Draft202012Validator(schema).iter_errors(config), key=lambda e: list(map(str, e.path)))
+    faults = sorted(VALIDATOR(schema).iter_errors(config), key=lambda e: list(map(str, e.path)))
     if faults:
         raise NlbflowError(_sentence(faults[0]))
     for what, chosen, catalogue in (
         ("dataset", config["run"]["datasets"], config["datasets"]),
-        ("model", config["run"]["models"], {**config["models"], "null": {}}),
+        ("model", config["run"]["models"], config["models"]),
     ):
         for name in chosen:
             if name not in catalogue:
                 raise NlbflowError(
                     f"config key run.{what}s names the {what} {name!r}, which the catalogue `{what}s:` does not have"
                     f"{_near(name, catalogue)}; it has {', '.join(sorted(catalogue))}."
+                )
+    for model, stanza in config["models"].items():
+        for name in stanza.get("per_dataset", {}):
+            if name not in config["datasets"]:
+                raise NlbflowError(
+                    f"config key models.{model}.per_dataset names the dataset {name!r}, which the catalogue "
+                    f"`datasets:` does not have{_near(name, config['datasets'])}."
                 )
 
 

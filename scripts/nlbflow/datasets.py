@@ -29,10 +29,7 @@ def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> 
     if definition["source"] == "simulator":
         return {part: f"data/nwb/simulated/{name}/sub-Sim/{file}" for part, file in SIMULATED.items()}
     if definition["source"] == "files":
-        return {
-            part: f"data/nwb/{name}/{definition['version']}/{file['path'].rsplit('/', 1)[-1]}"
-            for part, file in definition["files"].items()
-        }
+        return {part: f"data/nwb/{name}/{definition['version']}/{part}.nwb" for part in definition["files"]}
     if name not in pins:
         raise NlbflowError(
             f"dataset {name} is not in the table of pins (config key pins), which has {', '.join(sorted(pins))}; add "
@@ -50,6 +47,13 @@ def dataset_version(name: str, definition: dict, pins: dict[str, dict[str, Pin]]
         return definition["version"]
     pin = next(iter(pins[name].values()))
     return f"DANDI {pin.dandiset}/{pin.version}"
+
+
+def checksums(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> dict[str, str]:
+    """The sha256 that each part of a dataset must have, as far as one is given."""
+    if definition["source"] == "files":
+        return {part: file["sha256"] for part, file in definition["files"].items() if "sha256" in file}
+    return {part: pin.sha256 for part, pin in pins.get(name, {}).items()}
 
 
 def lacking(definition: dict, parts: dict[str, str], phase: str, bin_ms: int) -> dict[str, str]:
@@ -73,7 +77,9 @@ def count_bins(range_ms: tuple[int, int], bin_ms: int, key: str) -> int:
         NlbflowError: the bin width does not divide the window.
     """
     length = range_ms[1] - range_ms[0]
-    if length <= 0 or length % bin_ms:
+    if length <= 0:
+        raise NlbflowError(f"{key} {list(range_ms)} ends before it begins; write the earlier time first.")
+    if length % bin_ms:
         raise NlbflowError(
             f"bins of {bin_ms} ms do not divide {key} {list(range_ms)}, which is {length} ms long; choose a bin width "
             "(config key run.bin_ms) that does."

@@ -6,26 +6,17 @@ again exactly when what made it has changed, also when results were copied from 
 """
 
 import ast
+import atexit
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
 
-LIBRARY = Path(__file__).parent
-
-
-class _DropDocstrings(ast.NodeTransformer):
-    """Prose is not code: a changed docstring, like a changed comment, changes no result."""
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        return node
+LIBRARY = Path(__file__).resolve().parent
 
 
 @cache
@@ -47,35 +38,57 @@ def parse(path: Path) -> ast.Module:
     return _parse(path, path.stat().st_mtime_ns)
 
 
+def _outline(node: object) -> object:
+    """A syntax tree as plain lists: the same for every Python version, without docstrings, which change no result."""
+    if isinstance(node, ast.AST):
+        fields = dict(ast.iter_fields(node))
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            fields["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
+        # newer versions add fields that are empty where older syntax was used
+        return [type(node).__name__, *([k, _outline(v)] for k, v in sorted(fields.items()) if v not in (None, []))]
+    if isinstance(node, list):
+        return [_outline(item) for item in node]
+    return f"{type(node).__name__} {node!r}"
+
+
 @cache
 def _code_digest(path: Path, modified_ns: int) -> str:
-    tree = _DropDocstrings().visit(ast.parse(path.read_text()))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return digest_of(_outline(parse(path)))
+
+
+def _imported(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
+    """The files of ours that one file imports, packages' __init__ among them."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            names, places = [alias.name for alias in node.names], roots
+        elif isinstance(node, ast.ImportFrom):
+            names = [".".join(filter(None, [node.module, alias.name])) for alias in node.names]
+            places = (path.parents[node.level - 1],) if node.level else roots
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            for place in places:
+                for depth in range(1, len(parts) + 1):
+                    module = place.joinpath(*parts[:depth])
+                    for candidate in (module / "__init__.py", module.with_name(module.name + ".py")):
+                        if candidate.is_file():
+                            yield candidate.resolve()
 
 
 def code_files(script: Path) -> list[Path]:
     """The script and every module of ours that it imports, directly or through another, sorted.
 
-    Ours are the modules of this library and the files that lie beside the script.
+    Ours are the modules of this library and the files and packages that lie beside the script.
     """
+    script = script.resolve()
     found: set[Path] = set()
-    pending = [script.resolve()]
+    pending = [script]
     while pending:
         path = pending.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(parse(path)):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                for root in (LIBRARY.parent, path.parent):
-                    candidate = root.joinpath(*name.split(".")).with_suffix(".py")
-                    if candidate.is_file():
-                        pending.append(candidate.resolve())
+        if path not in found:
+            found.add(path)
+            pending += _imported(path, (LIBRARY.parent, script.parent, path.parent))
     return sorted(found)
 
 
@@ -84,30 +97,60 @@ def digest_of(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def describe(scripts: list[Path], environment: Path | None, parameters: dict) -> dict:
+def describe(scripts: list[Path], environment: Path, parameters: dict) -> dict:
     """What a job is made of: digests of its code and of its conda environment, and its parameters.
 
     Raises:
         NlbflowError: a file is missing or is not Python.
     """
-    files = sorted({file for script in scripts for file in code_files(script)})
     code = {}
-    for file in files:
-        name = file.relative_to(LIBRARY.parent) if file.is_relative_to(LIBRARY.parent) else Path(file.name)
-        code[name.as_posix()] = _code_digest(file, file.stat().st_mtime_ns)
-    content = {"code": code, "parameters": parameters}
-    if environment is not None:
-        lines = [line.split("#")[0].strip() for line in environment.read_text().splitlines()]
-        content["environment"] = digest_of([line for line in lines if line])
+    for script in scripts:
+        for file in code_files(script):
+            ours = file.is_relative_to(LIBRARY.parent)
+            name = os.path.relpath(file, LIBRARY.parent if ours else script.resolve().parent)
+            code[name] = _code_digest(file, file.stat().st_mtime_ns)
+    lines = [line.split("#")[0].strip() for line in environment.read_text().splitlines()]
+    content = {"code": code, "parameters": parameters, "environment": digest_of([line for line in lines if line])}
     return {"digest": digest_of(content), **content}
 
 
-def write_stamp(path: Path, content: dict) -> str:
-    """Write the stamp unless it says the same already; returns its path as Snakemake wants it."""
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    if not path.is_file() or path.read_text() != text:
+class Stamps:
+    """The stamp files that a run was planned with.
+
+    Until `keep` is called (by a run that really starts), files that were replaced are put back at exit, so that a dry
+    run with other code or parameters leaves no trace.
+    """
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+        self._replaced: dict[Path, tuple[bytes, int] | None] = {}
+        atexit.register(self._restore)
+
+    def write(self, path: Path, content: dict) -> str:
+        """Write a stamp unless it says the same already; its path as Snakemake wants it."""
+        self.digests[path.as_posix()] = content["digest"]
+        text = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+        before = (path.read_bytes(), path.stat().st_mtime_ns) if path.is_file() else None
+        if before is None or before[0] != text:
+            self._replaced.setdefault(path, before)
+            self._put(path, text)
+        return path.as_posix()
+
+    def keep(self) -> None:
+        self._replaced.clear()
+
+    @staticmethod
+    def _put(path: Path, text: bytes, modified_ns: int | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(text)
+        temporary.write_bytes(text)
+        if modified_ns is not None:
+            os.utime(temporary, ns=(modified_ns, modified_ns))
         os.replace(temporary, path)
-    return path.as_posix()
+
+    def _restore(self) -> None:
+        for path, before in self._replaced.items():
+            if before is None:
+                path.unlink(missing_ok=True)
+            else:
+                self._put(path, *before)

@@ -7,13 +7,11 @@ that moving it is one atomic rename, and the next attempt or the next run goes o
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -24,12 +22,11 @@ from dandi.dandiapi import DandiAPIClient
 from dandi.exceptions import NotFoundError
 from urllib3.exceptions import ProtocolError, TimeoutError
 
+from nlbflow.checksum import Log, Meter, sha256_of
 from nlbflow.errors import NlbflowError
 from nlbflow.pins import Pin
 
-Log = Callable[[str], None]
 CHUNK = 1 << 16  # bytes; what a cut can lose at most
-SECONDS_BETWEEN_LINES = 5.0
 CUT_OR_SILENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -65,34 +62,6 @@ class _OneAttempt(requests.Session):
         if isinstance(inner, ProtocolError):
             return _Interrupted("the connection was cut")
         return _Interrupted(f"no connection, {type(getattr(inner, 'reason', inner)).__name__}")
-
-
-class _Meter:
-    """Progress lines: what, how far, how fast, how long still; at most one every few seconds."""
-
-    def __init__(self, what: str, total: int, done: int, log: Log) -> None:
-        self.what, self.total, self.first, self.log = what, total, done, log
-        self.start = self.told = time.monotonic()
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if now - self.told < SECONDS_BETWEEN_LINES:
-            return
-        self.told, rate = now, (done - self.first) / (now - self.start)
-        left = timedelta(seconds=round((self.total - done) / rate))
-        far = f"{done / 1e6:.1f} of {self.total / 1e6:.1f} MB ({done / self.total:.0%})"
-        self.log(f"{self.what}: {far}, {rate / 1e6:.1f} MB/s, {left} left")
-
-
-def sha256_of(path: Path, log: Log) -> str:
-    """The SHA-256 of the file at `path` in hexadecimal, with progress lines to `log` for a big file."""
-    digest = hashlib.sha256()
-    meter = _Meter(f"checking {path.name}", path.stat().st_size, 0, log)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-            meter(file.tell())
-    return digest.hexdigest()
 
 
 def fetch_from_dandi(
@@ -251,7 +220,7 @@ def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) ->
             raise _Interrupted("the archive sent other bytes than asked for")
         if have:
             log(f"{pin.path}: going on at {have / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB")
-        meter = _Meter(pin.path, pin.bytes, have, log)
+        meter = Meter(pin.path, pin.bytes, have, log)
         try:
             for chunk in response.iter_content(CHUNK):
                 if file.write(chunk) < len(chunk):

@@ -1,7 +1,9 @@
 """One run at a time on a folder: a lock that the kernel gives back when its holder dies, however it dies."""
 
+import errno
 import fcntl
 import os
+import socket
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
@@ -11,23 +13,31 @@ _held = []
 
 
 def hold_folder() -> None:
-    """Hold the results folder for as long as this process lives.
+    """Hold the results folder for as long as this process lives; a second call does nothing.
+
+    On a file system without locks there is nothing to hold, and Snakemake's own lock has to do.
 
     Raises:
         NlbflowError: another live run holds it.
     """
+    if _held:
+        return
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     file = open(LOCK, "a+")
+    _held.append(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            return
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()
+        _held.clear()
         raise NlbflowError(
-            f"the folder {Path.cwd()} is in use by a live run (process {holder}); wait for it or stop it first."
+            f"the folder {Path.cwd()} is in use by a live run of snakemake (process {holder}); wait for it or stop it, "
+            "then go on with `make resume`."
         ) from None
     file.truncate(0)
-    file.write(f"{os.getpid()}\n")
+    file.write(f"{os.getpid()} on {socket.gethostname()}\n")
     file.flush()
-    _held.append(file)

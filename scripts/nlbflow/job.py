@@ -17,6 +17,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VEC
     os.environ[_name] = "1"
 
 from nlbflow.errors import NlbflowError
+from nlbflow.files import read_json
 
 PR_SET_PDEATHSIG = 1
 
@@ -36,10 +37,15 @@ class Job:
         return time.monotonic() - self.started
 
 
-def die_with_parent() -> None:
+def die_with_run() -> None:
     """Ask the kernel to kill this process when its parent ends, so that a killed run leaves no job behind (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # the run may have been killed before that line
+    run = os.environ.get("NLBFLOW_PARENT")
+    if run and not Path("/proc", run).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def job(smk) -> Iterator[Job]:
     Raises:
         SystemExit: the work raised; the log holds the traceback, stderr the sentence.
     """
-    die_with_parent()
+    die_with_run()
     stderr = sys.stderr
     handlers: list[logging.Handler] = [logging.StreamHandler(stderr)]
     log_file = None
@@ -66,8 +72,9 @@ def job(smk) -> Iterator[Job]:
         handlers = [logging.StreamHandler(log_file)]
         sys.stdout = sys.stderr = log_file
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    stamps = {path: Path(path).read_text() for path in smk.input if Path(path).parts[1:2] == ("stamps",)}
-    targets = {name: Path(path) for name, path in smk.output.items()}
+    # absolute, since a model may change the working directory
+    targets = {name: Path(path).absolute() for name, path in smk.output.items()}
+    stamp = Path(smk.input.stamp).absolute() if "stamp" in smk.input.keys() else None
     out = {}
     for name, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,10 +82,9 @@ def job(smk) -> Iterator[Job]:
             stale.unlink(missing_ok=True)
         out[name] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
+        _check_plan(stamp, smk)
         yield Job(out, time.monotonic())
-        changed = [p for p, text in stamps.items() if not Path(p).is_file() or Path(p).read_text() != text]
-        if changed:
-            raise NlbflowError(f"the code or the parameters behind {changed[0]} changed during this job; run again.")
+        _check_plan(stamp, smk)
         for name, target in targets.items():
             if not out[name].exists():
                 raise NlbflowError(
@@ -87,6 +93,8 @@ def job(smk) -> Iterator[Job]:
             os.replace(out[name], target)
     except NlbflowError as error:
         _fail(f"nlbflow: {error}", log_file, stderr)
+    except (SystemExit, KeyboardInterrupt) as error:
+        _fail(f"nlbflow: rule {smk.rule} was ended by {error!r} before it had finished.", log_file, stderr)
     except Exception as error:
         traceback.print_exc(file=log_file or stderr)
         where = f"; the traceback is in {smk.log[0]}" if smk.log else ""
@@ -95,6 +103,14 @@ def job(smk) -> Iterator[Job]:
         for path in out.values():
             path.unlink(missing_ok=True)
         sys.stderr, sys.stdout = stderr, sys.__stdout__
+
+
+def _check_plan(stamp: Path | None, smk) -> None:
+    """Refuse to go on when another call of snakemake has replaced what this job was planned with."""
+    if stamp is not None and (not stamp.is_file() or read_json(stamp)["digest"] != smk.params.digest):
+        raise NlbflowError(
+            f"the code or the parameters behind {smk.input.stamp} changed since this run was planned; run again."
+        )
 
 
 def _fail(sentence: str, log_file, stderr) -> None:

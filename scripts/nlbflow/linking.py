@@ -6,8 +6,9 @@ from pathlib import Path
 
 import h5py
 
+from nlbflow.checksum import Log, sha256_of
 from nlbflow.errors import NlbflowError
-from nlbflow.fetch import Log, is_whole, sha256_of
+from nlbflow.fetch import is_whole
 from nlbflow.pins import Pin
 
 

@@ -8,6 +8,7 @@ the answers and is never ranked, `NEEDS = [...]` what a dataset must have for it
 
 import ast
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ from types import ModuleType
 
 import numpy as np
 
+from nlbflow.datasets import REASONS
 from nlbflow.digest import parse
 from nlbflow.errors import NlbflowError
 
@@ -90,9 +92,11 @@ def find_model(file: str, shipped: Path) -> Path:
     Raises:
         NlbflowError: neither exists.
     """
-    for path in (shipped / file, Path(file)):
-        if path.is_file():
-            return path
+    choices = [path for path in (shipped / file, Path(file)) if path.is_file()]
+    if len(choices) == 2 and "/" not in file:
+        raise NlbflowError(f"the model file {file} is both shipped and here; write ./{file} for the one here.")
+    if choices:
+        return choices[-1]
     names = ", ".join(sorted(p.name for p in shipped.glob("*.py")))
     raise NlbflowError(f"the model file {file} does not exist, neither as a path nor among the shipped {names}.")
 
@@ -111,15 +115,20 @@ def read_declaration(path: Path) -> dict:
         raise NlbflowError(f"{path} has no function predict(data, params, seed); every model file needs one.")
     found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "NEEDS": [], "CHECK": {}}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) in found:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        name = getattr(target, "id", None)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in found:
             try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
+                found[name] = ast.literal_eval(node.value)
             except ValueError as error:
                 raise NlbflowError(
-                    f"{path}: {node.targets[0].id} must be written out as plain numbers, strings, lists and dicts."
+                    f"{path}: {name} must be written out as plain numbers, strings, lists and dicts."
                 ) from error
     if not isinstance(found["DEFAULTS"], dict):
         raise NlbflowError(f"{path} has no dict DEFAULTS; list every parameter there ({{}} if there is none).")
+    unknown = set(found["NEEDS"]) - set(REASONS)
+    if unknown:
+        raise NlbflowError(f"{path}: NEEDS has {sorted(unknown)[0]!r}; it may have {', '.join(REASONS)}.")
     return found
 
 
@@ -131,22 +140,38 @@ def resolve_params(
     Raises:
         NlbflowError: a parameter is not among the file's DEFAULTS.
     """
-    layers = [(f"models.{name}.params", stanza.get("params", {}))]
-    special = dict(stanza.get("per_dataset", {}).get(dataset, {}))
-    at_bin = {key: special.pop(key) for key in list(special) if key.startswith("at_")}
-    layers.append((f"models.{name}.per_dataset.{dataset}", special))
-    layers.append((f"models.{name}.per_dataset.{dataset}.at_{bin_ms}ms", at_bin.get(f"at_{bin_ms}ms", {})))
     params = dict(defaults)
-    for key, layer in layers:
-        for parameter, value in layer.items():
-            if parameter not in defaults:
-                near = get_close_matches(parameter, defaults, 1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
-                raise NlbflowError(
-                    f"{key}: the model has no parameter {parameter!r}{hint}; it has {', '.join(defaults) or 'none'}."
-                )
-            params[parameter] = value
+    _override(params, stanza.get("params", {}), defaults, f"models.{name}.params")
+    for place, layer in stanza.get("per_dataset", {}).items():
+        key = f"models.{name}.per_dataset.{place}"
+        at_bin = {k: v for k, v in layer.items() if k.startswith("at_") and k not in defaults}
+        # the layers of other datasets and bins are checked too, into a copy that is thrown away
+        plain = {k: v for k, v in layer.items() if k not in at_bin}
+        _override(params if place == dataset else dict(params), plain, defaults, key)
+        for at, values in at_bin.items():
+            if not re.fullmatch(r"at_[1-9][0-9]*ms", at) or not isinstance(values, dict):
+                raise NlbflowError(f"{key}.{at} is {values!r}; expected a key like at_20ms with parameters below it.")
+            chosen = place == dataset and at == f"at_{bin_ms}ms"
+            _override(params if chosen else dict(params), values, defaults, f"{key}.{at}")
     return params
+
+
+def _override(params: dict, layer: dict, defaults: dict, key: str) -> None:
+    """Put a layer's values over the parameters; each must be known and of its default's type."""
+    for parameter, value in layer.items():
+        if parameter not in defaults:
+            near = get_close_matches(parameter, defaults, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise NlbflowError(
+                f"{key}: the model has no parameter {parameter!r}{hint}; it has {', '.join(defaults) or 'none'}."
+            )
+        default = defaults[parameter]
+        kinds = (int, float) if type(default) in (int, float) else type(default)
+        if default is not None and (
+            not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)
+        ):
+            raise NlbflowError(f"{key}.{parameter} is {value!r}; expected a value like its default {default!r}.")
+        params[parameter] = value
 
 
 def load_model(path: Path) -> ModuleType:
@@ -158,7 +183,7 @@ def load_model(path: Path) -> ModuleType:
     return module
 
 
-def check_prediction(prediction: object, data: ModelInput, model: str) -> tuple[dict, dict]:
+def check_prediction(prediction: object, shapes: dict[str, tuple], model: str) -> tuple[dict, dict]:
     """Hold a model's result to the contract: names, shapes, finite, not negative.
 
     Returns:
@@ -169,8 +194,7 @@ def check_prediction(prediction: object, data: ModelInput, model: str) -> tuple[
     """
     if not isinstance(prediction, dict):
         raise NlbflowError(f"model {model} returned {type(prediction).__name__}; predict must return a dict of arrays.")
-    facts = dict(prediction.get("facts", {}))
-    shapes = data.shapes()
+    facts = _check_facts(prediction.get("facts", {}), model)
     unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - {"facts"}
     missing = [name for name in REQUIRED if name not in prediction]
     if any(name in prediction for name in FORWARD):
@@ -182,17 +206,22 @@ def check_prediction(prediction: object, data: ModelInput, model: str) -> tuple[
         )
     arrays = {}
     for name in (n for n in prediction if n != "facts"):
-        array = np.asarray(prediction[name])
+        try:
+            array = np.asarray(prediction[name])
+        except ValueError as error:
+            raise NlbflowError(f"model {model} returned {name} that is no array ({error}).") from error
+        if array.dtype.kind not in "fiub":
+            raise NlbflowError(f"model {model} returned {name} of type {array.dtype}; expected real numbers.")
         expected = shapes.get(name, (*shapes[f"{name.split('_')[0]}_rates_heldin"][:2], "any"))
         if array.ndim != 3 or any(e not in ("any", s) for s, e in zip(array.shape, expected, strict=True)):
             raise NlbflowError(f"model {model} returned {name} of shape {array.shape}; expected {expected}.")
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
         if not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise NlbflowError(
                 f"model {model} returned {name} with {int((~np.isfinite(array)).sum()):,} values that are NaN or "
-                f"infinite, first at (trial, bin, neuron) {where}; rates must be finite: lower its learning rate or "
-                "mend the model."
+                f"infinite as float32, first at (trial, bin, neuron) {where}; rates must be finite: mend the model."
             )
         if "rates" in name and (array < 0).any():
             where = tuple(int(i) for i in np.argwhere(array < 0)[0])
@@ -204,9 +233,21 @@ def check_prediction(prediction: object, data: ModelInput, model: str) -> tuple[
     return arrays, facts
 
 
+def _check_facts(facts: object, model: str) -> dict:
+    """A model's facts as plain numbers and strings."""
+    if not isinstance(facts, dict):
+        raise NlbflowError(f"model {model} returned facts of type {type(facts).__name__}; expected a dict of numbers.")
+    plain = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in facts.items()}
+    for name, value in plain.items():
+        if not isinstance(value, int | float | str):
+            raise NlbflowError(f"model {model} returned the fact {name} as {type(value).__name__}; expected a number.")
+    return plain
+
+
 def run_model(path: Path, name: str, data: ModelInput, params: dict, seed: int) -> tuple[dict, dict]:
     """Import the model, let it predict, and hold the result to the contract: (arrays, facts)."""
-    return check_prediction(load_model(path).predict(data, params, seed), data, name)
+    shapes = data.shapes()
+    return check_prediction(load_model(path).predict(data, params, seed), shapes, name)
 
 
 def tiny_input(seed: int = 0) -> ModelInput:

@@ -1,10 +1,6 @@
-"""Recordings: what the benchmark needs of an NWB file, read straight from HDF5.
+"""Recordings: what the benchmark needs of an NWB file, read straight from HDF5 (nlb_tools `NWBDataset`; specification,
+section 2.1)."""
 
-One file is a `Recording`; the files of a dataset laid one after the other on a 1 ms clock are a `Session`, which is
-how the benchmark's reference defines bins and interpolation (nlb_tools `NWBDataset`; specification, sections 2.1, 2.2).
-"""
-
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,7 +27,7 @@ def seconds_to_ns(seconds: np.ndarray) -> np.ndarray:
 class Units:
     """The spikes of one group of units (held-in or held-out) in ascending order of unit id.
 
-    Attributes: ids (units,), spike_ms: for each unit the sorted 1 ms rows of its spikes, stretches (n, 2): the
+    Attributes: ids (units,), spike_ms: for each unit the sorted 1 ms rows of its observed spikes, stretches (n, 2): the
     observed stretches [first row, end row) of the group, which are those of its first unit in the file.
     """
 
@@ -54,7 +50,10 @@ class Recording:
         with open_h5(path) as file:
             for needed, what in (
                 ("intervals/trials", "a table of trials (a recording without one needs it added first)"),
+                ("intervals/trials/start_time", "the start of each trial"),
+                ("intervals/trials/stop_time", "the end of each trial"),
                 ("units/spike_times_index", "sorted units with spike times"),
+                ("units/spike_times", "sorted units with spike times"),
             ):
                 if needed not in file:
                     raise NlbflowError(f"{path} has no /{needed}; expected {what}: use an NWB file that has it.")
@@ -136,7 +135,9 @@ class Recording:
         stretches = np.stack([np.ceil(edges[:, 0]), np.floor(edges[:, 1])], axis=1).astype(np.int64)
         stretches = merge_stretches(np.clip(stretches, 0, self.rows))
         order = chosen[np.argsort(self.ids[chosen], kind="stable")]
-        return Units(self.ids[order], [np.sort(self.spike_ms[i]) for i in order], stretches)
+        # spikes outside what was observed count for nothing
+        spikes = [np.sort(self.spike_ms[i]) for i in order]
+        return Units(self.ids[order], [rows[inside(stretches, rows) >= 0] for rows in spikes], stretches)
 
     def series(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """A behaviour series: (rows on the 1 ms clock, values (samples, channels)) or None where the file has none.
@@ -145,41 +146,60 @@ class Recording:
             NlbflowError: its samples do not lie on the 1 ms clock.
         """
         with open_h5(self.path) as file:
-            found = []
-
-            def keep(path: str, item: h5py.Group | h5py.Dataset) -> None:
-                if path.rsplit("/", 1)[-1] == name and isinstance(item, h5py.Group) and "data" in item:
-                    found.append(path)
-
-            file.visititems(keep)
-            if not found:
+            item = _find_series(file, name)
+            if item is None:
                 return None
-            item = file[found[0]]
-            values = item["data"][()]
+            try:
+                values = item["data"][()]
+            except OSError as error:
+                raise NlbflowError(f"{self.path}: the series {name} is damaged ({error}); fetch it again.") from error
             if "timestamps" in item:
-                seconds = item["timestamps"][()]
+                ms = item["timestamps"][()] * 1000.0
             else:
                 start = item["starting_time"]
-                seconds = np.arange(len(values)) / start.attrs["rate"] + start[()]
+                ms = (np.arange(len(values)) / start.attrs["rate"] + start[()]) * 1000.0
             comments = item.attrs.get("comments", "")
-        values = values.reshape(len(values), -1).astype(float)
-        rows = np.round(seconds * 1000.0).astype(np.int64)
-        off = np.abs(seconds * 1000.0 - rows) > 1e-3
-        if off.any():
+        values = values.reshape(len(values), -1).astype(float, copy=False)
+        if not np.isfinite(values).any():
+            raise NlbflowError(f"{self.path}: the series {name} has no finite sample; name another.")
+        whole = np.rint(ms)
+        if np.isnan(ms).any() or np.abs(ms - whole).max() > 1e-3 or (np.diff(whole) <= 0).any():
             raise NlbflowError(
-                f"{self.path}: the series {name} has {off.sum():,} of {len(rows):,} samples off the 1 ms clock (the "
-                f"first at {seconds[off.argmax()]} s); resample it to 1 kHz."
+                f"{self.path}: the samples of the series {name} do not lie on the 1 ms clock in ascending order; "
+                "resample it to 1 kHz."
             )
-        inside = (rows >= 0) & (rows < self.rows)
-        return rows[inside], values[inside][:, _column_order(comments, values.shape[1])]
+        rows = whole.astype(np.int64)
+        recorded = slice(*np.searchsorted(rows, [0, self.rows]))
+        order = _column_order(comments, values.shape[1])
+        return rows[recorded], values[recorded] if order is None else values[recorded][:, order]
 
 
-def _column_order(comments: str, channels: int) -> np.ndarray:
-    """Channels sorted by their names, which the benchmark keeps in the comments as `columns=[x,y]`."""
+def _find_series(file: h5py.File, name: str) -> h5py.Group | None:
+    """The group of a time series, in processing/behavior or anywhere in the file."""
+    usual = file.get(f"processing/behavior/{name}")
+    if isinstance(usual, h5py.Group) and "data" in usual:
+        return usual
+
+    def check(path: str, item: h5py.Group | h5py.Dataset) -> h5py.Group | None:
+        same = path.rsplit("/", 1)[-1] == name
+        return item if same and isinstance(item, h5py.Group) and "data" in item else None
+
+    return file.visititems(check)
+
+
+def _column_order(comments: str, channels: int) -> np.ndarray | None:
+    """Channels sorted by their names, which the benchmark keeps in the comments as `columns=[x,y]`; None where they
+    are in order."""
     if "columns=" not in comments:
-        return np.arange(channels)
+        return None
     names = comments.split("[")[-1].split("]")[0].split(",")
-    return np.argsort(np.array(names)) if len(names) == channels else np.arange(channels)
+    return np.argsort(np.array(names)) if len(names) == channels and names != sorted(names) else None
+
+
+def inside(stretches: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The number of the stretch that holds each 1 ms row, or -1."""
+    which = np.searchsorted(stretches[:, 0], rows, "right") - 1
+    return np.where((which >= 0) & (rows < stretches[which, 1]), which, -1)
 
 
 def merge_stretches(stretches: np.ndarray) -> np.ndarray:
@@ -193,96 +213,3 @@ def merge_stretches(stretches: np.ndarray) -> np.ndarray:
         else:
             merged.append([start, end])
     return np.array(merged, np.int64).reshape(-1, 2)
-
-
-class Session:
-    """Recordings laid one after the other on one 1 ms clock, in the order given.
-
-    The next file starts at the first multiple of 100 ms at least 50 ms after the last row of the one before it
-    (specification, section 2.2). The benchmark loads the test file before the train file.
-    """
-
-    def __init__(self, recordings: list[Recording]):
-        self.recordings = recordings
-        self.offsets = []
-        offset = 0
-        for recording in recordings:
-            self.offsets.append(offset)
-            past_end = (offset + recording.rows - 1) / 1000.0 + 0.05
-            self.rows, offset = offset + recording.rows, int(np.ceil(past_end * 10) * 100)
-        self.trials = sum(len(r.columns["start_time"]) for r in recordings)
-
-    @cached_property
-    def split(self) -> np.ndarray:
-        """(trials,) the split of every trial, files in order, rows in table order."""
-        return self.column("split")
-
-    def column(self, name: str) -> np.ndarray:
-        """A trial column over all files; a file without it gives NaN.
-
-        Raises:
-            NlbflowError: no file has it; the columns that exist are listed.
-        """
-        if not any(name in r.columns for r in self.recordings):
-            known = sorted({c for r in self.recordings for c in r.columns})
-            raise NlbflowError(
-                f"{self.recordings[-1].path} has no trial column {name!r}; it has {', '.join(known)}: correct the "
-                "dataset's definition."
-            )
-        parts = [r.columns.get(name) for r in self.recordings]
-        if any(p is None for p in parts):
-            counts = [len(r.columns["start_time"]) for r in self.recordings]
-            kind = object if any(p is not None and p.dtype.kind == "O" for p in parts) else float
-            parts = [
-                np.full(n, np.nan, kind) if p is None else p.astype(kind) for p, n in zip(parts, counts, strict=True)
-            ]
-        return np.concatenate(parts)
-
-    def times(self, name: str) -> np.ndarray:
-        """(trials,) a time column in int64 nanoseconds on the session's clock; NOT_A_TIME where unknown."""
-        self.column(name)
-        parts = []
-        for recording, offset in zip(self.recordings, self.offsets, strict=True):
-            seconds = recording.columns.get(name, np.full(len(recording.columns["start_time"]), np.nan))
-            ns = seconds_to_ns(seconds)
-            parts.append(np.where(ns == NOT_A_TIME, NOT_A_TIME, ns + offset * NS_PER_MS))
-        return np.concatenate(parts)
-
-    def units(self, heldout: bool) -> Units:
-        """The held-in or held-out units over all files.
-
-        Raises:
-            NlbflowError: no file has such units, or two files disagree about which they are.
-        """
-        groups = [(r.units(heldout), o) for r, o in zip(self.recordings, self.offsets, strict=True)]
-        present = [(u, o) for u, o in groups if u is not None]
-        kind = "held-out" if heldout else "held-in"
-        if not present:
-            raise NlbflowError(
-                f"{self.recordings[-1].path} has no {kind} unit (column `heldout` of its units); expected at least one."
-            )
-        ids = present[0][0].ids
-        for units, _ in present[1:]:
-            if not np.array_equal(units.ids, ids):
-                differ = sorted(set(ids.tolist()) ^ set(units.ids.tolist()))
-                raise NlbflowError(
-                    f"the {kind} units of {' and '.join(str(r.path) for r in self.recordings)} differ (ids "
-                    f"{differ[:5]} are in one only); use files of one session and one release."
-                )
-        spikes = [np.concatenate([u.spike_ms[i] + o for u, o in present]) for i in range(len(ids))]
-        return Units(ids, spikes, np.concatenate([u.stretches + o for u, o in present]))
-
-    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A behaviour series over all files: (rows, values (samples, channels)).
-
-        Raises:
-            NlbflowError: no file has a series of that name.
-        """
-        parts = [(r.series(name), o) for r, o in zip(self.recordings, self.offsets, strict=True)]
-        parts = [(p[0] + o, p[1]) for p, o in parts if p is not None]
-        if not parts:
-            raise NlbflowError(
-                f"{self.recordings[-1].path} has no behaviour series named {name!r}; correct `behavior.series` in the "
-                "dataset's definition."
-            )
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

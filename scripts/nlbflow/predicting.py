@@ -5,7 +5,7 @@ from pathlib import Path
 from nlbflow.errors import NlbflowError
 from nlbflow.files import read_arrays, read_json, write_arrays
 from nlbflow.job import Job
-from nlbflow.models import ModelInput, find_model, run_model
+from nlbflow.models import ModelInput, find_model, read_declaration, run_model
 from nlbflow.provenance import provenance
 
 
@@ -14,8 +14,8 @@ def model_path(smk) -> Path:
     return find_model(smk.config["models"][smk.wildcards.model]["file"], Path(smk.scriptdir) / "models")
 
 
-def predict(smk, run: Job, answers: dict | None = None) -> None:
-    """Run the job's model and write its prediction; `answers` makes it an oracle.
+def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None = None) -> None:
+    """Run the job's model and write its prediction; `answers` (and the kernel of their PSTHs) make it an oracle.
 
     Raises:
         NlbflowError: the input lacks something, or the model breaks its contract.
@@ -28,11 +28,13 @@ def predict(smk, run: Job, answers: dict | None = None) -> None:
         raise NlbflowError(f"{smk.input.input} has no {missing[0]} ({about['absent']}); nothing can be trained on it.")
     data = ModelInput(
         bin_ms=int(about["bin_ms"]),
-        psth_kernel_ms=about["definition"].get("psth_kernel_ms"),
+        psth_kernel_ms=kernel_ms,
         answers=answers or {},
         **arrays,
     )
     model, seed = smk.wildcards.model, int(smk.wildcards.seed)
+    if read_declaration(model_path(smk))["ORACLE"] != (answers is not None):
+        raise NlbflowError(f"rule {smk.rule} does not run {model}: its file says otherwise by ORACLE.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
     run.log(f"{model}, seed {seed}, {params}, on {about['dataset']}: {data.train_spikes_heldin.shape} training counts")
     rates, facts = run_model(model_path(smk), model, data, params, seed)

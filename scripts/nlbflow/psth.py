@@ -5,23 +5,12 @@ the spikes of a condition are first added up relative to the window and then smo
 only windows that reach over the edge of an observed stretch are smoothed on their own.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from nlbflow.nwb import Session, Units
-from nlbflow.windows import Windows, gather, inside
-
-
-def find_conditions(session: Session, fields: list[str], trials: np.ndarray) -> list[tuple[tuple, np.ndarray]]:
-    """The conditions among the given table rows, sorted: (values of the fields, table rows).
-
-    A trial for which a field is unknown belongs to no condition.
-    """
-    columns = [session.column(name)[trials].tolist() for name in fields]
-    groups: dict[tuple, list[int]] = {}
-    for trial, values in zip(trials.tolist(), zip(*columns, strict=True), strict=True):
-        if all(v == v for v in values):
-            groups.setdefault(values, []).append(trial)
-    return [(values, np.array(groups[values])) for values in sorted(groups)]
+from nlbflow.nwb import Units, inside
+from nlbflow.windows import Windows, gather
 
 
 def gaussian_kernel(sd_ms: float) -> np.ndarray:
@@ -60,7 +49,8 @@ def make_psths(
     """
     used = [window.valid >= 0.8 * window.valid.mean() for window in conditions]
     kept = [
-        Windows(w.starts[u], w.bins, w.valid[u], w.lead[u], w.bin_ms) for w, u in zip(conditions, used, strict=True)
+        replace(window, starts=window.starts[kept], valid=window.valid[kept], lead=window.lead[kept])
+        for window, kept in zip(conditions, used, strict=True)
     ]
     lengths = np.array([int(window.valid.min()) for window in kept])
     bins = bins or int(lengths.max())

@@ -8,7 +8,7 @@ PLACE = ["dataset", "bin_ms", "phase"]
 RUN = [*PLACE, "model", "seed"]
 # in the order of the benchmark's leaderboard
 METRICS = ["co-bps", "vel R2", "psth R2", "tp corr", "fp-bps"]
-MARKS = {"null": "(null)", "oracle": "(oracle)", "competitor": ""}
+MARKS = {"null": "", "oracle": "(oracle)", "competitor": ""}
 
 
 def score_table(entries: list[dict]) -> pd.DataFrame:
@@ -102,7 +102,7 @@ def _title(place: tuple) -> str:
 
 
 LEGEND = (
-    "Ranked by co-bps. (null): rates constant at the evaluated mean, the zero of bits per spike. (oracle): has seen "
+    "Ranked by co-bps. null: rates constant at the evaluated mean, the zero of bits per spike. (oracle): has seen "
     "the answers, never ranked. ± is the standard deviation over seeds; * marks the best competitor; an empty cell "
     "means that the metric does not apply or was not predicted."
 )
@@ -130,7 +130,7 @@ STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60
 body{color:#1a1a1a;background:#fff}
 table{border-collapse:collapse;margin:.5rem 0 2rem}caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{padding:.3rem .8rem;border-bottom:1px solid #ccc;text-align:right;font-variant-numeric:tabular-nums}
-th:nth-child(2),td:nth-child(2){text-align:left}tr.aside{color:#666;font-style:italic}
+th:nth-child(2),td:nth-child(2){text-align:left}td{white-space:nowrap}div{overflow-x:auto}tr.aside{color:#666;font-style:italic}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#eee}tr.aside{color:#aaa}th,td{border-color:#444}}"""
 
 
@@ -141,14 +141,14 @@ def to_html(boards: dict[tuple, pd.DataFrame], absent: list[list]) -> str:
     out.append(f"<style>{STYLE}</style><h1>Leaderboards</h1><p>{html.escape(LEGEND)}</p>")
     for place, board in boards.items():
         header, rows = _display(board)
-        out.append(f"<table><caption>{html.escape(_title(place))}</caption><thead><tr>")
+        out.append(f"<div><table><caption>{html.escape(_title(place))}</caption><thead><tr>")
         out += [f"<th scope='col'>{html.escape(h)}</th>" for h in header]
         out.append("</tr></thead><tbody>")
         for kind, row in zip(board["kind"], rows, strict=True):
             out.append("<tr>" if kind == "competitor" else "<tr class='aside'>")
             out += [f"<td>{html.escape(cell)}</td>" for cell in row]
             out.append("</tr>")
-        out.append("</tbody></table>")
+        out.append("</tbody></table></div>")
     if absent:
         out.append("<h2>Not scored</h2><ul>")
         out += [f"<li>{html.escape(f'{_title(tuple(row[:3]))}: {row[3]}: {row[4]}')}</li>" for row in absent]

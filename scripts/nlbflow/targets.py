@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nlbflow.conditions import find_conditions
 from nlbflow.datasets import window_ranges
-from nlbflow.nwb import NS_PER_MS, Session, Units
-from nlbflow.psth import find_conditions, make_psths
+from nlbflow.nwb import NS_PER_MS, Units
+from nlbflow.session import Session
+from nlbflow.psth import make_psths
 from nlbflow.rates import true_rates
 from nlbflow.tensors import SPLITS, is_outlier, make_jitter, open_session, read_behavior
 from nlbflow.windows import bin_spikes, choose_trials, in_splits, make_spans, make_windows, with_times

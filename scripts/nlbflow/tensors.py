@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nlbflow.conditions import find_conditions
 from nlbflow.datasets import window_ranges
-from nlbflow.nwb import Recording, Session
-from nlbflow.psth import find_conditions
+from nlbflow.nwb import Recording
+from nlbflow.session import Session
 from nlbflow.windows import bin_series, bin_spikes, choose_trials, in_splits, make_windows
 
 SPLITS = {"val": {"train": ["train"], "eval": ["val"]}, "test": {"train": ["train", "val"], "eval": ["test"]}}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlbflow.datasets import count_bins
-from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Session, Units
+from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Units, inside
+from nlbflow.session import Session
 
 # The reference decimates with scipy.signal.decimate(n=500, ftype="fir"): 501 taps, zero phase.
 TAPS = 501
@@ -26,6 +27,7 @@ class Windows:
         lead: (trials,) first bin relative to the event's bin; trials of one range may differ by one where the window's
             start is no multiple of the bin.
         bin_ms: bin width in ms.
+        recorded_ms: (trials, 2) first row and end of the file that each trial is in; beyond it nothing is known.
     """
 
     starts: np.ndarray
@@ -33,6 +35,7 @@ class Windows:
     valid: np.ndarray
     lead: np.ndarray
     bin_ms: int
+    recorded_ms: np.ndarray
 
 
 def in_splits(session: Session, splits: list[str]) -> np.ndarray:
@@ -49,8 +52,8 @@ def with_times(session: Session, trials: np.ndarray, *columns: str) -> np.ndarra
 
 
 def choose_trials(session: Session, splits: list[str], align: str) -> np.ndarray:
-    """Table rows of the trials of these splits whose start, end and event are known, in table order."""
-    return with_times(session, in_splits(session, splits), "start_time", "end_time", align)
+    """Table rows of the trials of these splits whose start and event are known, in table order."""
+    return with_times(session, in_splits(session, splits), "start_time", align)
 
 
 def make_windows(
@@ -82,7 +85,7 @@ def make_windows(
     valid = np.full(len(trials), bins)
     if cut:
         valid = np.minimum(valid, _before_next(session, trials, starts, first_ns, end_ns, width))
-    return Windows(starts, bins, valid, starts - -(-events // width), bin_ms)
+    return Windows(starts, bins, valid, starts - -(-events // width), bin_ms, session.recorded_ms[trials])
 
 
 def make_spans(session: Session, trials: np.ndarray, align: str, span: tuple[str, str], bin_ms: int) -> Windows:
@@ -94,7 +97,7 @@ def make_spans(session: Session, trials: np.ndarray, align: str, span: tuple[str
     valid = np.minimum(-(-end_ns // width) - starts, _before_next(session, trials, starts, first_ns, end_ns, width))
     valid = np.maximum(valid, 0)
     lead = starts - -(-session.times(align)[trials] // width)
-    return Windows(starts, int(valid.max(initial=0)), valid, lead, bin_ms)
+    return Windows(starts, int(valid.max(initial=0)), valid, lead, bin_ms, session.recorded_ms[trials])
 
 
 def _before_next(
@@ -111,12 +114,6 @@ def _before_next(
     return room
 
 
-def inside(stretches: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The number of the stretch that holds each 1 ms row, or -1."""
-    which = np.searchsorted(stretches[:, 0], rows, "right") - 1
-    return np.where((which >= 0) & (rows < stretches[which, 1]), which, -1)
-
-
 def gather(rows: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of sorted rows, those in each [low, high): (number of the interval, row). Intervals may overlap."""
     first, last = np.searchsorted(rows, low), np.searchsorted(rows, high)
@@ -127,15 +124,18 @@ def gather(rows: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndar
 
 def bin_spikes(units: Units, windows: Windows) -> np.ndarray:
     """Spike counts (trials, bins, units), float16; NaN in bins whose first millisecond was not observed."""
-    bin_ms, bins = windows.bin_ms, windows.bins
-    counts = np.empty((len(windows.starts), bins, len(units.ids)), np.float16)
+    starts, bin_ms, bins = windows.starts, windows.bin_ms, windows.bins
+    begin, end = windows.recorded_ms.T
+    counts = np.zeros((len(starts), bins, len(units.ids)), np.float16)
+    flat = counts.reshape(-1)
     for unit, rows in enumerate(units.spike_ms):
-        binned = rows[inside(units.stretches, rows) >= 0] // bin_ms
-        trial, found = gather(binned, windows.starts, windows.starts + bins)
-        flat = np.bincount(trial * bins + found - windows.starts[trial], minlength=counts.shape[0] * bins)
-        counts[:, :, unit] = flat.reshape(-1, bins)
-    first_ms = (windows.starts[:, None] + np.arange(bins)) * bin_ms
-    counts[inside(units.stretches, first_ms) < 0] = np.nan
+        low, high = np.maximum(starts * bin_ms, begin), np.minimum((starts + bins) * bin_ms, end)
+        trial, found = gather(rows, low, high)
+        cell, number = np.unique(trial * bins + found // bin_ms - starts[trial], return_counts=True)
+        flat[cell * len(units.ids) + unit] = number
+    first_ms = (starts[:, None] + np.arange(bins)) * bin_ms
+    elsewhere = (first_ms < begin[:, None]) | (first_ms >= end[:, None])
+    counts[elsewhere | (inside(units.stretches, first_ms) < 0)] = np.nan
     return counts
 
 
@@ -163,10 +163,12 @@ def bin_series(rows: np.ndarray, values: np.ndarray, session_rows: int, windows:
         weights[k * bin_ms : k * bin_ms + len(taps), k] = taps
     out = np.empty((len(first_ms), bins, values.shape[1]))
     for channel in range(values.shape[1]):
-        known = np.isfinite(values[:, channel])
-        known_rows = rows[known]
+        series = np.ascontiguousarray(values[:, channel])
+        known = np.isfinite(series)
+        known_rows, series = (rows, series) if known.all() else (rows[known], series[known])
+        filled = np.interp(support, known_rows, series)
         # outside the session the reference's filter sees zeros
-        filled = np.where(in_session, np.interp(support, known_rows, values[known, channel]), 0.0)
+        filled[~in_session] = 0.0
         out[:, :, channel] = filled @ weights
         place = np.minimum(np.searchsorted(known_rows, first_ms), len(known_rows) - 1)
         out[:, :, channel][known_rows[place] != first_ms] = np.nan

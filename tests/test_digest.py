@@ -1,0 +1,75 @@
+"""The digest of code: what counts as a change, and that it is the same everywhere."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import ROOT
+from nlbflow.digest import code_files, describe
+
+ENVIRONMENT = ROOT / "envs/models.yaml"
+
+
+def digest(script) -> str:
+    return describe([script], ENVIRONMENT, {})["digest"]
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A model that imports a helper beside it and a package with relative imports."""
+    (tmp_path / "pkg").mkdir()
+    files = {
+        "mine.py": '"""Mine."""\nimport helper\nimport pkg\nfrom pkg.deep import thing\n',
+        "helper.py": "A = 1\n",
+        "pkg/__init__.py": "B = 1\n",
+        "pkg/deep.py": "from . import rel\nfrom pkg import other\nfrom .further import thing\n",
+        "pkg/rel.py": "C = 1\n",
+        "pkg/other.py": "D = 1\n",
+        "pkg/further.py": "thing = 1\n",
+        "pkg/unused.py": "E = 1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name", ["mine.py", "helper.py", "pkg/__init__.py", "pkg/deep.py", "pkg/rel.py", "pkg/other.py", "pkg/further.py"]
+)
+def test_every_file_that_is_imported_counts(package, name):
+    before = digest(package / "mine.py")
+    with (package / name).open("a") as file:
+        file.write("# a comment\n\n")
+    assert digest(package / "mine.py") == before
+    with (package / name).open("a") as file:
+        file.write("X = 1\n")
+    assert digest(package / "mine.py") != before
+
+
+def test_a_file_that_is_not_imported_does_not(package):
+    before = digest(package / "mine.py")
+    (package / "pkg/unused.py").write_text("E = 2\n")
+    assert digest(package / "mine.py") == before
+
+
+def test_scoring_and_training_do_not_share_the_metrics():
+    names = {path.name for path in code_files(ROOT / "scripts/train.py")}
+    assert "metrics.py" not in names and "psth.py" not in names and "models.py" in names
+    tensors = {path.name for path in code_files(ROOT / "scripts/tensors.py")}
+    assert not tensors & {"metrics.py", "psth.py", "targets.py", "simulate.py"}
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+def test_same_digest_in_every_python(version):
+    python = shutil.which(f"python{version}")
+    found = python and subprocess.run([python, "--version"], capture_output=True).returncode == 0
+    if not found:
+        pytest.skip(f"python{version} is not installed here")
+    source = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); from pathlib import Path; "
+        f"from nlbflow.digest import describe; "
+        f"print(describe([Path({str(ROOT / 'scripts/score.py')!r})], Path({str(ENVIRONMENT)!r}), {{}})['digest'])"
+    )
+    done = subprocess.run([python, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == digest(ROOT / "scripts/score.py")
