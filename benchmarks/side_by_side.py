@@ -50,15 +50,21 @@ def nlb_tools_python() -> Path:
         _run(PYTHON, "-m", "venv", "--clear", folder)
         _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages[:-1])
         _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", packages[-1])
-        (source,) = folder.glob("lib/python*/site-packages/nlb_tools/nwb_interface.py")
-        text = source.read_text()
-        for old, new in NLB_TOOLS_FIXES:
-            if text.count(old) != 1:
-                sys.exit(f"{source} does not hold {old.strip()!r} exactly once; adapt NLB_TOOLS_FIXES to {NLB_TOOLS}.")
-            text = text.replace(old, new)
-        source.write_text(text)
+        (packages_folder,) = folder.glob("lib/python*/site-packages")
+        mend_nlb_tools(packages_folder)
         done.write_text(repr((packages, NLB_TOOLS_FIXES)))
     return python
+
+
+def mend_nlb_tools(packages_folder: Path) -> None:
+    """Apply the two fixes to the nlb_tools that is installed there."""
+    source = packages_folder / "nlb_tools/nwb_interface.py"
+    text = source.read_text()
+    for old, new in NLB_TOOLS_FIXES:
+        if text.count(old) != 1:
+            sys.exit(f"{source} does not hold {old.strip()!r} exactly once; adapt NLB_TOOLS_FIXES to {NLB_TOOLS}.")
+        text = text.replace(old, new)
+    source.write_text(text)
 
 
 def _pinned(names: tuple[str, ...]) -> list[str]:

@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 import nlbflow.job  # noqa: F401  (one BLAS thread, as in every job)
-
-ROOT = Path(__file__).parent.parent
-NLB_TOOLS = "nlb-tools==0.0.4"
-# With pandas >= 1.5 nlb_tools 0.0.4 loses trials, with pandas 3 it fails. These two lines make it give what it gives
-# with the pandas it was written for (specification, section 6.1).
-FIXES = (
-    ("\n        data = pd.concat(data_list, axis=1)\n", "\n        data = pd.concat(data_list, axis=1).sort_index()\n"),
-    ("arr = self.data[signal_type].to_numpy()\n", "arr = self.data[signal_type].to_numpy(copy=True)\n"),
-)
+from side_by_side import NLB_TOOLS, mend_nlb_tools
+from workflow import copy_code, run
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +26,7 @@ def nlb_tools(tmp_path_factory):
         if not (folder / "done").exists():
             command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), NLB_TOOLS]
             subprocess.run(command, check=True, capture_output=True)
-            source = folder / "nlb_tools/nwb_interface.py"
-            text = source.read_text()
-            for old, new in FIXES:
-                assert text.count(old) == 1
-                text = text.replace(old, new)
-            source.write_text(text)
+            mend_nlb_tools(folder)
             (folder / "done").touch()
     sys.path.insert(0, str(folder))
     importlib.import_module("nlb_tools.make_tensors")
@@ -53,3 +41,12 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("NLBFLOW_TEST_DATA is not set; it names the folder with real recordings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> tuple[Path, Path]:
+    """(code, folder) of a finished run of the small config, for reading."""
+    folder = tmp_path_factory.mktemp("finished")
+    code = copy_code(folder / "code")
+    run(code, folder / "work")
+    return code, folder / "work"

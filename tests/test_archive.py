@@ -14,11 +14,10 @@ import pytest
 import yaml
 
 import layouts
-from conftest import ROOT
 from loopback_dandi import Fault, LoopbackArchive
 from nlbflow.pins import read_pins
 from nlbflow.targets import make_target
-from workflow import run
+from workflow import ROOT, run
 
 WRITERS = {
     "mc_rtt": layouts.write_rtt,

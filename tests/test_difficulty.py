@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT
 from nlbflow.datasets import SIMULATED
 from nlbflow.metrics import bits_per_spike, velocity_r2
 from nlbflow.models import load_model
@@ -14,6 +13,7 @@ from nlbflow.simulate import condition_mean_rates, simulate
 from nlbflow.simulate_nwb import write_session
 from nlbflow.targets import make_target
 from nlbflow.tensors import make_input
+from workflow import ROOT
 
 BIN_MS = 5
 STANZA = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]["simulated_maze"]

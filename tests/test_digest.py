@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from conftest import ROOT
 from nlbflow.digest import code_files, describe
+from workflow import ROOT
 
 ENVIRONMENT = ROOT / "envs/models.yaml"
 

@@ -1,21 +1,12 @@
 """One whole run of the small config: the order of the scores, the files, their provenance, the report."""
 
 import json
-from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
 
-from workflow import copy_code, run
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("whole")
-    code = copy_code(folder / "code")
-    run(code, folder / "work")
-    return code, folder / "work"
+from workflow import run
 
 
 def test_scores_table(finished):

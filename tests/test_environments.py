@@ -6,7 +6,7 @@ import tomllib
 import pytest
 import yaml
 
-from conftest import ROOT
+from workflow import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

@@ -7,8 +7,7 @@ import h5py
 import pytest
 import yaml
 
-from conftest import ROOT
-from workflow import SMALL, copy_results, run
+from workflow import ROOT, SMALL, copy_results, run
 
 
 def write_config(folder: Path, change) -> Path:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
-from workflow import command, copy_code, run
+from workflow import ROOT, command, copy_code, run
 
 
 def jobs_alive(work: Path) -> list[int]:

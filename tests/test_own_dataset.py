@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from conftest import ROOT
-from workflow import run
+from workflow import ROOT, run
 
 STANZA = {
     "title": "My recording",

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from conftest import ROOT
 from nlbflow.datasets import SIMULATED
 from nlbflow.metrics import score
 from nlbflow.pins import read_pins
@@ -16,6 +15,7 @@ from nlbflow.simulate import simulate
 from nlbflow.simulate_nwb import write_session
 from nlbflow.targets import make_target
 from nlbflow.tensors import SPLITS, make_input
+from workflow import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

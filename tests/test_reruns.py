@@ -7,15 +7,6 @@ import pytest
 from workflow import copy_code, copy_results, planned, run
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[Path, Path]:
-    """(code, folder) of a finished small run."""
-    folder = tmp_path_factory.mktemp("finished")
-    code = copy_code(folder / "code")
-    run(code, folder / "work")
-    return code, folder / "work"
-
-
 def edit(code: Path, file: str, old: str, new: str) -> None:
     path = code / file
     text = path.read_text()

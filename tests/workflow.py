@@ -7,8 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from conftest import ROOT
-
+ROOT = Path(__file__).parent.parent
 SMALL = ROOT / "tests/small.yaml"
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "resources", "profiles", "report", "envs")
 

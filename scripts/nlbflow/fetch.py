@@ -12,6 +12,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -83,27 +85,30 @@ def fetch_from_dandi(
     pinned, when the checksum is wrong (what came is deleted), and at the limits (what came is kept).
     """
     with _client(instance, stall_s) as client:
-        limits = (retries, time_limit_s, wait_s)
-        _fetch(pin, destination, client.session, lambda: _pinned_url(client, pin), client.api_url, log, *limits)
+        find_url = partial(_pinned_url, client, pin)
+        source = _Source(client.session, find_url, client.api_url, retries, time_limit_s, wait_s)
+        _fetch(pin, destination, source, log)
 
 
 def fetch_from_url(pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0) -> None:
     """Download the pinned file from a plain address, unless it is there; faults and limits as `fetch_from_dandi`."""
     with _OneAttempt(stall_s) as session:
-        _fetch(pin, destination, session, lambda: url, url, log, retries, 600.0, 1.0)
+        _fetch(pin, destination, _Source(session, lambda: url, url, retries), log)
 
 
-def _fetch(
-    pin: Pin,
-    destination: Path,
-    session: _OneAttempt,
-    find_url: Callable[[], str],
-    where: str,
-    log: Log,
-    retries: int,
-    limit_s: float,
-    wait_s: float,
-) -> None:
+@dataclass(frozen=True)
+class _Source:
+    """Where a file comes from, its url (found when it is first asked for), and how long to try."""
+
+    session: _OneAttempt
+    find_url: Callable[[], str]
+    name: str
+    retries: int
+    limit_s: float = 600.0
+    wait_s: float = 1.0
+
+
+def _fetch(pin: Pin, destination: Path, source: _Source, log: Log) -> None:
     if is_whole(destination, pin, log):
         return
     # Named after the pin, because a job's `destination` is a temporary name, another in each run.
@@ -112,7 +117,7 @@ def _fetch(
     with part.open("ab", buffering=0) as file:  # closing a buffered one would fail again on a full disk
         _lock(file, pin)
         try:
-            _download(pin, file, session, find_url, where, log, retries, limit_s, wait_s)
+            _download(pin, file, source, log)
             if (found := sha256_of(part, log)) != pin.sha256:
                 part.unlink()
                 raise NlbflowError(
@@ -147,38 +152,28 @@ def _client(instance: str, stall_s: float) -> DandiAPIClient:
     return client
 
 
-def _download(
-    pin: Pin,
-    file: FileIO,
-    session: _OneAttempt,
-    find_url: Callable[[], str],
-    where: str,
-    log: Log,
-    retries: int,
-    limit_s: float,
-    wait_s: float,
-) -> None:
+def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
     """Append to `file` until it has the pinned size, repeating what is worth it."""
     url, failures, best, moved = None, 0, file.tell(), time.monotonic()
     while file.tell() < pin.bytes:
         try:
-            url = url or find_url()
-            _append(pin, file, session, url, log)
+            url = url or source.find_url()
+            _append(pin, file, source.session, url, log)
         except _Interrupted as fault:
             if file.tell() > best:
                 failures, best, moved = 0, file.tell(), time.monotonic()
             failures += 1
-            wait = min(30.0, wait_s * 2 ** (failures - 1))
-            if failures > retries or time.monotonic() - moved + wait > limit_s:
+            wait = min(30.0, source.wait_s * 2 ** (failures - 1))
+            if failures > source.retries or time.monotonic() - moved + wait > source.limit_s:
                 raise NlbflowError(
-                    f"{where} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
+                    f"{source.name} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
                     f"check the connection and run again, which goes on from the {file.tell() / 1e6:.1f} MB that came."
                 ) from fault
-            log(f"{pin.path}: {fault}; attempt {failures + 1} of {retries + 1} in {wait:g} s")
+            log(f"{pin.path}: {fault}; attempt {failures + 1} of {source.retries + 1} in {wait:g} s")
             time.sleep(wait)
         except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
             raise NlbflowError(
-                f"{where} did not answer as an archive when asked for {pin} "
+                f"{source.name} did not answer as an archive when asked for {pin} "
                 f"({' '.join(str(fault).split())[:200]}); check its url (DANDI's ends in /api) and any proxy."
             ) from fault
     os.fsync(file.fileno())
