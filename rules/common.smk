@@ -200,6 +200,18 @@ def user_file(wildcards):
     return (Path(config["data_folder"]) / file["path"]).as_posix()
 
 
+def look_for_user_files(dataset, bin_ms, phase):
+    """Refuse to start on a dataset of the user's whose files are neither there nor needed any more."""
+    done = Path(f"results/{dataset}/{bin_ms}ms/{phase}/input.h5").exists()
+    for part, file in DATASETS[dataset].get("files", {}).items():
+        path = Path(config["data_folder"]) / file["path"]
+        if not (done or path.exists() or Path(parts_of(dataset)[part]).exists()):
+            raise NlbflowError(
+                f"config key datasets.{dataset}.files.{part} names {path}, which does not exist; correct it, or say where "
+                "it lies by --config data_folder=FOLDER."
+            )
+
+
 def pin_of(wildcards):
     """The pin of a file to fetch."""
     wanted = (wildcards.dandiset, wildcards.version, wildcards.path)
@@ -300,6 +312,7 @@ try:
     for place in places():
         parts_of(place[0])
         window_ranges(DATASETS[place[0]], place[1])
+        look_for_user_files(*place)
     for run in runs():
         model_params(run[3], run[0], run[1])
         model_environment(SimpleNamespace(model=run[3]))

@@ -195,7 +195,7 @@ def test_wrong_sha256(tmp_path, simulated):
 
 def test_missing_file(tmp_path, simulated):
     output = spoil_own_files(tmp_path, simulated, lambda path: path.unlink())
-    assert "sub-Sim_desc-train_behavior+ecephys.nwb" in output
+    assert "datasets.mine.files.train names" in output and "which does not exist" in output
 
 
 def test_unknown_column_lists_those_there_are(tmp_path, simulated):
