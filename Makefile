@@ -31,19 +31,19 @@ small: .venv/run.done
 
 # The official test files of MC_Maze, Medium and Small, found below the folder DATA.
 official: .venv/run.done
-	$(SNAKEMAKE) --configfile configs/official_test_files.yaml --config data_folder=$(call needed,DATA)
+	$(SNAKEMAKE) --configfile configs/official_test_files.yaml --config "data_folder=$(call needed,DATA)"
 	@cat results/leaderboard.md
 
 # The labelled excerpt of MC_Maze_Large, found below the folder DATA.
 excerpt: .venv/run.done
-	$(SNAKEMAKE) --configfile configs/mc_maze_large_excerpt.yaml --config data_folder=$(call needed,DATA)
+	$(SNAKEMAKE) --configfile configs/mc_maze_large_excerpt.yaml --config "data_folder=$(call needed,DATA)"
 	@cat results/leaderboard.md
 
 # Go on after a run was killed: CONFIG=the config it ran with, and DATA where that needs it.
 resume: .venv/run.done
 	$(BIN)/python scripts/resume.py
-	$(SNAKEMAKE) --unlock --configfile $(CONFIG) $(if $(DATA),--config data_folder=$(DATA))
-	$(SNAKEMAKE) --configfile $(CONFIG) $(if $(DATA),--config data_folder=$(DATA))
+	$(SNAKEMAKE) --unlock --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
+	$(SNAKEMAKE) --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
 
 # New locks from the pins in pyproject.toml.
 lock: .venv/test.done

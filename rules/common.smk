@@ -1,5 +1,4 @@
 # Lookups that the rules share, and `wanted()`: what the config's selection asks for.
-import os
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from nlbflow.datasets import (
     checksums,
     dataset_version,
     lacking,
+    look_for_files,
     part_paths,
     window_ranges,
 )
@@ -23,7 +23,7 @@ from nlbflow.digest import Stamps, describe
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
 from nlbflow.models import find_model, read_declaration, resolve_params
-from nlbflow.pins import read_pins
+from nlbflow.pins import find_pin, read_pins
 
 try:
     check_config(config, ROOT / "schemas/config.schema.yaml")
@@ -54,8 +54,6 @@ CUTTING = {
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ANSWERS = "data/answers/eval_data_test.h5"
 STAMPS = Stamps()
-# a job ends with the process that started it
-os.environ["NLBFLOW_PARENT"] = str(os.getpid())
 
 
 wildcard_constraints:
@@ -146,13 +144,19 @@ def cutting_stamp(stage):
                 dataset=wildcards.dataset,
                 version=dataset_version(wildcards.dataset, definition, PINS),
                 definition={key: definition[key] for key in CUTTING[stage] if key in definition},
-                checksums=checksums(wildcards.dataset, definition, PINS),
+                checksums=wanted_checksums(wildcards, stage),
                 bin_ms=int(wildcards.bin_ms),
                 phase=wildcards.phase,
             ),
         )
 
     return of
+
+
+def wanted_checksums(wildcards, stage):
+    """The sha256 of each file that a dataset is cut from, as far as one is known."""
+    known = checksums(wildcards.dataset, DATASETS[wildcards.dataset], PINS)
+    return {**known, "answers": config["published_answers"]["sha256"]} if stage == "targets" else known
 
 
 def model_stamp(stage):
@@ -186,9 +190,14 @@ def unavailable(dataset, bin_ms, phase, model=None):
     """Why a dataset cannot be scored at a bin width in a phase, or a model not be run on it; empty where it can."""
     lacks = lacking(DATASETS[dataset], parts_of(dataset), phase, bin_ms)
     if model in (None, NULL):
-        needs = ["train", "truth"]
+        needs = ["train", "evaluation", "truth"]
     else:
-        needs = ["train", *declaration(model)["NEEDS"], *(["truth"] if declaration(model)["ORACLE"] else [])]
+        needs = [
+            "train",
+            "evaluation",
+            *declaration(model)["NEEDS"],
+            *(["truth"] if declaration(model)["ORACLE"] else []),
+        ]
     return next((lacks[need] for need in needs if need in lacks), "")
 
 
@@ -198,27 +207,6 @@ def user_file(wildcards):
     if file is None:
         raise WorkflowError(f"the dataset {wildcards.dataset} names no file {wildcards.part} (datasets.*.files)")
     return (Path(config["data_folder"]) / file["path"]).as_posix()
-
-
-def look_for_user_files(dataset, bin_ms, phase):
-    """Refuse to start on a dataset of the user's whose files are neither there nor needed any more."""
-    done = Path(f"results/{dataset}/{bin_ms}ms/{phase}/input.h5").exists()
-    for part, file in DATASETS[dataset].get("files", {}).items():
-        path = Path(config["data_folder"]) / file["path"]
-        if not (done or path.exists() or Path(parts_of(dataset)[part]).exists()):
-            raise NlbflowError(
-                f"config key datasets.{dataset}.files.{part} names {path}, which does not exist; correct it, or say where "
-                "it lies by --config data_folder=FOLDER."
-            )
-
-
-def pin_of(wildcards):
-    """The pin of a file to fetch."""
-    wanted = (wildcards.dandiset, wildcards.version, wildcards.path)
-    for pin in (pin for parts in PINS.values() for pin in parts.values()):
-        if (pin.dandiset, pin.version, pin.path) == wanted:
-            return pin
-    raise WorkflowError(f"no pin for {'/'.join(wanted)} in {config['pins']} (config key pins)")
 
 
 def input_parts(wildcards):
@@ -232,8 +220,9 @@ def target_parts(wildcards):
     hidden = "truth" if wildcards.phase == "test" else "test"
     parts = parts_of(wildcards.dataset)
     if hidden == "truth" and not {"truth", "whole"} & parts.keys():
+        # made from the same test recording as the tensors, which the job compares
         return {"answers": ANSWERS, "input": f"results/{PLACE}/input.h5".format(**wildcards)}
-    return {part: path for part, path in parts.items() if part in ("train", hidden, "whole", "rates")}
+    return {part: path for part, path in parts.items() if part in ("train", "test", hidden, "whole", "rates")}
 
 
 def named(oracles):
@@ -312,7 +301,9 @@ try:
     for place in places():
         parts_of(place[0])
         window_ranges(DATASETS[place[0]], place[1])
-        look_for_user_files(*place)
+        done = Path("results/{}/{}ms/{}/input.h5".format(*place)).exists()
+        if not done:
+            look_for_files(place[0], DATASETS[place[0]], parts_of(place[0]), config["data_folder"])
     for run in runs():
         model_params(run[3], run[0], run[1])
         model_environment(SimpleNamespace(model=run[3]))

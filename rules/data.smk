@@ -47,7 +47,7 @@ rule fetch:
         mem_mb=1000,
         runtime=240,
     params:
-        sha256=lambda w: pin_of(w).sha256,
+        sha256=lambda w: find_pin(PINS, w.dandiset, w.version, w.path).sha256,
     message:
         "Fetching {wildcards.path} of dandiset {wildcards.dandiset}"
     script:
@@ -94,6 +94,8 @@ rule fetch_answers:
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        sha256=config["published_answers"]["sha256"],
     message:
         "Fetching the published answers of the test phase"
     script:

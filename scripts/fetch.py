@@ -6,14 +6,13 @@ from nlbflow.errors import NlbflowError
 from nlbflow.fetch import fetch_from_dandi
 from nlbflow.job import job
 from nlbflow.linking import link_from_folder
-from nlbflow.pins import read_pins
+from nlbflow.pins import find_pin, read_pins
 
 
 def main(smk) -> None:
     with job(smk) as run:
-        pins = read_pins(Path(smk.scriptdir).parent / smk.config["pins"]).values()
-        wanted = (smk.wildcards.dandiset, smk.wildcards.version, smk.wildcards.path)
-        pin = next(p for parts in pins for p in parts.values() if (p.dandiset, p.version, p.path) == wanted)
+        pins = read_pins(Path(smk.scriptdir).parent / smk.config["pins"])
+        pin = find_pin(pins, smk.wildcards.dandiset, smk.wildcards.version, smk.wildcards.path)
         definition = smk.config["datasets"][pin.dataset]
         if definition["source"] == "folder":
             folder = smk.config["data_folder"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nlbflow.fetch import fetch_from_url
 from nlbflow.job import job
-from nlbflow.linking import link_from_folder
+from nlbflow.linking import files_below, link_from_folder
 from nlbflow.pins import Pin
 
 
@@ -14,7 +14,7 @@ def main(smk) -> None:
         name = asked["url"].rsplit("/", 1)[-1]
         pin = Pin("published_answers", "", "", "answers", name, asked["bytes"], asked["sha256"])
         folder = smk.config["data_folder"]
-        if folder and any(Path(folder).rglob(name)):
+        if folder and any(files_below(Path(folder), name)):
             link_from_folder(pin, run.out["answers"], Path(folder), run.log)
         else:
             fetch_from_url(pin, run.out["answers"], asked["url"], run.log)

@@ -84,7 +84,7 @@ def _test_part(truth: Part, heldout: np.ndarray, event: str, window: tuple[int, 
     intervals = np.concatenate(intervals)
     columns = {"start_time": first + shift, "stop_time": first + shift + window[1] - window[0]}
     columns |= {event: events + shift, "split": np.full(len(events), "test")}
-    last = np.floor(intervals[-1, 1]) - 0.01
+    last = np.floor(intervals[-1, 1]) - 0.9e-6
     return Part(columns, intervals, [np.concatenate(s)[np.concatenate(s) < last] for s in spikes])
 
 
@@ -99,7 +99,8 @@ def _spikes(rng: np.random.Generator, end: int) -> np.ndarray:
 
 
 def _off_grid(rng: np.random.Generator) -> float:
-    return float(rng.choice([0, 0, 0.5, 0.001, 0.999, rng.integers(1000) / 1000]))
+    # never less than 1 us past a bin edge, where the reference has one row fewer (section 2.4)
+    return float(rng.choice([0, 0, 0.5, 0.002, 0.999, rng.integers(2, 1000) / 1000]))
 
 
 def _pick(rng: np.random.Generator, splits: np.ndarray, wanted: bool) -> np.ndarray:

@@ -15,8 +15,12 @@ import yaml
 
 import layouts
 from loopback_dandi import Fault, LoopbackArchive
+from nlbflow.answers import read_published
+from nlbflow.errors import NlbflowError
+from nlbflow.files import write_arrays
 from nlbflow.pins import read_pins
 from nlbflow.targets import make_target
+from nlbflow.tensors import make_input
 from workflow import ROOT, run
 
 WRITERS = {
@@ -37,7 +41,7 @@ def archive(tmp_path_factory):
     for name, parts in PINS.items():
         (folder / "made" / name).mkdir(parents=True)
         session = WRITERS.get(name, layouts.write_maze)(folder / "made" / name, SEED)
-        truth[name] = {"train": session["train"], "truth": session["truth"]}
+        truth[name] = session
         for part, pin in parts.items():
             target = folder / pin.dandiset / pin.path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -155,3 +159,40 @@ def test_published_answers_score_the_test_phase(archive, published, tmp_path):
     output = run(ROOT, tmp_path / "other/work", config=config, fails=True)
     assert "has no answers for mc_rtt at 20 ms (group mc_rtt_20); it has area2_bump" in output
     assert (tmp_path / "other/work/results/mc_rtt/5ms/test/mean_rate/0/scores.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (
+            lambda g: (g.pop("psth"), g.__setitem__("psth", h5py.SoftLink("/mc_rtt"))),
+            "is not a plain array",
+        ),
+        (lambda g: (g.pop("psth"), g.__setitem__("psth", h5py.ExternalLink("x.h5", "/a"))), "is not a plain array"),
+        (lambda g: (g.pop("eval_behavior"), g.create_dataset("eval_behavior", data=["a"])), "is not a plain array"),
+        (lambda g: (g.pop("eval_behavior"), g.create_group("eval_behavior")), "is not a plain array"),
+        (lambda g: g.pop("eval_spikes_heldout_forward"), "has no eval_spikes_heldout_forward"),
+        (
+            lambda g: g.__setitem__("eval_spikes_heldin_forward", g.pop("eval_spikes_heldin_forward")[:-1]),
+            "eval_spikes_heldin_forward has not the size",
+        ),
+        (lambda g: g["train_behavior"].__setitem__(..., 0.0), "train_behavior is not that of the recordings"),
+    ],
+)
+def test_published_answers_that_do_not_fit_are_refused(archive, tmp_path, spoil, sentence):
+    parts = archive[2]["mc_maze_small"]
+    seen = {"train": parts["train"], "test": parts["test"]}
+    arrays, _ = make_input(seen, DATASETS["mc_maze_small"], 5, "test")
+    write_arrays(tmp_path / "input.h5", arrays, {"provenance": {"dataset_version": "DANDI 000140/1"}})
+    target, _ = make_target(parts, DATASETS["mc_maze_small"], 5, "test")
+    with h5py.File(tmp_path / "answers.h5", "w") as file:
+        group = file.create_group("mc_maze_small")
+        for name, value in target.items():
+            if not isinstance(value, list):
+                group[name] = value
+    place = (tmp_path / "answers.h5", "mc_maze_small", 5, tmp_path / "input.h5")
+    read_published(*place)
+    with h5py.File(tmp_path / "answers.h5", "a") as file:
+        spoil(file["mc_maze_small"])
+    with pytest.raises(NlbflowError, match=sentence):
+        read_published(*place)

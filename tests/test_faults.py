@@ -48,6 +48,10 @@ def write_config(folder: Path, change) -> Path:
             "the model file gone.py does not exist",
         ),
         (lambda c: c.update(pins="gone.tsv"), "gone.tsv"),
+        (
+            lambda c: c["datasets"]["simulated_maze"].update(split={"val": 0.2, "test": 0.2, "seed": 0}),
+            "config key datasets.simulated_maze draws held-out units or splits",
+        ),
         (lambda c: c["run"].update(bin_ms=[5.0]), "config key run.bin_ms.0 is 5.0"),
         (lambda c: c["run"].update(models=["null"]), "names the model 'null'"),
         (lambda c: c["datasets"]["simulated_maze"].update(window_ms=[450, -250]), "ends before it begins"),

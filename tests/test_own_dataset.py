@@ -98,7 +98,7 @@ def test_held_out_units_by_list(recording, tmp_path):
     ("missing", "sentence"),
     [
         ("intervals/trials", "has no /intervals/trials; expected a table of trials"),
-        ("units", "has no /units/spike_times_index; expected sorted units"),
+        ("units", "has no /units/id; expected the ids of the units"),
     ],
 )
 def test_what_a_recording_must_have(recording, tmp_path, missing, sentence):

@@ -4,11 +4,13 @@ import logging
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
 
 from nlbflow.datasets import SIMULATED
+from nlbflow.errors import NlbflowError
 from nlbflow.metrics import score
 from nlbflow.pins import read_pins
 from nlbflow.simulate import simulate
@@ -160,3 +162,15 @@ def test_official_test_files(real_data, name, trials, units, spikes):
         assert list(arrays) == ["eval_spikes_heldin"] and "train" in absent
         assert arrays["eval_spikes_heldin"].shape == (trials, bins, units)
         assert arrays["eval_spikes_heldin"].sum(dtype=float) == spikes
+
+
+def test_truth_of_another_order_is_refused(session, tmp_path):
+    truth = tmp_path / "truth.nwb"
+    shutil.copy(session["truth"], truth)
+    with h5py.File(truth, "a") as file:
+        for name in ("start_time", "stop_time", "move_onset_time"):
+            file["intervals/trials"][name][:] = file["intervals/trials"][name][()][::-1]
+    parts = {"train": session["train"], "test": session["test"], "truth": truth}
+    with pytest.raises(NlbflowError, match="truth must be the test session"):
+        make_target(parts, definition("simulated_maze"), 5, "test")
+    make_target({**parts, "truth": session["truth"]}, definition("simulated_maze"), 20, "test")

@@ -36,6 +36,17 @@ def check_config(config: dict, schema_path: Path) -> None:
                     f"config key run.{what}s names the {what} {name!r}, which the catalogue `{what}s:` does not have"
                     f"{_near(name, catalogue)}; it has {', '.join(sorted(catalogue))}."
                 )
+    for name, stanza in config["datasets"].items():
+        drawn = "fraction" in stanza.get("heldout", {}) or "val" in stanza.get("split", {})
+        if drawn and set(stanza.get("files", {})) != {"whole"}:
+            raise NlbflowError(
+                f"config key datasets.{name} draws held-out units or splits, which needs one file with everything: "
+                "name it as files.whole, or use columns."
+            )
+        if stanza.get("split", {}).get("val", 0) + stanza.get("split", {}).get("test", 0) >= 1:
+            raise NlbflowError(
+                f"config key datasets.{name}.split leaves no trial for training; val + test must be < 1."
+            )
     for model, stanza in config["models"].items():
         for name in stanza.get("per_dataset", {}):
             if name not in config["datasets"]:

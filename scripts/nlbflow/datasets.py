@@ -1,12 +1,15 @@
 """Datasets by name: where their files lie, what version they are, and what can be asked of them."""
 
+from pathlib import Path
+
 from nlbflow.errors import NlbflowError
 from nlbflow.pins import Pin
 
 # What a model or a metric may need of a dataset (a model's NEEDS), with the reason given where a dataset lacks it.
 REASONS = {
     "train": "no train file among this dataset's parts",
-    "truth": "no truth",
+    "evaluation": "no evaluation trials in this phase",
+    "truth": "no truth (published answers are at 5 and 20 ms)",
     "conditions": "the dataset's definition names no conditions",
     "behavior": "the dataset's definition names no behaviour",
     "true_rates": "true rates are known for simulated data only",
@@ -39,6 +42,21 @@ def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> 
     return {part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}" for part, p in pins[name].items() if part in wanted}
 
 
+def look_for_files(name: str, definition: dict, parts: dict[str, str], data_folder: str) -> None:
+    """Refuse a dataset whose stanza names files of the user's that are not there, nor linked from an earlier run.
+
+    Raises:
+        NlbflowError: a file is missing; the config key and the path are named.
+    """
+    for part, file in definition.get("files", {}).items():
+        path = Path(data_folder) / file["path"]
+        if not (path.exists() or Path(parts[part]).exists()):
+            raise NlbflowError(
+                f"config key datasets.{name}.files.{part} names {path}, which does not exist; correct it, or say where "
+                "it lies by --config data_folder=FOLDER."
+            )
+
+
 def dataset_version(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> str:
     """The version that every result of the dataset carries."""
     if definition["source"] == "simulator":
@@ -59,9 +77,12 @@ def checksums(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> d
 def lacking(definition: dict, parts: dict[str, str], phase: str, bin_ms: int) -> dict[str, str]:
     """What cannot be asked of a dataset in this phase at this bin width, each with the reason."""
     trained = bool({"train", "whole"} & parts.keys())
+    tested = phase == "val" or bool({"test", "whole"} & parts.keys())
+    drawn = definition.get("split", {}).get(phase, 1) > 0
     published = definition.get("answers") == "published" and bin_ms in PUBLISHED_BINS
     has = {
         "train": trained,
+        "evaluation": tested and drawn,
         "truth": trained and (phase == "val" or bool({"truth", "whole"} & parts.keys()) or published),
         "conditions": bool(definition.get("conditions")),
         "behavior": bool(definition.get("behavior")),

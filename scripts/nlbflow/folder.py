@@ -22,6 +22,8 @@ def hold_folder() -> None:
     """
     if _held:
         return
+    # the jobs of this run end with it (see job.py)
+    os.environ["NLBFLOW_RUN"] = str(os.getpid())
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     file = open(LOCK, "a+")
     _held.append(file)

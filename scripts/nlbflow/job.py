@@ -43,7 +43,7 @@ def die_with_run() -> None:
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # the run may have been killed before that line
-    run = os.environ.get("NLBFLOW_PARENT")
+    run = os.environ.get("NLBFLOW_RUN")
     if run and not Path("/proc", run).exists():
         os.kill(os.getpid(), signal.SIGKILL)
 

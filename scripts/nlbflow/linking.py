@@ -23,7 +23,7 @@ def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> Non
     folder, name = folder.expanduser().absolute(), Path(pin.path).name
     if not folder.is_dir():
         raise NlbflowError(f"The config key `data_folder` names {folder}, which is not a folder; correct it.")
-    found = [at for at in _below(folder, name) if at.is_file() and at != destination.absolute()]
+    found = [at for at in files_below(folder, name) if at.is_file() and at != destination.absolute()]
     fault = f"Nothing called {name} was found below {folder} (config key `data_folder`) for {pin}"
     # The right subject's folder first: it spares the checksum of a like-named file of the same size.
     for path in sorted(found, key=lambda path: path.as_posix().endswith(f"/{pin.path}"), reverse=True):
@@ -36,7 +36,7 @@ def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> Non
     raise NlbflowError(f"{fault}; put the pinned file there, or set the dataset's `source: dandi`.")
 
 
-def _below(folder: Path, name: str) -> Iterator[Path]:
+def files_below(folder: Path, name: str) -> Iterator[Path]:
     seen = set()  # links to folders are followed, and may lead in a circle
     for place, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in seen:

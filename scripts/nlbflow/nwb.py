@@ -15,12 +15,12 @@ NS_PER_MS = 1_000_000
 
 
 def seconds_to_ns(seconds: np.ndarray) -> np.ndarray:
-    """Seconds as int64 nanoseconds, rounded at the ninth decimal as pandas does; NaN becomes NOT_A_TIME."""
+    """Seconds as int64 nanoseconds, rounded and cut as pandas does; NaN becomes NOT_A_TIME."""
     seconds = np.asarray(seconds, float)
     known = np.isfinite(seconds)
     whole = np.trunc(np.where(known, seconds, 0.0))
     part = np.round(np.where(known, seconds, 0.0) - whole, 9)
-    ns = whole.astype(np.int64) * 1_000_000_000 + np.round(part * 1e9).astype(np.int64)
+    ns = whole.astype(np.int64) * 1_000_000_000 + (part * 1e9).astype(np.int64)
     return np.where(known, ns, NOT_A_TIME)
 
 
@@ -52,6 +52,7 @@ class Recording:
                 ("intervals/trials", "a table of trials (a recording without one needs it added first)"),
                 ("intervals/trials/start_time", "the start of each trial"),
                 ("intervals/trials/stop_time", "the end of each trial"),
+                ("units/id", "the ids of the units"),
                 ("units/spike_times_index", "sorted units with spike times"),
                 ("units/spike_times", "sorted units with spike times"),
             ):
@@ -71,7 +72,7 @@ class Recording:
             # ragged columns (a second index dataset) are not per-trial values and nothing here needs them
             if isinstance(data, h5py.Dataset) and f"{name}_index" not in table and data.ndim == 1:
                 columns[name] = data.asstr()[()] if h5py.check_string_dtype(data.dtype) else data[()]
-        columns["end_time"] = columns.pop("stop_time")
+        columns["end_time"] = columns["stop_time"]
         return columns
 
     def _read_units(self, units: h5py.Group, heldout: dict) -> None:
@@ -80,6 +81,8 @@ class Recording:
             raise NlbflowError(f"{self.path} has no units, so there is nothing to bin; use a file with sorted units.")
         self.heldout = self._held_out(units, heldout)
         times, ends = units["spike_times"][()], units["spike_times_index"][()].astype(np.int64)
+        if not np.isfinite(times).all():
+            raise NlbflowError(f"{self.path} has spike times that are not numbers; remove them from the file.")
         # the benchmark's rule: truncate at a tolerance of 1e-6 ms (specification, section 2.1, rule 4)
         rows = np.round(times * 1000.0, 6).astype(np.int64)
         self.spike_ms = np.split(rows, ends[:-1])
@@ -95,6 +98,11 @@ class Recording:
     def _held_out(self, units: h5py.Group, rule: dict) -> np.ndarray:
         """(units,) which ones are held out."""
         if "ids" in rule:
+            unknown = sorted(set(rule["ids"]) - set(self.ids.tolist()))
+            if unknown and len(unknown) < len(rule["ids"]):
+                raise NlbflowError(
+                    f"{self.path} has no units with the ids {unknown}, which `heldout.ids` of the stanza names."
+                )
             return np.isin(self.ids, rule["ids"])
         if "fraction" in rule:
             order = np.random.default_rng(rule["seed"]).permutation(np.sort(self.ids))
@@ -118,6 +126,12 @@ class Recording:
                     "`split: {val: 0.2, test: 0.2, seed: 0}`."
                 )
             self.columns["split"] = self.columns[rule["column"]]
+            wrong = sorted(set(self.columns["split"].astype(str)) - {"train", "val", "test", "none"})
+            if wrong:
+                raise NlbflowError(
+                    f"{self.path}: the trial column {rule['column']!r} holds {', '.join(map(repr, wrong[:5]))}; "
+                    "expected train, val, test or none."
+                )
             return
         order = np.random.default_rng(rule["seed"]).permutation(trials)
         val, test = (round(rule[part] * trials) for part in ("val", "test"))
@@ -160,8 +174,8 @@ class Recording:
                 ms = (np.arange(len(values)) / start.attrs["rate"] + start[()]) * 1000.0
             comments = item.attrs.get("comments", "")
         values = values.reshape(len(values), -1).astype(float, copy=False)
-        if not np.isfinite(values).any():
-            raise NlbflowError(f"{self.path}: the series {name} has no finite sample; name another.")
+        if not np.isfinite(values).any(axis=0).all():
+            raise NlbflowError(f"{self.path}: the series {name} has a channel without a finite sample; name another.")
         whole = np.rint(ms)
         if np.isnan(ms).any() or np.abs(ms - whole).max() > 1e-3 or (np.diff(whole) <= 0).any():
             raise NlbflowError(
@@ -169,6 +183,10 @@ class Recording:
                 "resample it to 1 kHz."
             )
         rows = whole.astype(np.int64)
+        if len(rows) > 1 and np.median(np.diff(rows)) != 1:
+            raise NlbflowError(
+                f"{self.path}: the series {name} is sampled every {np.median(np.diff(rows)):g} ms; resample to 1 kHz."
+            )
         recorded = slice(*np.searchsorted(rows, [0, self.rows]))
         order = _column_order(comments, values.shape[1])
         return rows[recorded], values[recorded] if order is None else values[recorded][:, order]
@@ -198,6 +216,8 @@ def _column_order(comments: str, channels: int) -> np.ndarray | None:
 
 def inside(stretches: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The number of the stretch that holds each 1 ms row, or -1."""
+    if len(stretches) == 0:
+        return np.full(np.shape(rows), -1)
     which = np.searchsorted(stretches[:, 0], rows, "right") - 1
     return np.where((which >= 0) & (rows < stretches[which, 1]), which, -1)
 

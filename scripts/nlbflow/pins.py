@@ -81,3 +81,15 @@ def _pin(row: dict[str, str], where: str) -> Pin:
 
 def _unusable(where: str, column: str, found: str, expected: str) -> NlbflowError:
     return NlbflowError(f"{where}: column {column} must be {expected}, but holds {found!r}; correct it.")
+
+
+def find_pin(pins: dict[str, dict[str, Pin]], dandiset: str, version: str, path: str) -> Pin:
+    """The pin of one file of a dandiset.
+
+    Raises:
+        NlbflowError: no pin is of that file.
+    """
+    for pin in (pin for parts in pins.values() for pin in parts.values()):
+        if (pin.dandiset, pin.version, pin.path) == (dandiset, version, path):
+            return pin
+    raise NlbflowError(f"no pin is of {path} of dandiset {dandiset}/{version}; add it to the table (config key pins).")

@@ -42,7 +42,7 @@ class Session:
             NlbflowError: no file has it; the columns that exist are listed.
         """
         if not any(name in r.columns for r in self.recordings):
-            known = sorted({c for r in self.recordings for c in r.columns})
+            known = sorted({c for r in self.recordings for c in r.columns} - {"end_time"})
             raise NlbflowError(
                 f"{self.recordings[-1].path} has no trial column {name!r}; it has {', '.join(known)}: correct the "
                 "dataset's definition."
@@ -55,6 +55,20 @@ class Session:
                 np.full(n, np.nan, kind) if p is None else p.astype(kind) for p, n in zip(parts, counts, strict=True)
             ]
         return np.concatenate(parts)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """(trials,) a trial column as float, NaN where unknown.
+
+        Raises:
+            NlbflowError: no file has it, or it holds text.
+        """
+        try:
+            return self.column(name).astype(float)
+        except (TypeError, ValueError) as error:
+            raise NlbflowError(
+                f"{self.recordings[-1].path}: the trial column {name!r} does not hold numbers ({error}); name another "
+                "in the dataset's definition."
+            ) from error
 
     def times(self, name: str) -> np.ndarray:
         """(trials,) a time column in int64 nanoseconds on the session's clock; NOT_A_TIME where unknown."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from nlbflow.conditions import find_conditions
 from nlbflow.datasets import window_ranges
+from nlbflow.errors import NlbflowError
 from nlbflow.nwb import NS_PER_MS, Units
 from nlbflow.session import Session
 from nlbflow.psth import make_psths
@@ -18,7 +19,7 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
     """The answers of one phase.
 
     Args:
-        parts: paths of train, of test in phase val, of truth in phase test; `rates` where the true rates are known.
+        parts: paths of train and test, of truth in phase test (or whole alone); `rates` where the true rates are known.
         definition: the dataset's definition.
         bin_ms: bin width.
         phase: val or test.
@@ -46,6 +47,8 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
         "eval_spikes_heldin_forward": bin_spikes(heldin, ahead),
         "eval_spikes_heldout_forward": bin_spikes(heldout, ahead),
     }
+    if phase == "test" and {"test", "truth"} <= parts.keys():
+        _compare_with_test(parts, session, definition, heldin, trials["eval"], shift["eval"], bin_ms)
     absent: dict[str, str] = {}
     for part in trials:
         behavior = read_behavior(session, definition, trials[part], bin_ms, answers=True)
@@ -54,7 +57,7 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
         else:
             arrays[f"{part}_behavior"] = behavior
         if "decoders" in definition:
-            kinds = session.column(definition["decoders"]["column"])[trials[part]].astype(float)
+            kinds = session.numbers(definition["decoders"]["column"])[trials[part]]
             arrays[f"{part}_decode_mask"] = kinds[:, None] == np.array(definition["decoders"]["values"], float)
     if definition.get("conditions") and definition.get("psth_kernel_ms"):
         arrays |= _psths(session, definition, [heldin, heldout], trials, bin_ms, phase)
@@ -65,6 +68,30 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
     if "rates" in parts:
         arrays["true_rates"] = _rates_in_windows(parts["rates"], session, definition, bin_ms, trials)
     return arrays, absent
+
+
+def _compare_with_test(
+    parts: dict, truth: Session, definition: dict, heldin: Units, trials: np.ndarray, shift_ms: np.ndarray, bin_ms: int
+) -> None:
+    """Refuse a truth whose held-in spikes are not those of the test file, or whose trials are in another order."""
+    observed, _ = window_ranges(definition, bin_ms)
+    windows = make_windows(truth, trials, definition["align"], observed, bin_ms, shift_ms=shift_ms)
+    known = bin_spikes(heldin, windows)
+    session = open_session(parts, definition, "test")
+    tested = choose_trials(session, SPLITS["test"]["eval"], definition["align"])
+    seen = bin_spikes(
+        session.units(heldout=False), make_windows(session, tested, definition["align"], observed, bin_ms)
+    )
+    same = known.shape == seen.shape
+    if same:
+        # an event off the bin grid may move a few spikes over an edge of the window, another trial moves many
+        counts = [np.nansum(spikes, axis=1, dtype=float) for spikes in (known, seen)]
+        same = (np.abs(counts[0] - counts[1]).sum(axis=1) <= 2 + 0.2 * counts[0].sum(axis=1)).all()
+    if not same:
+        raise NlbflowError(
+            f"the held-in spikes of {parts['truth']} and {parts['test']} are not the same; the truth must be the test "
+            "session with its answers, its trials in the same order."
+        )
 
 
 def _scored_spikes(

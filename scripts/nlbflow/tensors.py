@@ -38,7 +38,7 @@ def make_jitter(session: Session, definition: dict, splits: list[str], bin_ms: i
     rule = definition.get("jitter")
     if rule:
         trials = in_splits(session, splits)
-        room = rule["total_ms"] - session.column(rule["column"])[trials].astype(float)
+        room = rule["total_ms"] - session.numbers(rule["column"])[trials]
         limit = np.where(session.split[trials] == "test", 0.0, np.clip(room, 0.0, rule["max_ms"]))
         steps = np.floor(np.round(limit / bin_ms, 4))
         draws = np.random.RandomState(0).random_sample(len(trials)) * steps
@@ -66,7 +66,7 @@ def read_behavior(
     if not behavior:
         return None
     if "columns" in behavior:
-        values = np.stack([session.column(name)[trials].astype(float) for name in behavior["columns"]], axis=1)
+        values = np.stack([session.numbers(name)[trials] for name in behavior["columns"]], axis=1)
         values[is_outlier(session, definition, trials)] = np.nan
         return values
     lagged = tuple(edge + behavior["lag_ms"] for edge in definition["window_ms"])
@@ -81,7 +81,7 @@ def is_outlier(session: Session, definition: dict, trials: np.ndarray) -> np.nda
     """(trials,) whether the definition's column of outliers marks a trial; unknown counts as marked."""
     if "outliers" not in definition:
         return np.zeros(len(trials), bool)
-    return session.column(definition["outliers"])[trials].astype(float) != 0
+    return session.numbers(definition["outliers"])[trials] != 0
 
 
 def number_conditions(session: Session, definition: dict, trials: np.ndarray) -> np.ndarray:

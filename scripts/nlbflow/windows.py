@@ -94,7 +94,9 @@ def make_spans(session: Session, trials: np.ndarray, align: str, span: tuple[str
     first_ns, end_ns = (session.times(column)[trials] for column in span)
     width = bin_ms * NS_PER_MS
     starts = -(-first_ns // width)
-    valid = np.minimum(-(-end_ns // width) - starts, _before_next(session, trials, starts, first_ns, end_ns, width))
+    valid = np.minimum(
+        (end_ns - 1000) // width - starts + 1, _before_next(session, trials, starts, first_ns, end_ns, width)
+    )
     valid = np.maximum(valid, 0)
     lead = starts - -(-session.times(align)[trials] // width)
     return Windows(starts, int(valid.max(initial=0)), valid, lead, bin_ms, session.recorded_ms[trials])
