@@ -109,9 +109,14 @@ def test_layout(session, nlb_tools, monkeypatch, bin_ms, phase):
     target, _ = make_target({part: paths[part] for part in ("train", answers)}, stanza, bin_ms, phase)
     if phase == "test":
         dataset = bin_at(load("truth"), bin_ms)
-    theirs = tools.make_eval_target_tensors(
-        dataset, name, splits["train"], splits["eval"][0], include_psth=True, save_file=False
-    )
+    try:
+        theirs = tools.make_eval_target_tensors(
+            dataset, name, splits["train"], splits["eval"][0], include_psth=True, save_file=False
+        )
+    except TypeError as error:
+        if "NaT" not in str(error):
+            raise
+        pytest.skip(f"nlb_tools cannot cut this session, which overlaps and has unknown events: {error}")
     theirs = without_lost(dataset, event, splits, next(iter(theirs.values())))
     if "no_forward" in cases and phase == "test":
         for forward in ("eval_spikes_heldin_forward", "eval_spikes_heldout_forward"):

@@ -153,12 +153,13 @@ def velocity_r2(
         train_mask, eval_mask = np.ones((len(train_rates), 1)), np.ones((len(eval_rates), 1))
     scores = []
     for train_trials, eval_trials in zip(train_mask.T.astype(bool), eval_mask.T.astype(bool), strict=True):
-        x, y = _decoder_rows("train", train_rates, train_behavior, train_trials)
-        scores.append(_ridge_r2(x, y, *_decoder_rows("eval", eval_rates, eval_behavior, eval_trials)))
+        x, y = decoder_rows("train", train_rates, train_behavior, train_trials)
+        x_eval, y_eval = decoder_rows("eval", eval_rates, eval_behavior, eval_trials)
+        scores.append(_r2(y_eval, decoded(x, y, x_eval)))
     return float(np.mean(scores))
 
 
-def _decoder_rows(part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.ndarray) -> list[np.ndarray]:
+def decoder_rows(part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.ndarray) -> list[np.ndarray]:
     """Rates (rows, neurons) and velocities (rows, 2) of the trials' bins whose first velocity is known."""
     if rates.shape[:2] != behavior.shape[:2] or len(trials) != len(rates):
         raise NlbflowError(
@@ -182,7 +183,8 @@ def _decoder_rows(part: str, rates: np.ndarray, behavior: np.ndarray, trials: np
     return [x, y]
 
 
-def _ridge_r2(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray, y_eval: np.ndarray) -> float:
+def decoded(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray) -> np.ndarray:
+    """Velocities (rows, 2) at `x_eval` by the benchmark's decoder, fitted to `x` (rows, neurons) and `y`."""
     centre, offset = x.mean(axis=0), y.mean(axis=0)
     x, y = x - centre, y - offset
     folds = list(zip(np.array_split(x, DECODER_FOLDS), np.array_split(y, DECODER_FOLDS), strict=True))
@@ -197,7 +199,7 @@ def _ridge_r2(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray, y_eval: np.ndarr
     best = DECODER_ALPHAS[np.argmax(np.mean(scores, axis=0))]
     *_, gram, cross = map(sum, zip(*sums, strict=True))
     (weights,) = _ridge(gram, cross, [best])
-    return _r2(y_eval, (x_eval - centre) @ weights + offset)
+    return (x_eval - centre) @ weights + offset
 
 
 def _ridge(gram: np.ndarray, cross: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
@@ -241,7 +243,7 @@ def psth_r2(
         if len(trials):
             known = ~np.isnan(average[:, 0])
             true.append(average[known])
-            predicted.append(np.mean([_shifted(eval_rates[i], jitter[i]) for i in trials], axis=0)[known])
+            predicted.append(np.mean([shifted(eval_rates[i], jitter[i]) for i in trials], axis=0)[known])
     if not true:
         return float("nan")
     true, predicted = np.concatenate(true), np.concatenate(predicted)
@@ -253,7 +255,7 @@ def psth_r2(
     return _r2(true, predicted)
 
 
-def _shifted(rates: np.ndarray, bins: int) -> np.ndarray:
+def shifted(rates: np.ndarray, bins: int) -> np.ndarray:
     """Rates (time, neurons) moved later by `bins` (earlier if negative), NaN where nothing moved in."""
     moved, later, earlier = np.full_like(rates, np.nan), max(bins, 0), max(-bins, 0)
     moved[later : len(rates) - earlier] = rates[earlier : len(rates) - later]
