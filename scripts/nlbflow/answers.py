@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from nlbflow.datasets import group_name
 from nlbflow.errors import NlbflowError
 from nlbflow.files import open_h5, read_attributes
 
@@ -35,7 +36,7 @@ def read_published(path: str | Path, dataset: str, bin_ms: int, input_path: str 
         NlbflowError: the group or an array is missing, is not a plain array of numbers, or has another size than the
             recordings give.
     """
-    group = dataset if bin_ms == 5 else f"{dataset}_{bin_ms}"
+    group = group_name(dataset, bin_ms)
     with open_h5(path) as file:
         if not isinstance(file.get(group, getlink=True), h5py.HardLink) or not isinstance(file[group], h5py.Group):
             raise NlbflowError(

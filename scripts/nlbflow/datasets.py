@@ -119,3 +119,8 @@ def window_ranges(definition: dict, bin_ms: int) -> tuple[tuple[int, int], tuple
     count_bins(observed, bin_ms, "window_ms")
     count_bins(forward, bin_ms, "forward_ms")
     return observed, forward
+
+
+def group_name(dataset: str, bin_ms: int) -> str:
+    """The official name of a dataset's group: with a suffix unless the bins are of 5 ms."""
+    return dataset if bin_ms == 5 else f"{dataset}_{bin_ms}"
