@@ -56,6 +56,8 @@ def test_a_file_that_is_not_imported_does_not(package):
 def test_scoring_and_training_do_not_share_the_metrics():
     names = {path.name for path in code_files(ROOT / "scripts/train.py")}
     assert "metrics.py" not in names and "psth.py" not in names and "models.py" in names
+    simulate = {path.name for path in code_files(ROOT / "scripts/simulate.py")}
+    assert "rates.py" in simulate and not simulate & {"metrics.py", "statistics.py"}
     tensors = {path.name for path in code_files(ROOT / "scripts/tensors.py")}
     assert not tensors & {"metrics.py", "psth.py", "targets.py", "simulate.py"}
 

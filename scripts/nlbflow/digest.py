@@ -88,7 +88,9 @@ def code_files(script: Path) -> list[Path]:
         path = pending.pop()
         if path not in found:
             found.add(path)
-            pending += _imported(path, (LIBRARY.parent, script.parent, path.parent))
+            # a module of the library says `nlbflow.x`; a bare `statistics` there is Python's own
+            beside = () if path.parent == LIBRARY else (script.parent, path.parent)
+            pending += _imported(path, (LIBRARY.parent, *beside))
     return sorted(found)
 
 
