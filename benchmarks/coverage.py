@@ -1,4 +1,4 @@
-"""How often the intervals of nlbflow.statistics hold the true score, on simulated datasets.
+"""How often the intervals of nlbflow.bootstrap hold the true score, on simulated datasets.
 
     .venv/bin/python benchmarks/coverage.py --datasets 2000 --draws 1000
 
@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import numpy as np
 
 from nlbflow import metrics
-from nlbflow.statistics import Bootstrap, bootstrap_scores, score_intervals, trial_statistics
+from nlbflow.bootstrap import Bootstrap
+from nlbflow.trial_statistics import bootstrap_scores, score_intervals, trial_statistics
 
 POPULATION, TRAIN, CONDITIONS, BINS, HELDIN, HELDOUT = 20_000, 100, 5, 20, 8, 6
 METRICS = ("co-bps", "vel R2", "psth R2")

@@ -57,7 +57,7 @@ def test_scoring_and_training_do_not_share_the_metrics():
     names = {path.name for path in code_files(ROOT / "scripts/train.py")}
     assert "metrics.py" not in names and "psth.py" not in names and "models.py" in names
     simulate = {path.name for path in code_files(ROOT / "scripts/simulate.py")}
-    assert "rates.py" in simulate and not simulate & {"metrics.py", "statistics.py"}
+    assert "rates.py" in simulate and not simulate & {"metrics.py", "trial_statistics.py", "bootstrap.py"}
     tensors = {path.name for path in code_files(ROOT / "scripts/tensors.py")}
     assert not tensors & {"metrics.py", "psth.py", "targets.py", "simulate.py"}
 

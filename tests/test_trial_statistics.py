@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
+from nlbflow.bootstrap import Bootstrap, difference_interval, rank_intervals, resample
 from nlbflow.metrics import bits_per_spike, psth_r2, score, tp_correlation
-from nlbflow.statistics import (
-    Bootstrap,
-    bits_per_neuron,
-    bootstrap_scores,
-    difference_interval,
-    rank_intervals,
-    resample,
-    score_intervals,
-    trial_statistics,
-)
+from nlbflow.trial_statistics import bits_per_neuron, bootstrap_scores, score_intervals, trial_statistics
 from test_metrics import BINS, EVAL, LAYOUTS, make
 
 
