@@ -10,6 +10,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/stamps.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/results.smk"

@@ -19,7 +19,7 @@ from nlbflow.datasets import (
     part_paths,
     window_ranges,
 )
-from nlbflow.digest import Stamps, describe
+from nlbflow.digest import Stamps, describe, digest_of
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
 from nlbflow.models import find_model, read_declaration, resolve_params
@@ -36,24 +36,7 @@ DATASETS = config["datasets"]
 MODELS = config["models"]
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
-# what of a dataset's definition the tensors depend on, and what the answers do
-CUTTING = {
-    "tensors": (
-        "align",
-        "window_ms",
-        "forward_ms",
-        "overlap",
-        "jitter",
-        "behavior",
-        "outliers",
-        "conditions",
-        "heldout",
-        "split",
-    )
-}
-CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ANSWERS = "data/answers/eval_data_test.h5"
-STAMPS = Stamps()
 
 
 wildcard_constraints:
@@ -72,7 +55,9 @@ def parts_of(dataset):
 
 @lru_cache(maxsize=None)
 def declaration(model):
-    """What a model's file says of itself, and where the file is."""
+    """What a model's file says of itself, and where the file is; a submission is scored as it is."""
+    if "prediction" in MODELS[model]:
+        return {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": []}
     path = find_model(MODELS[model]["file"], ROOT / "scripts/models")
     return {"path": path, **read_declaration(path)}
 
@@ -82,44 +67,8 @@ def seeds_of(model):
     return RUN["seeds"] if declaration(model)["SEEDED"] else [0]
 
 
-@lru_cache(maxsize=None)
-def stamp(stage, *, model=None, dataset=None, bin_ms=None, phase=None, parameters=()):
-    """The stamp file of a job: what its code, environment and parameters are (see nlbflow/digest.py)."""
-    scripts = [ROOT / f"scripts/{stage}.py"]
-    environment = ROOT / "envs" / f"{ENVIRONMENTS[stage]}.yaml"
-    if model:
-        scripts.append(declaration(model)["path"])
-        environment = Path(model_environment(SimpleNamespace(model=model)))
-    name = [stage, model, dataset, f"{bin_ms}ms" if bin_ms else None, phase]
-    path = Path("results/stamps", "-".join(filter(None, name)) + ".json")
-    content = describe(scripts, environment, dict(parameters))
-    if not workflow.is_main_process:
-        # a job on another node: the run that sent it wrote the stamp
-        STAMPS.digests[path.as_posix()] = content["digest"]
-        return path.as_posix()
-    try:
-        hold_folder()
-    except NlbflowError as error:
-        raise WorkflowError(str(error))
-    return STAMPS.write(path, content)
-
-
-def planned_digest(wildcards, input):
-    """What a job's stamp must still say when the job runs, or another run has changed the plan."""
-    return STAMPS.digests[input.stamp]
-
-
-ENVIRONMENTS = {
-    "simulate": "prepare",
-    "tensors": "prepare",
-    "targets": "prepare",
-    "check_model": "models",
-    "train": "models",
-    "oracle": "models",
-    "score": "models",
-    "tables": "results",
-    "leaderboard": "results",
-}
+def model_params(model, dataset=None, bin_ms=None):
+    return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
 
 
 def model_environment(wildcards):
@@ -130,65 +79,11 @@ def model_environment(wildcards):
     return str(path)
 
 
-def cutting_stamp(stage):
-    """The input function of a stage that cuts a dataset into arrays: its stamp holds the definition."""
-
-    def of(wildcards):
-        definition = DATASETS[wildcards.dataset]
-        return stamp(
-            stage,
-            dataset=wildcards.dataset,
-            bin_ms=wildcards.bin_ms,
-            phase=wildcards.phase,
-            parameters=frozen(
-                dataset=wildcards.dataset,
-                version=dataset_version(wildcards.dataset, definition, PINS),
-                definition={key: definition[key] for key in CUTTING[stage] if key in definition},
-                checksums=wanted_checksums(wildcards, stage),
-                bin_ms=int(wildcards.bin_ms),
-                phase=wildcards.phase,
-            ),
-        )
-
-    return of
-
-
-def wanted_checksums(wildcards, stage):
-    """The sha256 of each file that a dataset is cut from, as far as one is known."""
-    known = checksums(wildcards.dataset, DATASETS[wildcards.dataset], PINS)
-    return {**known, "answers": config["published_answers"]["sha256"]} if stage == "targets" else known
-
-
-def model_stamp(stage):
-    """The input function of a stage that runs a model: its stamp holds the resolved parameters."""
-
-    def of(wildcards):
-        place = {key: wildcards.get(key) for key in ("dataset", "bin_ms", "phase")}
-        params = model_params(wildcards.model, place["dataset"], place["bin_ms"])
-        return stamp(
-            stage,
-            model=wildcards.model,
-            **place,
-            parameters=frozen(model=wildcards.model, params=params),
-        )
-
-    return of
-
-
-def model_params(model, dataset=None, bin_ms=None):
-    return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
-
-
-class frozen(dict):
-    """Keyword arguments that a cache can remember."""
-
-    def __hash__(self):
-        return hash(repr(self))
-
-
 def unavailable(dataset, bin_ms, phase, model=None):
     """Why a dataset cannot be scored at a bin width in a phase, or a model not be run on it; empty where it can."""
     lacks = lacking(DATASETS[dataset], parts_of(dataset), phase, bin_ms)
+    if model not in (None, NULL) and dataset not in MODELS[model].get("datasets", [dataset]):
+        return f"not among its datasets (config key models.{model}.datasets)"
     if model in (None, NULL):
         needs = ["train", "evaluation", "truth"]
     else:
@@ -225,9 +120,15 @@ def target_parts(wildcards):
     return {part: path for part, path in parts.items() if part in ("train", "test", hidden, "whole", "rates")}
 
 
-def named(oracles):
-    """A wildcard constraint: the models that are oracles, or those that are not, or nothing at all."""
-    return "|".join(model for model in MODELS if is_oracle(model) == oracles) or "(?!)"
+def named(kind):
+    """A wildcard constraint: the models that are trained, the oracles, the submissions, or nothing at all."""
+    return "|".join(model for model in MODELS if kind_of(model) == kind) or "(?!)"
+
+
+def kind_of(model):
+    if "prediction" in MODELS[model]:
+        return "submission"
+    return "oracle" if is_oracle(model) else "trained"
 
 
 def is_oracle(model):
@@ -249,6 +150,20 @@ def prediction_of(wildcards):
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
 
 
+def submission_file(wildcards):
+    """The file that a stanza names as a prediction."""
+    return MODELS[wildcards.model]["prediction"].replace("{phase}", wildcards.phase)
+
+
+def look_for_submission(model, phase):
+    path = submission_file(SimpleNamespace(model=model, phase=phase))
+    if not Path(path).is_file():
+        raise NlbflowError(
+            f"config key models.{model}.prediction names {path} for phase {phase}, which is no file; correct it, or take "
+            f"{phase} out of run.phases."
+        )
+
+
 def places():
     """The selected (dataset, bin_ms, phase)."""
     return [(d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]]
@@ -265,10 +180,39 @@ def runs():
     ]
 
 
+@lru_cache(maxsize=None)
 def scored():
     """The runs whose answers are known, and the null row of each place."""
-    known = [place for place in places() if not unavailable(*place)]
-    return [(*place, NULL, 0) for place in known] + [run for run in runs() if run[:3] in known]
+    return [(*place, NULL, 0) for place in scored_places()] + [run for run in runs() if run[:3] in scored_places()]
+
+
+@lru_cache(maxsize=None)
+def scored_places():
+    """The selected (dataset, bin_ms, phase) whose answers are known."""
+    return [place for place in places() if not unavailable(*place)]
+
+
+def compared(wildcards):
+    """The scored runs of a place that were predicted by a model."""
+    place = wildcards.dataset, int(wildcards.bin_ms), wildcards.phase
+    return [run for run in scored() if run[:3] == place and run[3] != NULL]
+
+
+def compared_files(file):
+    """The input function of compare: that file of every run of the place."""
+    return lambda wildcards: [result(run, file) for run in compared(wildcards)]
+
+
+def submitted(model, phase):
+    """The runs whose rates go into a model's submission: all selected datasets and bin widths, the first seed."""
+    first = seeds_of(model)[0]
+    return [run for run in runs() if run[2:] == (phase, model, first)]
+
+
+def submissions():
+    """The submission files of the config's selection."""
+    models = [model for model in RUN["models"] if not is_oracle(model)]
+    return [f"results/submissions/{m}_{p}.h5" for m in models for p in RUN["phases"] if submitted(m, p)]
 
 
 def absences():
@@ -291,6 +235,10 @@ def wanted():
         *(result(run, "prediction.h5") for run in runs()),
         "results/scores.csv",
         "results/costs.csv",
+        "results/neurons.csv",
+        "results/ranks.csv",
+        "results/differences.csv",
+        "results/cross_decoding.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
     ]
@@ -307,5 +255,7 @@ try:
     for run in runs():
         model_params(run[3], run[0], run[1])
         model_environment(SimpleNamespace(model=run[3]))
+        if kind_of(run[3]) == "submission":
+            look_for_submission(run[3], run[2])
 except NlbflowError as error:
     raise WorkflowError(str(error))

@@ -3,11 +3,7 @@
 
 rule simulate:
     input:
-        stamp=lambda w: stamp(
-            "simulate",
-            dataset=w.dataset,
-            parameters=frozen(settings=DATASETS[w.dataset]["simulator"]),
-        ),
+        stamp=simulate_stamp,
     output:
         **{part: f"data/nwb/simulated/{{dataset}}/sub-Sim/{file}" for part, file in SIMULATED.items()},
     log:

@@ -3,7 +3,7 @@
 
 rule check_model:
     input:
-        stamp=model_stamp("check_model"),
+        stamp=check_stamp,
     output:
         report="results/checks/{model}.json",
     log:
@@ -37,7 +37,7 @@ rule train:
     benchmark:
         f"logs/train/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
     wildcard_constraints:
-        model=named(oracles=False),
+        model=named("trained"),
     conda:
         model_environment
     threads: 1
@@ -66,7 +66,7 @@ rule oracle:
     benchmark:
         f"logs/oracle/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
     wildcard_constraints:
-        model=named(oracles=True),
+        model=named("oracle"),
     conda:
         model_environment
     threads: 1
@@ -80,3 +80,61 @@ rule oracle:
         "Asking the oracle {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/oracle.py"
+
+
+# Somebody's rates: read as a file that may come from anyone, without running any code of theirs.
+rule read_submission:
+    input:
+        submission=submission_file,
+        input=f"results/{PLACE}/input.h5",
+        stamp=submission_file_stamp,
+    output:
+        prediction=f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5",
+    log:
+        f"logs/read_submission/{PLACE}/{{model}}/{{seed}}.log",
+    benchmark:
+        f"logs/read_submission/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=named("submission"),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Reading the submission {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/read_submission.py"
+
+
+# `snakemake submission`: the selected models' rates in the benchmark's submission layout.
+rule submission:
+    input:
+        lambda w: submissions(),
+
+
+rule write_submission:
+    input:
+        predictions=lambda w: [result(run, "prediction.h5") for run in submitted(w.model, w.phase)],
+        stamp=submission_stamp,
+    output:
+        submission="results/submissions/{model}_{phase}.h5",
+    log:
+        "logs/write_submission/{model}_{phase}.log",
+    benchmark:
+        "logs/write_submission/{model}_{phase}.benchmark.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        digest=planned_digest,
+    message:
+        "Writing the submission of {wildcards.model}, phase {wildcards.phase}"
+    script:
+        "../scripts/write_submission.py"

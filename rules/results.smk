@@ -4,10 +4,12 @@
 rule score:
     input:
         prediction=prediction_of,
+        input=f"results/{PLACE}/input.h5",
         target=f"results/{PLACE}/target.h5",
-        stamp=lambda w: stamp("score"),
+        stamp=score_stamp,
     output:
         scores=f"results/{PLACE}/{{model}}/{{seed}}/scores.json",
+        bootstrap=f"results/{PLACE}/{{model}}/{{seed}}/bootstrap.h5",
     log:
         f"logs/score/{PLACE}/{{model}}/{{seed}}.log",
     benchmark:
@@ -26,13 +28,43 @@ rule score:
         "../scripts/score.py"
 
 
+rule compare:
+    input:
+        bootstraps=compared_files("bootstrap.h5"),
+        predictions=compared_files("prediction.h5"),
+        stamp=compare_stamp,
+    output:
+        comparison=f"results/{PLACE}/comparison.json",
+    log:
+        f"logs/compare/{PLACE}.log",
+    benchmark:
+        f"logs/compare/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        digest=planned_digest,
+    message:
+        "Comparing the models on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/compare.py"
+
+
 rule tables:
     input:
         scores=[result(run, "scores.json") for run in scored()],
-        stamp=lambda w: stamp("tables", parameters=frozen(runs=[list(run) for run in scored()])),
+        comparisons=["results/{}/{}ms/{}/comparison.json".format(*place) for place in scored_places()],
+        stamp=tables_stamp,
     output:
         scores="results/scores.csv",
         costs="results/costs.csv",
+        neurons="results/neurons.csv",
+        ranks="results/ranks.csv",
+        differences="results/differences.csv",
+        cross_decoding="results/cross_decoding.csv",
     log:
         "logs/tables.log",
     benchmark:
@@ -54,7 +86,8 @@ rule tables:
 rule leaderboard:
     input:
         scores="results/scores.csv",
-        stamp=lambda w: stamp("leaderboard", parameters=frozen(absent=absences())),
+        ranks="results/ranks.csv",
+        stamp=leaderboard_stamp,
     output:
         markdown="results/leaderboard.md",
         html=report(

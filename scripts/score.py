@@ -1,22 +1,39 @@
-"""Rule score: the benchmark's metrics of one prediction; of the null model, which needs only the answers."""
+"""Rule score: the metrics of one prediction with their intervals; of the null model, which needs only the answers."""
+
+from dataclasses import replace
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.files import read_arrays, write_json
+from nlbflow.files import read_arrays, read_json, write_arrays, write_json
+from nlbflow.latent_metrics import latent_scores
 from nlbflow.metrics import score, score_null
 from nlbflow.provenance import provenance
+from nlbflow.trial_statistics import bits_per_neuron, bootstrap_scores
 
 
 def main(smk) -> None:
     with job(smk) as run:
+        asked = read_json(smk.input.stamp)["parameters"]
         target, about = read_arrays(smk.input.target)
+        bootstraps, neurons = {}, []
         if smk.input.get("prediction"):
             prediction, made = read_arrays(smk.input.prediction)
             scores, kind = score(target, prediction), made["kind"]
+            resampled = asked["bootstrap_draws"], asked["seed"], asked["bootstrap_block"]
+            bootstraps = {
+                # the same digits in every table, and an interval that holds them
+                metric: replace(bootstrap, estimate=scores[metric])
+                for metric, bootstrap in bootstrap_scores(target, prediction, *resampled).items()
+            }
+            neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
+            scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
         else:
             made = {"provenance": None, "params": {}, "facts": {}}
             scores, kind = score_null(target), "null"
+        intervals = {metric: bootstrap.interval() for metric, bootstrap in bootstraps.items()}
         for metric, value in scores.items():
-            run.log(f"{metric} = {value:.4f}")
+            low, high = intervals.get(metric) or (None, None)
+            run.log(f"{metric} = {value:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None else ""))
+        write_arrays(run.out["bootstrap"], {name: b.arrays() for name, b in bootstraps.items()}, {})
         write_json(
             run.out["scores"],
             {
@@ -29,6 +46,9 @@ def main(smk) -> None:
                 "params": made["params"],
                 "facts": made["facts"],
                 "scores": scores,
+                "intervals": intervals,
+                # of each held-out neuron; none for one without spikes
+                "bits_per_neuron": [None if bits != bits else bits for bits in neurons],
                 "absent": about["absent"],
                 "provenance": {
                     "target": about["provenance"],

@@ -1,18 +1,22 @@
-"""Rule tables: all scores in one long table, all costs in another.
+"""Rule tables: everything that was scored and compared, in long tables.
 
-scores.csv holds only what is reproducible, byte for byte; seconds, memory, device, commit and dates are in costs.csv.
+All but costs.csv hold only what is reproducible, byte for byte; seconds, memory, device, commit and dates are there.
 """
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.files import read_json
-from nlbflow.tables import cost_table, score_table
+from nlbflow.tables import comparison_table, cost_table, neuron_table, score_table
 
 
 def main(smk) -> None:
     with job(smk) as run:
         entries = [read_json(path) for path in smk.input.scores]
+        comparisons = [read_json(path) for path in smk.input.comparisons]
         score_table(entries).to_csv(run.out["scores"], index=False)
         cost_table(entries).to_csv(run.out["costs"], index=False)
+        neuron_table(entries).to_csv(run.out["neurons"], index=False)
+        for name in ("ranks", "differences", "cross_decoding"):
+            comparison_table(comparisons, name).to_csv(run.out[name], index=False)
         run.log(f"{len(entries)} predictions")
 
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from loopback_dandi import Fault, LoopbackArchive
 from nlbflow.answers import read_published
 from nlbflow.errors import NlbflowError
 from nlbflow.files import write_arrays
+from nlbflow.metrics import METRICS
 from nlbflow.pins import read_pins
 from nlbflow.targets import make_target
 from nlbflow.tensors import make_input
@@ -59,14 +61,14 @@ def archive(tmp_path_factory):
         yield server, pins, truth
 
 
-def write_config(folder: Path, archive, phases: list[str], models: list[str], **keys) -> Path:
+def write_config(folder: Path, archive, phases: list[str], selected: list[str], **keys) -> Path:
     server, pins, _ = archive
     config = {
         "run": {
             "datasets": list(PINS),
             "bin_ms": [5, 20],
             "phases": phases,
-            "models": models,
+            "models": selected,
             "seeds": [0],
         },
         "archive": server.url,
@@ -159,6 +161,56 @@ def test_published_answers_score_the_test_phase(archive, published, tmp_path):
     output = run(ROOT, tmp_path / "other/work", config=config, fails=True)
     assert "has no answers for mc_rtt at 20 ms (group mc_rtt_20); it has area2_bump" in output
     assert (tmp_path / "other/work/results/mc_rtt/5ms/test/mean_rate/0/scores.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore:An input array is constant")
+def test_submissions_out_to_nlb_tools_and_in_again(archive, published, nlb_tools, tmp_path):
+    """Our file gets the scores of our table from nlb_tools, and gives them when it is scored as somebody's file."""
+    key, answers = published
+    work, models = tmp_path / "work", {"flat_forecast": ["mc_rtt"], "smoothing": ["area2_bump", "dmfc_rsg"]}
+    few = {"flat_forecast": {"datasets": ["mc_rtt", "mc_maze_small"]}}
+    config = write_config(tmp_path, archive, ["test"], [*models], published_answers=key, models=few)
+    run(ROOT, work, "submission", "results/scores.csv", config=config)
+    scores = read_scores(work)
+    files = {model: work / f"results/submissions/{model}_test.h5" for model in models}
+    (tmp_path / "scored").mkdir()
+    theirs = {
+        f"their_{m}": {"prediction": str(files[m].with_name(f"{m}_{{phase}}.h5")), "datasets": datasets}
+        for m, datasets in models.items()
+    }
+    config = write_config(tmp_path / "scored", archive, ["test"], [*theirs], published_answers=key, models=theirs)
+    run(ROOT, work, config=config)
+    again = read_scores(work)
+    for model in models:
+        ours = scores[scores["model"] == model]
+        theirs = again[again["model"] == f"their_{model}"].drop(columns="model").reset_index(drop=True)
+        chosen = ours[ours["dataset"].isin(models[model])].drop(columns="model").reset_index(drop=True)
+        pd.testing.assert_frame_equal(theirs, chosen)
+        checked = nlb_tools.evaluation.evaluate(str(answers), str(files[model]))
+        ours = {(r.dataset, r.bin_ms, r.metric): r.value for r in ours.itertuples() if r.metric in METRICS}
+        compared = 0
+        for split, metrics in ((name, values) for entry in checked for name, values in entry.items()):
+            for metric, value in metrics.items():
+                size, _, plain = metric.rpartition("] ")
+                name = split.removesuffix("_split").removesuffix("_20").replace("scaling", SIZES.get(size, ""))
+                bin_ms = 20 if split.endswith("_20_split") else 5
+                if not np.isnan(value):
+                    # the reference measures speeds in the file's float32
+                    close = pytest.approx(value, abs=1e-7 if plain == "tp corr" else 1e-9)
+                    assert ours[name, bin_ms, plain] == close, (split, metric)
+                    compared += 1
+        assert compared == len(ours) >= 12
+    board = (work / "results/leaderboard.md").read_text()
+    assert "### Published" in board and "their_smoothing: not among its datasets" in board
+    costs = pd.read_csv(work / "results/costs.csv", keep_default_na=False)
+    assert (costs[costs["model"] == "their_smoothing"]["seconds"] == "").all()
+
+
+def read_scores(work: Path) -> pd.DataFrame:
+    return pd.read_csv(work / "results/scores.csv", keep_default_na=False, na_values={"low": "", "high": ""})
+
+
+SIZES = {"[500": "large", "[250": "medium", "[100": "small"}
 
 
 @pytest.mark.parametrize(

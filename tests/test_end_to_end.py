@@ -1,12 +1,13 @@
 """One whole run of the small config: the order of the scores, the files, their provenance, the report."""
 
 import json
+import os
 
 import h5py
 import pandas as pd
 import pytest
 
-from workflow import run
+from workflow import SMALL, copy_results, planned, run
 
 
 def test_scores_table(finished):
@@ -15,6 +16,7 @@ def test_scores_table(finished):
     assert dict(zip(scores["model"], scores["kind"], strict=True)) == {
         "null": "null",
         "mean_rate": "competitor",
+        "flat_forecast": "competitor",
         "smoothing": "competitor",
         "condition_psth": "oracle",
         "true_rates": "oracle",
@@ -25,7 +27,46 @@ def test_scores_table(finished):
         assert bits[(*place, "mean_rate")] <= 0.0
         assert bits[(*place, "condition_psth")] < bits[(*place, "true_rates")]
     metrics = scores[scores["model"] == "true_rates"].groupby(["bin_ms", "phase"])["metric"].agg(set)
-    assert all(m == {"co-bps", "vel R2", "psth R2", "fp-bps"} for m in metrics)
+    assert all(m == {"co-bps", "vel R2", "psth R2", "fp-bps", "rate R2"} for m in metrics)
+
+
+def test_every_interval_holds_its_score(finished):
+    scores = pd.read_csv(finished[1] / "results/scores.csv", keep_default_na=False, na_values={"low": "", "high": ""})
+    bits = scores[(scores["metric"] == "co-bps") & (scores["kind"] != "null")]
+    assert bits["low"].notna().all() and bits["high"].notna().all()
+    given = scores[scores["low"].notna()]
+    assert (given["low"] <= given["value"]).all() and (given["value"] <= given["high"]).all()
+    assert (given["low"] < given["high"]).mean() > 0.9
+    # of the one seed that each model has, to the last digit
+    ranks = pd.read_csv(finished[1] / "results/ranks.csv")
+    both = ranks.merge(scores, on=["dataset", "bin_ms", "phase", "model", "metric"])
+    assert len(both) == len(ranks) and (both["value_x"] == both["value_y"]).all()
+
+
+def test_neurons_add_up_to_the_population(finished):
+    results = finished[1] / "results"
+    place = results / "simulated_maze/5ms/val"
+    with h5py.File(place / "target.h5") as file:
+        spikes = file["eval_spikes_heldout"][()].sum(axis=(0, 1))
+    table = pd.read_csv(results / "neurons.csv").query("bin_ms == 5 and phase == 'val' and model == 'true_rates'")
+    scores = pd.read_csv(results / "scores.csv").query(
+        "bin_ms == 5 and phase == 'val' and model == 'true_rates' and metric == 'co-bps'"
+    )
+    known = spikes > 0
+    assert (table["co-bps"].notna() == known).all()
+    weighted = (table["co-bps"][known] * spikes[known]).sum() / spikes.sum()
+    assert weighted == pytest.approx(scores["value"].item(), abs=1e-9)
+
+
+def test_comparisons(finished):
+    ranks, differences = (pd.read_csv(finished[1] / f"results/{name}.csv") for name in ("ranks", "differences"))
+    assert set(ranks.loc[ranks["kind"] == "oracle", "best_rank"].dropna()) == set()
+    competing = ranks[ranks["kind"] == "competitor"]
+    assert (competing["best_rank"] <= competing["worst_rank"]).all() and (competing["best_rank"] >= 1).all()
+    # each pair of the three competitors in each of the four places
+    assert (differences["metric"] == "co-bps").sum() == 3 * 4
+    real = differences["real"]
+    assert ((differences["low"] > 0) | (differences["high"] < 0)).eq(real).all() and real.any() and not real.all()
 
 
 def test_null_is_zero_in_every_bits_metric(finished):
@@ -76,3 +117,30 @@ def test_report(finished):
 
 def test_nothing_half_written_is_left(finished):
     assert not [p for p in finished[1].rglob("*.tmp") if ".snakemake" not in p.parts]
+
+
+def test_a_submission_scores_as_the_model_that_it_is_of(finished, tmp_path):
+    """Written by the workflow, read by it, and read again when another file has taken its place."""
+    work, config = copy_results(finished[1], tmp_path / "work"), tmp_path / "theirs.yaml"
+    run(finished[0], work, "submission")
+    assert {p.name for p in (work / "results/submissions").iterdir()} == {
+        f"{model}_{phase}.h5" for model in ("mean_rate", "flat_forecast", "smoothing") for phase in ("val", "test")
+    }
+    given = {phase: work / "results/submissions" / f"smoothing_{phase}.h5" for phase in ("val", "test")}
+    for phase, path in given.items():
+        path.rename(work / f"theirs_{phase}.h5")
+    models = "models: {theirs: {prediction: 'theirs_{phase}.h5'}}\n"
+    chosen = SMALL.read_text().replace("mean_rate, flat_forecast, ", "theirs, ").replace(", condition_psth", "")
+    config.write_text(chosen + models)
+    run(finished[0], work, config=config)
+    scores = pd.read_csv(work / "results/scores.csv").query("model in ['theirs', 'smoothing']")
+    values = {model: rows.drop(columns="model").reset_index(drop=True) for model, rows in scores.groupby("model")}
+    pd.testing.assert_frame_equal(values["theirs"], values["smoothing"], check_exact=True)
+    # dates are kept by rsync -a and the like: a corrected file may be older than the scores of the first
+    with h5py.File(work / "theirs_val.h5", "r+") as file:
+        file["simulated_maze/eval_rates_heldout"][...] *= 2
+    os.utime(work / "theirs_val.h5", (10**9, 10**9))
+    jobs = planned(finished[0], work, config=config)
+    assert {m for m in jobs if m.startswith("Reading")} == {
+        f"Reading the submission theirs on simulated_maze ({bin_ms} ms, val)" for bin_ms in (5, 20)
+    }

@@ -1,14 +1,22 @@
 """Pins agree everywhere: pyproject, the lock files and the conda environments; every rule names its environment."""
 
+import ast
 import re
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 
+from nlbflow.digest import code_files
 from workflow import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+# what some packages are built on, and install
+BRINGS = {"pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
 
 
 def locked(name: str) -> dict[str, str]:
@@ -48,8 +56,32 @@ def test_conda_environment_has_the_same_pins(path):
             assert pins[name] == version, f"{path.name} pins {dependency}"
 
 
+def needed(path: Path) -> set[str]:
+    """The packages that a file imports, but for Python's own and ours."""
+    names = [
+        [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    return {name.split(".")[0] for found in names for name in found} - set(sys.stdlib_module_names) - {"nlbflow"}
+
+
+def test_every_rule_finds_its_packages():
+    for path in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            script, shared = re.search(r'"\.\./(scripts/.+)"', rule), re.search(r'"\.\./envs/(.+)"', rule)
+            if script:
+                environment = yaml.safe_load((ROOT / "envs" / (shared[1] if shared else "models.yaml")).read_text())
+                has = {pin.split("=")[0] for pin in environment["dependencies"]}
+                has |= {package for name in has for package in BRINGS.get(name, [])}
+                lacks = set().union(*(needed(file) for file in code_files(ROOT / script[1]))) - has
+                assert not lacks, f"rule {rule.split(':')[0]} needs {lacks}, which its environment does not have"
+
+
 def test_every_rule_is_complete():
     for path in (ROOT / "rules").glob("*.smk"):
         for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            if "script:" not in rule:
+                continue  # a target, which runs nothing
             for directive in ("log", "benchmark", "message", "threads", "resources", "conda", "script"):
                 assert f"    {directive}:" in rule, f"rule {rule.split(':')[0]} in {path.name} has no {directive}"

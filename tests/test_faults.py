@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import yaml
 
@@ -72,12 +73,50 @@ def write_config(folder: Path, change) -> Path:
             "models.smoothing.params.alpha is '0.1'; expected a value like its default",
         ),
         (lambda c: c.update(models={"smoothing": {"env": "envs/gone.yaml"}}), "envs/gone.yaml, which does not exist"),
+        (
+            lambda c: (c["run"].update(models=["theirs"]), c.update(models={"theirs": {"prediction": "{phase}.h5"}})),
+            "config key models.theirs.prediction names val.h5 for phase val, which is no file",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"prediction": "rates.h5"}}),
+            "config key models.smoothing is {'file': 'smoothing.py'",
+        ),
+        (
+            lambda c: c.update(models={"theirs": {"prediction": "rates.h5", "params": {}}}),
+            "either `file`, a model to run, or `prediction`, a submission file to score",
+        ),
+        (
+            lambda c: c.update(models={"smoothing": {"datasets": ["mc_mase"]}}),
+            "models.smoothing.datasets names the dataset 'mc_mase', which the catalogue `datasets:` does not have",
+        ),
+        (lambda c: c.update(scoring={"bootstrap_draws": 10}), "config key scoring.bootstrap_draws is 10"),
+        (
+            lambda c: c["datasets"]["simulated_maze"].update(behavior={"columns": ["a", "b"]}),
+            "config key datasets.simulated_maze.behavior",
+        ),
     ],
 )
 def test_config(tmp_path, change, sentence):
     output = run(ROOT, tmp_path / "work", "-n", config=write_config(tmp_path, change), fails=True)
     assert sentence in " ".join(output.split()), output
     assert "Traceback" not in output
+
+
+def test_submission_that_is_refused(finished, tmp_path):
+    """Through the whole workflow: one sentence, no prediction."""
+    work = copy_results(finished[1], tmp_path / "work")
+    place = work / "results/simulated_maze/5ms/val"
+    with h5py.File(tmp_path / "val.h5", "w") as file, h5py.File(place / "mean_rate/0/prediction.h5") as good:
+        for name in good:
+            file[f"simulated_maze/{name}"] = good[name][()] * (np.nan if name == "eval_rates_heldout" else 1)
+
+    def change(config):
+        config["run"].update(models=["theirs"], bin_ms=[5], phases=["val"])
+        config["models"] = {"theirs": {"prediction": str(tmp_path / "{phase}.h5")}}
+
+    output = run(ROOT, work, config=write_config(tmp_path, change), fails=True)
+    assert "val.h5: dataset simulated_maze/eval_rates_heldout has 5,040 values that are NaN" in output
+    assert "Traceback" not in output and not [*(place / "theirs").rglob("*.*")]
 
 
 MODEL = '''"""A model for a test."""

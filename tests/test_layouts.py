@@ -18,7 +18,7 @@ from nlbflow.metrics import score
 from nlbflow.nwb import Recording
 from nlbflow.targets import make_target
 from nlbflow.tensors import SPLITS, make_input
-from test_parity import PLACES, compare, definition, predict
+from test_parity import PLACES, compare, definition, predictions
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -128,7 +128,8 @@ def test_layout(session, nlb_tools, monkeypatch, bin_ms, phase):
     if phase == "test":
         same, _ = make_input({"train": paths["train"], "test": paths["truth"]}, stanza, bin_ms, phase)
         assert np.array_equal(same["eval_spikes_heldin"], ours["eval_spikes_heldin"], equal_nan=True)
-    compare_scores(nlb_tools, name, bin_ms, target, theirs, predict(target, ours, seed))
+    for prediction in predictions(target, ours, seed).values():
+        compare_scores(nlb_tools, name, bin_ms, target, theirs, prediction)
 
 
 def check(ours: dict, theirs: dict, extra: set[str]) -> None:

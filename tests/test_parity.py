@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from scipy.ndimage import gaussian_filter1d
 
 from nlbflow.datasets import SIMULATED
 from nlbflow.errors import NlbflowError
@@ -82,18 +83,20 @@ def compare(ours: dict, theirs: dict) -> None:
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10, equal_nan=True, err_msg=name)
 
 
-def predict(target: dict, tensors: dict, seed: int) -> dict[str, np.ndarray]:
-    """Rates of no merit, but related to the answers, for scoring."""
+def predictions(target: dict, tensors: dict, seed: int) -> dict[str, dict[str, np.ndarray]]:
+    """For scoring: rates at random, and a model's (smoothed held-in spikes and a linear readout of them)."""
+    counts = {name: np.nan_to_num(values).astype(float) for name, values in tensors.items() if "spikes" in name}
+    smooth = {part: gaussian_filter1d(counts[f"{part}_spikes_heldin"], 3, axis=1) for part in ("train", "eval")}
+    rows = (a.reshape(-1, a.shape[2]) for a in (smooth["train"], counts["train_spikes_heldout"]))
+    readout, model = np.linalg.lstsq(*rows)[0], {}
+    for part, rates in smooth.items():
+        # where the readout falls below 0, rates are exactly 0
+        model |= {f"{part}_rates_heldin": rates, f"{part}_rates_heldout": np.maximum(rates @ readout, 0)}
+    for group in ("heldin", "heldout"):
+        bins = target[f"eval_spikes_{group}_forward"].shape[1]
+        model[f"eval_rates_{group}_forward"] = np.repeat(model[f"eval_rates_{group}"][:, -1:], bins, axis=1)
     draw = np.random.default_rng(seed)
-    shapes = {
-        "train_rates_heldin": tensors["train_spikes_heldin"],
-        "train_rates_heldout": tensors["train_spikes_heldout"],
-        "eval_rates_heldin": tensors["eval_spikes_heldin"],
-        "eval_rates_heldout": target["eval_spikes_heldout"],
-        "eval_rates_heldin_forward": target["eval_spikes_heldin_forward"],
-        "eval_rates_heldout_forward": target["eval_spikes_heldout_forward"],
-    }
-    return {n: np.nan_to_num(s).astype(float) * 0.3 + draw.gamma(2, 0.02, s.shape) for n, s in shapes.items()}
+    return {"random": {name: draw.gamma(0.5, 0.2, rates.shape) for name, rates in model.items()}, "model": model}
 
 
 def compare_scores(nlb_tools, target: dict, theirs: dict, prediction: dict, bin_ms: int) -> None:
@@ -132,7 +135,8 @@ def test_simulated_session(session, tmp_path, nlb_tools, bin_ms, phase):
     compare(target, expected)
     # the truth and the test file tell the same about the held-in units
     assert np.array_equal(full["eval_spikes_heldin"], ours["eval_spikes_heldin"])
-    compare_scores(nlb_tools, target, expected, predict(target, ours, bin_ms), bin_ms)
+    for prediction in predictions(target, ours, bin_ms).values():
+        compare_scores(nlb_tools, target, expected, prediction, bin_ms)
 
 
 @pytest.mark.parametrize("bin_ms", [5, 20])
@@ -146,7 +150,8 @@ def test_real_excerpt(real_data, nlb_tools, bin_ms):
     theirs.pop("eval_spikes_heldout")
     compare(ours, theirs)
     compare(target, expected)
-    compare_scores(nlb_tools, target, expected, predict(target, ours, bin_ms), bin_ms)
+    for prediction in predictions(target, ours, bin_ms).values():
+        compare_scores(nlb_tools, target, expected, prediction, bin_ms)
 
 
 @pytest.mark.parametrize(

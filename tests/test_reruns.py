@@ -42,14 +42,14 @@ class TestElsewhere:
         code = copy_code(tmp_path / "code")
         edit(code, "scripts/nlbflow/metrics.py", "import numpy as np\n", "import numpy as np\n\nADDED = 1\n")
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
-        assert kinds(jobs) == {"Scoring", "Collecting", "Writing"}
-        assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4 * 5
+        assert kinds(jobs) == {"Scoring", "Comparing", "Collecting", "Writing"}
+        assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4 * 6
 
     def test_one_model_reruns_its_jobs_only(self, finished, tmp_path, memory):
         code = copy_code(tmp_path / "code")
         (code / "scripts/models/smoothing.py").open("a").write("\nUNUSED = 1\n")
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
-        assert kinds(jobs) == {"Checking", "Training", "Scoring", "Collecting", "Writing"}
+        assert kinds(jobs) == {"Checking", "Training", "Scoring", "Comparing", "Collecting", "Writing"}
         assert all(
             "smoothing" in message for message in jobs if message.split()[0] in ("Checking", "Training", "Scoring")
         )
@@ -71,7 +71,7 @@ class TestElsewhere:
         config = tmp_path / "small.yaml"
         config.write_text((Path(__file__).parent / "small.yaml").read_text().replace("mean_rate, ", ""))
         work = copy_results(finished[1], tmp_path / "work", *memory)
-        assert kinds(planned(code, work, config=config)) == {"Collecting", "Writing"}
+        assert kinds(planned(code, work, config=config)) == {"Comparing", "Collecting", "Writing"}
         run(code, work, config=config)
         assert "mean_rate" not in (work / "results/scores.csv").read_text()
 
@@ -121,5 +121,7 @@ def test_forced_second_run_gives_the_same_tables(finished, tmp_path):
     code, work = finished
     again = tmp_path / "again"
     run(code, again)
-    for table in ("scores.csv", "leaderboard.md", "leaderboard.html"):
+    tables = [p.relative_to(work / "results") for p in (work / "results").glob("[!.]*.*") if p.name != "costs.csv"]
+    assert len(tables) >= 7
+    for table in tables:
         assert (again / "results" / table).read_bytes() == (work / "results" / table).read_bytes()

@@ -8,16 +8,19 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 from pynwb import NWBHDF5IO, validate
 
 from nlbflow.datasets import SIMULATED
 from nlbflow.errors import NlbflowError
 from nlbflow.nwb import Recording
-from nlbflow.rates import rates_hz, true_rates
+from nlbflow.rates import rates_hz, true_rates, true_states
 from nlbflow.session import Session
 from nlbflow.simulate import LAG_MS, TO_VELOCITY, condition_mean_rates, simulate
 from nlbflow.simulate_nwb import write_session
+from nlbflow.targets import make_target
 from nlbflow.windows import bin_spikes, choose_trials, make_windows
+from workflow import ROOT
 
 SETTINGS = {
     "seed": 5,
@@ -29,6 +32,7 @@ SETTINGS = {
     "heldout": 6,
 }
 ALIGN = "move_onset_time"
+STANZA = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]["simulated_maze"]
 
 
 def write(folder: Path) -> dict[str, Path]:
@@ -142,6 +146,31 @@ def test_true_rates_are_those_the_spikes_were_drawn_from(session, paths, part):
     assert np.isnan(drawn.latents[0, drawn.trials.length[0] :]).all()
 
 
+@pytest.mark.parametrize("phase", ["val", "test"])
+def test_true_states_of_a_target_are_the_means_of_each_bin_and_explain_its_rates(session, paths, phase):
+    part = session.train if phase == "val" else session.truth
+    split = np.flatnonzero(np.isin(part.split, ["val", "test"]))
+    target, _ = make_target(paths, {**STANZA, "psth_kernel_ms": None}, 5, phase)
+    assert set(target["true_states"]) == {"train_latents", "eval_latents"}
+    states = target["true_states"]["eval_latents"]
+    for k, trial in enumerate(split):
+        # a window starts at the first bin of the file's grid that is not before onset - 250 ms
+        begin = part.trials.start[trial] + part.trials.onset[trial] - 250
+        begin = -(-begin // 5) * 5 - part.trials.start[trial]
+        bins = part.latents[trial, begin : begin + 700].astype(float).reshape(140, 5, -1)
+        np.testing.assert_allclose(states[k], bins.mean(axis=1), rtol=1e-6, atol=1e-7)
+
+    population = session.population
+    heldout = np.flatnonzero(population.heldout)
+    heldout = heldout[np.argsort(population.unit_id[heldout])]
+    for name in ("train", "eval"):
+        states, rates = target["true_states"][f"{name}_latents"], target["true_rates"][f"{name}_rates_heldout"]
+        assert states.shape[:2] == rates.shape[:2] and states.dtype == np.float32
+        middle = rates_hz(states, population.weights[:, heldout], population.bias[heldout]) * 5 / 1000
+        # the mean rate of a bin is nearly the rate of its mean state
+        np.testing.assert_allclose(rates, middle, rtol=0.01)
+
+
 def test_true_rates_refuse_what_they_do_not_have(paths):
     with pytest.raises(NlbflowError, match="from 5000 to 5700 ms of trial 0 reaches beyond"):
         true_rates(paths["rates"], "train", np.array([0]), np.array([5000]), 140, 5)
@@ -149,6 +178,8 @@ def test_true_rates_refuse_what_they_do_not_have(paths):
         true_rates(paths["rates"], "truth", np.array([1]), np.array([-5]), 140, 5)
     with pytest.raises(NlbflowError, match="has no /test/latents"):
         true_rates(paths["rates"], "test", np.array([0]), np.array([0]), 140, 5)
+    with pytest.raises(NlbflowError, match="from 5000 to 5700 ms of trial 0 reaches beyond"):
+        true_states(paths["rates"], "train", np.array([0]), np.array([5000]), 140, 5)
 
 
 def test_hand_follows_latents_by_the_lag(session):

@@ -4,86 +4,137 @@ Trials are resampled within strata (the conditions of psth R2 and tp corr, the d
 stratum's n with replacement: its mean then varies as the mean of n trials does, where n of n would vary too little
 by (n - 1)/n (McCarthy and Snowden 1985; n is 5 in a condition).
 
-Intervals are BCa (Efron 1987, J. Am. Stat. Assoc. 82:171) at the levels of Student's t in place of the normal
-(Hesterberg 2015, Am. Stat. 69:371). Their coverage is measured by benchmarks/coverage.py.
+Intervals are bootstrap-t (Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 12.5): a resample's
+distance from the estimate is measured in the standard error that its own trials give. So the interval allows for the
+spread of 25 trials being uncertain itself, and going with their score. The standard error is linear: the score's
+slope by each trial's weight says what that trial contributes.
+
+Two models are scored on the same trials, so their difference is judged by the differences of what each trial
+contributes, as in a paired t test (the infinitesimal jackknife, chapter 21 there). Rank intervals of many models need
+differences at levels like 0.999, for whose quantiles a thousand resamples would be far too few. benchmarks/coverage.py
+measures both kinds of interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import stdtrit
 
-# No interval is given where fewer units than this vary freely: measured coverage falls with them.
+# With fewer units that vary freely, too many resamples are one unit over and over and have no error of their own.
 LEAST_FREEDOM = 4
 # Conditions of one trial have no measurable spread; with a larger share of them an interval would be too short.
 MOST_SINGLE = 0.1
-# Resamples may leave a correlation undefined; with a larger share of these an interval would mean little.
+# Resamples may leave a score or its error undefined; with a larger share of these an interval would mean little.
 MOST_UNDEFINED = 0.05
 
 
 @dataclass(frozen=True)
 class TrialStatistic:
-    """A metric as a function of trial weights.
+    """A metric as a function of trial weights, how often each trial counts.
 
     Attributes:
-        score: from weights (draws, trials), how often each trial counts, to scores (draws,).
+        score: from weights (draws, trials) to scores (draws,), NaN where undefined.
+        slopes: from weights to the score's derivative by each trial's weight (draws, trials).
         strata: the trials of each group that is resampled by itself; other trials have no effect.
         trials: number of trials.
         biased: whether the metric falls with fewer trials, as that of an average does through its noise.
+        limits: the lowest and the highest score there can be.
     """
 
     score: Callable[[np.ndarray], np.ndarray]
+    slopes: Callable[[np.ndarray], np.ndarray]
     strata: Sequence[np.ndarray]
     trials: int
     biased: bool = False
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
 class Bootstrap:
     """Resampled scores of one model and metric; those of equal target, seed and draws are paired.
 
+    A unit is what is resampled, a trial or a block of trials. The root of the summed squared contributions is the
+    standard error.
+
     Attributes:
         estimate: the score itself.
         centre: the score less its bootstrap estimate of bias; other than the estimate only for psth R2.
         draws: (draws,) resampled scores, shifted to lie about the centre; NaN where undefined.
-        influence: (units,) effect of each unit on the score, for the skewness that BCa corrects.
+        errors: (draws,) the standard error that each resample's own trials give.
+        contributions: (units,) of each unit to the estimate.
         freedom: units that vary freely; 0 if there is no interval to be had.
+        limits: the lowest and the highest score there can be.
     """
 
     estimate: float
     centre: float
     draws: np.ndarray
-    influence: np.ndarray
+    errors: np.ndarray
+    contributions: np.ndarray
     freedom: int
-
-    def __sub__(self, other: "Bootstrap") -> "Bootstrap":
-        """The difference of two models' scores, of paired resamples."""
-        return Bootstrap(
-            self.estimate - other.estimate,
-            self.centre - other.centre,
-            self.draws - other.draws,
-            self.influence - other.influence,
-            min(self.freedom, other.freedom),
-        )
+    limits: tuple[float, float]
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """The BCa interval, which holds the estimate; None where the trials do not suffice for one."""
-        draws = self.draws[np.isfinite(self.draws)]
-        if self.freedom < LEAST_FREEDOM or len(draws) < (1 - MOST_UNDEFINED) * len(self.draws):
+        """The bootstrap-t interval, widened to hold the estimate; None where the trials do not suffice for one."""
+        error = np.linalg.norm(self.contributions)
+        if error == 0 and self.freedom >= LEAST_FREEDOM:
+            return min(self.centre, self.estimate), max(self.centre, self.estimate)
+        # Resamples of equal trials have no error but for rounding.
+        known = np.isfinite(self.draws) & (self.errors > 1e-9 * error)
+        if self.freedom < LEAST_FREEDOM or np.mean(known) < 1 - MOST_UNDEFINED:
             return None
-        below = np.mean(draws < self.centre) + np.mean(draws == self.centre) / 2
-        shift = ndtri(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws)))
-        spread = np.sum(self.influence**2) ** 1.5
-        skew = np.sum(self.influence**3) / (6 * spread) if spread > 0 else 0.0
-        moved = shift + stdtrit(self.freedom, (1 + level) / 2) * np.array([-1, 1])
-        low, high = np.quantile(draws, ndtr(shift + moved / np.maximum(1 - skew * moved, 1e-3)))
+        pivots = (self.draws[known] - self.centre) / self.errors[known]
+        ends = self.centre - error * np.quantile(pivots, [(1 + level) / 2, (1 - level) / 2])
+        low, high = np.clip(ends, *self.limits)
         return min(float(low), self.estimate), max(float(high), self.estimate)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The attributes as arrays, for a file."""
+        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Bootstrap":
+        """What `arrays` was made of."""
+        single = {"estimate": float, "centre": float, "freedom": int, "limits": tuple}
+        return cls(**{field.name: single.get(field.name, np.asarray)(arrays[field.name]) for field in fields(cls)})
+
+
+def mean_of(bootstraps: Sequence[Bootstrap]) -> Bootstrap:
+    """The mean score of several paired predictions, such as one model's seeds.
+
+    Its interval is that of the mean of these very predictions on other trials, not of predictions by other seeds.
+    """
+
+    def mean(name: str) -> np.ndarray:
+        return np.mean([getattr(b, name) for b in bootstraps], axis=0)
+
+    contributions = mean("contributions")
+    alone = np.mean([np.linalg.norm(b.contributions) for b in bootstraps])
+    # The errors of a mean of resamples are taken to be as much smaller than the single ones as the estimate's is.
+    shrunk = np.linalg.norm(contributions) / alone if alone > 0 else 1.0
+    return Bootstrap(
+        float(mean("estimate")),
+        float(mean("centre")),
+        mean("draws"),
+        mean("errors") * shrunk,
+        contributions,
+        min(b.freedom for b in bootstraps),
+        bootstraps[0].limits,
+    )
 
 
 def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95) -> tuple[float, float] | None:
-    """The interval of the first model's score less the second's; a difference is real if 0 lies outside."""
-    return (first - second).interval(level)
+    """The interval of the first model's score less the second's; a difference is real if 0 lies outside.
+
+    None where the trials do not suffice for one. The models' target must be the same.
+    """
+    freedom = min(first.freedom, second.freedom)
+    if freedom < LEAST_FREEDOM:
+        return None
+    reach = stdtrit(freedom, (1 + level) / 2) * np.linalg.norm(first.contributions - second.contributions)
+    centre, estimate = first.centre - second.centre, first.estimate - second.estimate
+    return min(float(centre - reach), estimate), max(float(centre + reach), estimate)
 
 
 def rank_intervals(
@@ -100,7 +151,7 @@ def rank_intervals(
     for name, bootstrap in models.items():
         others = [difference_interval(bootstrap, b, pair_level) or (0, 0) for n, b in models.items() if n != name]
         signs = [sign * (np.sign(low) + np.sign(high)) for low, high in others]
-        ranks[name] = 1 + sum(s < -1 for s in signs), len(models) - sum(s > 1 for s in signs)
+        ranks[name] = int(1 + sum(s < -1 for s in signs)), int(len(models) - sum(s > 1 for s in signs))
     return ranks
 
 
@@ -112,29 +163,44 @@ def resample(strata: Sequence[np.ndarray], trials: int, draws: int, seed: int, b
     rng, weights = np.random.default_rng(seed), np.zeros((draws, trials))
     for stratum in strata:
         units = -(-len(stratum) // block)
-        counts = rng.multinomial(max(units - 1, 1), np.full(units, 1 / units), size=draws)
+        chosen = rng.integers(units, size=(draws, max(units - 1, 1))) + units * np.arange(draws)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=draws * units).reshape(draws, units)
         weights[:, stratum] = np.repeat(counts, block, axis=1)[:, : len(stratum)]
     return weights
 
 
 def bootstrap(statistic: TrialStatistic, draws: int, seed: int, block: int = 1) -> Bootstrap:
     """Resampled scores of one statistic; arguments as in `resample`."""
-    estimate = float(statistic.score(np.ones((1, statistic.trials)))[0])
-    scores = statistic.score(resample(statistic.strata, statistic.trials, draws, seed, block))
+    once = np.ones((1, statistic.trials))
+    weights = resample(statistic.strata, statistic.trials, draws, seed, block)
+    estimate, scores = float(statistic.score(once)[0]), statistic.score(weights)
     bias = float(np.nanmean(scores)) - estimate if statistic.biased else 0.0
-    influence, units = [], np.array([-(-len(stratum) // block) for stratum in statistic.strata])
-    for stratum, n in zip(statistic.strata, units, strict=True):
-        if n > 1:
-            weights = np.ones((n, statistic.trials))
-            weights[np.arange(len(stratum)) // block, stratum] = 0
-            without = statistic.score(weights)
-            influence.append(np.nan_to_num(np.mean(without) - without) * (n - 1) / n)
-    few = not influence or np.mean(units == 1) > MOST_SINGLE
+    units = np.array([-(-len(stratum) // block) for stratum in statistic.strata])
+    few = np.mean(units == 1) > MOST_SINGLE
     return Bootstrap(
         estimate,
         estimate - bias,
         # Once for the draws' own bias, once for the estimate's.
         scores - 2 * bias,
-        np.concatenate(influence or [np.zeros(0)]),
+        np.linalg.norm(_contributions(statistic, weights, block), axis=1),
+        _contributions(statistic, once, block)[0],
         0 if few else int(np.sum(units - 1)),
+        statistic.limits,
     )
+
+
+def _contributions(statistic: TrialStatistic, weights: np.ndarray, block: int) -> np.ndarray:
+    """(draws, units), each unit's effect less its stratum's mean; units that are alone in theirs are left out."""
+    slopes, parts = statistic.slopes(weights), []
+    for stratum in statistic.strata:
+        starts = np.arange(0, len(stratum), block)
+        if len(starts) > 1:
+            effects = np.add.reduceat(slopes[:, stratum], starts, axis=1)
+            counts = weights[:, stratum[starts]]
+            drawn = counts.sum(axis=1, keepdims=True)
+            # The single unit drawn of a pair has no spread of its own; that of the pair stands in.
+            counts = np.where(drawn > 1, counts, drawn / len(starts))
+            known = np.where(drawn > 1, drawn, len(starts))
+            effects -= (counts * effects).sum(axis=1, keepdims=True) / drawn
+            parts.append(np.sqrt(counts * known / (known - 1)) * effects)
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(weights), 0))

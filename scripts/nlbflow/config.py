@@ -48,12 +48,13 @@ def check_config(config: dict, schema_path: Path) -> None:
                 f"config key datasets.{name}.split leaves no trial for training; val + test must be < 1."
             )
     for model, stanza in config["models"].items():
-        for name in stanza.get("per_dataset", {}):
-            if name not in config["datasets"]:
-                raise NlbflowError(
-                    f"config key models.{model}.per_dataset names the dataset {name!r}, which the catalogue "
-                    f"`datasets:` does not have{_near(name, config['datasets'])}."
-                )
+        for key in ("per_dataset", "datasets"):
+            for name in stanza.get(key, []):
+                if name not in config["datasets"]:
+                    raise NlbflowError(
+                        f"config key models.{model}.{key} names the dataset {name!r}, which the catalogue "
+                        f"`datasets:` does not have{_near(name, config['datasets'])}."
+                    )
 
 
 def _near(word: str, known) -> str:

@@ -23,7 +23,8 @@ def open_h5(path: str | Path) -> h5py.File:
         NlbflowError: the file is absent or cannot be read as HDF5.
     """
     if not Path(path).is_file():
-        raise NlbflowError(f"{path} does not exist; expected an HDF5 file there: check the path or make it again.")
+        found = "is not a file" if Path(path).exists() else "does not exist"
+        raise NlbflowError(f"{path} {found}; expected an HDF5 file there: check the path or make it again.")
     try:
         return h5py.File(path, "r")
     except OSError as error:

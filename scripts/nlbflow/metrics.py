@@ -6,17 +6,19 @@ spike is known, is NaN; `score` leaves it out.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import numpy as np
 from scipy.special import gammaln
 
+from nlbflow.decoder import decoded, decoder_rows, r2
 from nlbflow.errors import NlbflowError
 
+# In the order of the benchmark's leaderboard; more is better but for those named below.
+METRICS = ("co-bps", "vel R2", "psth R2", "tp corr", "fp-bps")
+LOWER_IS_BETTER = {"tp corr"}
 # The reference's stand-in for a rate of zero, whose logarithm would make one spike cost infinitely many bits.
 ZERO_RATE = 1e-9
-# The reference's search for the decoder's penalty: GridSearchCV(Ridge(), ...), with the default folds.
-DECODER_ALPHAS = np.logspace(-4, 0, 9)
-DECODER_FOLDS = 5
 FORWARD = {f"eval_rates_{part}_forward": f"eval_spikes_{part}_forward" for part in ("heldin", "heldout")}
 
 
@@ -89,6 +91,12 @@ def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
     Raises:
         NlbflowError: other shapes; a rate that is NaN, infinite or negative where the count is known.
     """
+    spikes = np.asarray(spikes, dtype=np.float64)
+    return _poisson_loss(rates, spikes) + float(np.sum(gammaln(spikes[~np.isnan(spikes)] + 1.0)))
+
+
+def _poisson_loss(rates: np.ndarray, spikes: np.ndarray) -> float:
+    """`poisson_nll` without its term log n!, which is the same for all rates."""
     rates, spikes = np.asarray(rates, dtype=np.float64), np.asarray(spikes, dtype=np.float64)
     if rates.shape != spikes.shape:
         raise NlbflowError(
@@ -96,6 +104,15 @@ def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
             "rate for every trial, bin and neuron of the target."
         )
     known = ~np.isnan(spikes)
+    if not ((rates >= 0) & (rates < np.inf) | ~known).all():
+        _refuse(rates, known)
+    rates, spikes = np.where(rates[known] == 0, ZERO_RATE, rates[known]), spikes[known]
+    # Most bins hold no spike and need no logarithm.
+    spiking = spikes > 0
+    return float(np.sum(rates) - np.sum(spikes[spiking] * np.log(rates[spiking])))
+
+
+def _refuse(rates: np.ndarray, known: np.ndarray) -> NoReturn:
     for fault, bad in (("NaN", np.isnan(rates)), ("infinite", np.isinf(rates)), ("negative", rates < 0)):
         where = np.argwhere(bad & known)
         if len(where):
@@ -105,8 +122,6 @@ def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
                 f"Expected finite rates >= 0 wherever the spikes are known, but found {len(where):,} {fault} "
                 f"rates, the first at {first} (counted from 0); mend the model's prediction."
             )
-    rates, spikes = np.where(rates[known] == 0, ZERO_RATE, rates[known]), spikes[known]
-    return float(np.sum(rates - spikes * np.log(rates) + gammaln(spikes + 1.0)))
 
 
 def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> float:
@@ -115,8 +130,9 @@ def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> float:
     Of held-out neurons it is co-bps, of all neurons in the forward window fp-bps. Arguments and errors as in
     `poisson_nll`; NaN where no spike is known.
     """
-    gain = poisson_nll(null_rates(spikes), spikes) - poisson_nll(rates, spikes)
-    total = np.nansum(spikes, dtype=np.float64)
+    spikes = np.asarray(spikes, dtype=np.float64)
+    gain = _poisson_loss(null_rates(spikes), spikes) - _poisson_loss(rates, spikes)
+    total = np.nansum(spikes)
     return float(gain / total / np.log(2)) if total > 0 else float("nan")
 
 
@@ -155,66 +171,8 @@ def velocity_r2(
     for train_trials, eval_trials in zip(train_mask.T.astype(bool), eval_mask.T.astype(bool), strict=True):
         x, y = decoder_rows("train", train_rates, train_behavior, train_trials)
         x_eval, y_eval = decoder_rows("eval", eval_rates, eval_behavior, eval_trials)
-        scores.append(_r2(y_eval, decoded(x, y, x_eval)))
+        scores.append(r2(y_eval, decoded(x, y, x_eval)))
     return float(np.mean(scores))
-
-
-def decoder_rows(part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.ndarray) -> list[np.ndarray]:
-    """Rates (rows, neurons) and velocities (rows, 2) of the trials' bins whose first velocity is known."""
-    if rates.shape[:2] != behavior.shape[:2] or len(trials) != len(rates):
-        raise NlbflowError(
-            f"vel R2 expects {part} rates with the trials and bins of {part}_behavior {behavior.shape} and "
-            f"{part}_decode_mask ({len(trials)} trials), but found {rates.shape}; predict every trial."
-        )
-    x = np.asarray(rates[trials], dtype=np.float64).reshape(-1, rates.shape[2])
-    y = np.asarray(behavior[trials], dtype=np.float64).reshape(-1, behavior.shape[2])
-    known = ~np.isnan(y[:, 0])
-    x, y = x[known], y[known]
-    if len(y) < DECODER_FOLDS:
-        raise NlbflowError(
-            f"vel R2 expects at least {DECODER_FOLDS} bins of known {part}_behavior for each decoder, but "
-            f"found {len(y)}; use more trials."
-        )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise NlbflowError(
-            f"vel R2 expects finite {part} rates and velocities where the first of {part}_behavior is known, "
-            "but found NaN or infinity; predict every bin of every trial."
-        )
-    return [x, y]
-
-
-def decoded(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray) -> np.ndarray:
-    """Velocities (rows, 2) at `x_eval` by the benchmark's decoder, fitted to `x` (rows, neurons) and `y`."""
-    centre, offset = x.mean(axis=0), y.mean(axis=0)
-    x, y = x - centre, y - offset
-    folds = list(zip(np.array_split(x, DECODER_FOLDS), np.array_split(y, DECODER_FOLDS), strict=True))
-    sums = [(len(a), a.sum(axis=0), b.sum(axis=0), a.T @ a, a.T @ b) for a, b in folds]
-    scores = []
-    for held, (x_held, y_held) in enumerate(folds):
-        # The sum of the other folds, not the whole less this one: a difference would lose digits.
-        n, sum_x, sum_y, gram, cross = map(sum, zip(*sums[:held], *sums[held + 1 :], strict=True))
-        gram, cross = gram - np.outer(sum_x, sum_x) / n, cross - np.outer(sum_x, sum_y) / n
-        fits = _ridge(gram, cross, DECODER_ALPHAS)
-        scores.append([_r2(y_held, (x_held - sum_x / n) @ weights + sum_y / n) for weights in fits])
-    best = DECODER_ALPHAS[np.argmax(np.mean(scores, axis=0))]
-    *_, gram, cross = map(sum, zip(*sums, strict=True))
-    (weights,) = _ridge(gram, cross, [best])
-    return (x_eval - centre) @ weights + offset
-
-
-def _ridge(gram: np.ndarray, cross: np.ndarray, alphas: Sequence[float]) -> list[np.ndarray]:
-    """Weights (neurons, 2) for each penalty from the centred X'X and X'Y, by one eigendecomposition."""
-    values, axes = np.linalg.eigh(gram)
-    values, projected = np.maximum(values, 0.0)[:, None], axes.T @ cross
-    return [axes @ (projected / (values + alpha)) for alpha in alphas]
-
-
-def _r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    """scikit-learn's r2_score: mean over columns; a constant column counts 1 if it is met and 0 if not."""
-    error = ((true - predicted) ** 2).sum(axis=0)
-    spread = ((true - true.mean(axis=0)) ** 2).sum(axis=0)
-    missed = np.divide(error, spread, out=np.where(error == 0, 0.0, 1.0), where=spread != 0)
-    return float(np.mean(1.0 - missed))
 
 
 def psth_r2(
@@ -231,19 +189,19 @@ def psth_r2(
     Raises:
         NlbflowError: arrays that do not fit, or NaN in the average rates where the PSTH is known.
     """
-    eval_rates, psth = np.asarray(eval_rates, dtype=np.float64), np.asarray(psth, dtype=np.float64)
     if psth.shape[1:] != eval_rates.shape[1:] or len(psth) != len(cond_idx):
         raise NlbflowError(
             f"psth R2 expects rates with the bins and neurons of psth {psth.shape} and as many conditions, "
             f"but found {eval_rates.shape} and {len(cond_idx)}; predict all held-in and held-out neurons."
         )
-    jitter = np.zeros(len(eval_rates), int) if jitter is None else jitter
+    if jitter is not None:
+        eval_rates = np.stack([shifted(rates, bins) for rates, bins in zip(eval_rates, jitter, strict=True)])
     true, predicted = [], []
     for average, trials in zip(psth, cond_idx, strict=True):
         if len(trials):
             known = ~np.isnan(average[:, 0])
             true.append(average[known])
-            predicted.append(np.mean([shifted(eval_rates[i], jitter[i]) for i in trials], axis=0)[known])
+            predicted.append(eval_rates[trials].mean(axis=0, dtype=np.float64)[known])
     if not true:
         return float("nan")
     true, predicted = np.concatenate(true), np.concatenate(predicted)
@@ -252,7 +210,7 @@ def psth_r2(
             "psth R2 expects finite rates and PSTHs in every bin in which a condition's PSTH is known, but "
             "found NaN or infinity; predict every bin of every evaluation trial."
         )
-    return _r2(true, predicted)
+    return r2(true, predicted)
 
 
 def shifted(rates: np.ndarray, bins: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The true rates of a simulated session.
+"""The true rates and states of a simulated session.
 
 The rates file holds, in float64, `weights` (latents, neurons) and `bias` (neurons,) with neurons in ascending
 `unit_id`, and in the groups `train` and `truth`, for the trials of that NWB file in table order, `latents`
@@ -8,6 +8,7 @@ exp(latents @ weights + bias), constant within each ms.
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from nlbflow.errors import NlbflowError
@@ -39,20 +40,42 @@ def true_rates(
         NlbflowError: the file is not a rates file, or a window reaches beyond its trial.
     """
     with open_h5(path) as file:
-        if f"{part}/latents" not in file:
-            raise NlbflowError(
-                f"{path} has no /{part}/latents; expected the true rates of a simulated session: make it again."
-            )
+        latents = _latents_per_ms(file, path, part, trial_indices, start_ms, bins * bin_ms)
         weights, bias = file["weights"][()], file["bias"][()]
-        latents, length = file[f"{part}/latents"][()], file[f"{part}/length_ms"][()]
-    rates = np.empty((len(trial_indices), bins, len(bias)))
-    for row, (trial, start) in enumerate(zip(trial_indices, np.broadcast_to(start_ms, len(rates)), strict=True)):
-        stop = start + bins * bin_ms
+    rates = np.empty((len(latents), bins, len(bias)))
+    for row, trial in enumerate(latents):
+        rates[row] = rates_hz(trial, weights, bias).reshape(bins, bin_ms, -1).sum(axis=1) / 1000
+    return rates
+
+
+def true_states(
+    path: str | Path, part: str, trial_indices: np.ndarray, start_ms: np.ndarray, bins: int, bin_ms: int
+) -> np.ndarray:
+    """The latents that the true rates were made from, averaged over the ms of each bin: (trials, bins, latents).
+
+    Arguments and errors as in `true_rates`.
+    """
+    with open_h5(path) as file:
+        latents = _latents_per_ms(file, path, part, trial_indices, start_ms, bins * bin_ms)
+    return latents.reshape(len(latents), bins, bin_ms, -1).mean(axis=2, dtype=float)
+
+
+def _latents_per_ms(
+    file: h5py.File, path: str | Path, part: str, trial_indices: np.ndarray, start_ms: np.ndarray, length_ms: int
+) -> np.ndarray:
+    """(trials, ms, latents) float32, of each trial's window."""
+    if f"{part}/latents" not in file:
+        raise NlbflowError(
+            f"{path} has no /{part}/latents; expected the true rates of a simulated session: make it again."
+        )
+    latents, length = file[f"{part}/latents"][()], file[f"{part}/length_ms"][()]
+    windows = np.empty((len(trial_indices), length_ms, latents.shape[2]), latents.dtype)
+    for row, (trial, start) in enumerate(zip(trial_indices, np.broadcast_to(start_ms, len(windows)), strict=True)):
+        stop = start + length_ms
         if start < 0 or stop > length[trial]:
             raise NlbflowError(
                 f"{path}: the window from {start} to {stop} ms of trial {trial} reaches beyond the trial, which has "
                 f"{length[trial]} ms; narrow window_ms or forward_ms in the dataset's stanza."
             )
-        per_ms = rates_hz(latents[trial, start:stop], weights, bias)
-        rates[row] = per_ms.reshape(bins, bin_ms, -1).sum(axis=1) / 1000
-    return rates
+        windows[row] = latents[trial, start:stop]
+    return windows

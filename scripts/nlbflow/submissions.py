@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
+from itertools import product
 from math import prod
 from pathlib import Path
 
@@ -67,6 +68,12 @@ def write_submission(path: str | Path, predictions: Iterable[tuple[str, int, Map
                     compression_opts=1,
                     shuffle=True,
                 )
+
+
+def needed_arrays(train_behavior: np.ndarray | None) -> tuple[str, ...]:
+    """The arrays that a submission must have: those of training trials are for the decoder of a behavioural series."""
+    decoded = train_behavior is not None and train_behavior.ndim == 3
+    return tuple(name for name in REQUIRED if decoded or name.startswith("eval"))
 
 
 def read_submission(
@@ -146,9 +153,10 @@ def _read_apart(path: Path, request: dict) -> dict[str, np.ndarray]:
         if done.returncode == REFUSED:
             raise NlbflowError(told)
         if done.returncode:
+            last = ascii(told.splitlines()[-1]) if told else "no message"
             raise NlbflowError(
-                f"{path} cannot be read: the process doing so ended with code {done.returncode} "
-                f"({told.splitlines()[-1] if told else 'no message'}), so the file is damaged or made to do harm."
+                f"{path} cannot be read: the process doing so ended with code {done.returncode} ({last}), so the file "
+                "is damaged or made to do harm."
             )
         sent.seek(0)
         shapes = {name: tuple(request["shapes"][name]) for name in json.loads(sent.readline())}
@@ -249,10 +257,15 @@ def _check_chunks(dataset: h5d.DatasetID, plan: h5py.h5p.PropDCID, where: str) -
             f"{where} has chunks {chunk} of {size:,} bytes, {total:,} in all for {declared:,} bytes of data; expected "
             f"chunks of at most {CHUNK:,} bytes that fit its shape {dataset.shape}: write it without `chunks`."
         )
+    wanted = set(product(*(range(0, extent, step) for extent, step in zip(dataset.shape, chunk, strict=True))))
     stored: list[h5d.StoreInfo] = []
-    dataset.chunk_iter(stored.append)
-    if len(stored) != prod(grid):
-        raise NlbflowError(f"{where} has only {len(stored):,} of its {prod(grid):,} chunks; write all predictions.")
+    # an index made to do harm lists chunks without end
+    dataset.chunk_iter(lambda place: stored.append(place) or len(stored) > len(wanted) or None)
+    found = wanted & {place.chunk_offset for place in stored}
+    if found != wanted:
+        raise NlbflowError(f"{where} has only {len(found):,} of its {len(wanted):,} chunks; write all predictions.")
+    if len(stored) > len(wanted):
+        raise NlbflowError(f"{where} has more than its {len(wanted):,} chunks, so its index is damaged; write it anew.")
     for place in stored:
         if place.size > 2 * size + 1024 or not _is_whole(dataset, place, filters, size):
             raise NlbflowError(

@@ -10,7 +10,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.nwb import NS_PER_MS, Units
 from nlbflow.session import Session
 from nlbflow.psth import make_psths
-from nlbflow.rates import true_rates
+from nlbflow.rates import true_rates, true_states
 from nlbflow.tensors import SPLITS, is_outlier, make_jitter, open_session, read_behavior
 from nlbflow.windows import bin_spikes, choose_trials, in_splits, make_spans, make_windows, with_times
 
@@ -28,7 +28,8 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
         arrays: eval_spikes_heldout, eval_spikes_{heldin,heldout}_forward (trials, bins, neurons) spikes per bin;
         {train,eval}_behavior (trials, bins, channels) or (trials, columns); {train,eval}_decode_mask (trials,
         decoders); psth (conditions, bins, neurons) with {train,eval}_cond_idx; {train,eval}_jitter (trials,) bins;
-        true_rates, a dict of the arrays a perfect prediction would hold.
+        of simulated data also true_rates, a dict of the arrays a perfect prediction would hold, and true_states,
+        {train,eval}_latents (trials, bins, latents), the simulator's states averaged over each bin.
         absent: what is absent, with the reason.
 
     Raises:
@@ -66,7 +67,7 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
     else:
         absent["psth"] = "the dataset's definition names no conditions or no PSTH kernel"
     if "rates" in parts:
-        arrays["true_rates"] = _rates_in_windows(parts["rates"], session, definition, bin_ms, trials)
+        arrays |= _truth_in_windows(parts["rates"], session, definition, bin_ms, trials)
     return arrays, absent
 
 
@@ -144,21 +145,24 @@ def _psths(
     }
 
 
-def _rates_in_windows(
+def _truth_in_windows(
     path: str | Path, session: Session, definition: dict, bin_ms: int, trials: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """The true expected spikes per bin, under the names of a prediction."""
+) -> dict[str, dict[str, np.ndarray]]:
+    """true_rates, the expected spikes per bin, and true_states, each under the names of a prediction."""
     ids = [session.units(heldout).ids for heldout in (False, True)]
     heldin = np.isin(np.sort(np.concatenate(ids)), ids[0])
     first_row = np.cumsum([0] + [len(r.columns["start_time"]) for r in session.recordings])
     observed, forward = window_ranges(definition, bin_ms)
-    rates = {}
+    rates, states = {}, {}
     for name, suffix, window in (("train", "", observed), ("eval", "", observed), ("eval", "_forward", forward)):
         windows = make_windows(session, trials[name], definition["align"], window, bin_ms)
         offset = windows.starts * bin_ms - session.times("start_time")[trials[name]] // NS_PER_MS
         source = np.searchsorted(first_row, trials[name], "right") - 1
         part = "train" if source.min() == len(session.recordings) - 1 else "truth"
-        found = true_rates(path, part, trials[name] - first_row[source], offset, windows.bins, bin_ms)
+        wanted = part, trials[name] - first_row[source], offset, windows.bins, bin_ms
+        found = true_rates(path, *wanted)
         rates[f"{name}_rates_heldin{suffix}"] = found[:, :, heldin].astype(np.float32)
         rates[f"{name}_rates_heldout{suffix}"] = found[:, :, ~heldin].astype(np.float32)
-    return rates
+        if window is observed:
+            states[f"{name}_latents"] = true_states(path, *wanted).astype(np.float32)
+    return {"true_rates": rates, "true_states": states}

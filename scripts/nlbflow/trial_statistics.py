@@ -3,12 +3,13 @@
 Each is computed from sums made once per trial, so that a thousand resamples are a few matrix products.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from nlbflow.bootstrap import Bootstrap, TrialStatistic, bootstrap
-from nlbflow.metrics import FORWARD, ZERO_RATE, decoded, decoder_rows, shifted
+from nlbflow.decoder import decoded, decoder_rows
+from nlbflow.metrics import FORWARD, ZERO_RATE, shifted
 
 
 def score_intervals(
@@ -79,23 +80,40 @@ def _likelihood_sums(rates: np.ndarray, spikes: np.ndarray) -> tuple[np.ndarray,
     return loss, counts.sum(axis=1), known.sum(axis=1).astype(np.float64)
 
 
+def _mean_counts(total: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The null model's rates, from spikes and known bins of each neuron."""
+    mean = total / np.maximum(known, 1)
+    return np.where(mean > 0, mean, ZERO_RATE)
+
+
 def _null_loss(total: np.ndarray, known: np.ndarray) -> np.ndarray:
     """sum(r - n log r) of each neuron's mean count r, from its spikes and known bins."""
-    mean = total / np.maximum(known, 1)
-    mean = np.where(mean > 0, mean, ZERO_RATE)
+    mean = _mean_counts(total, known)
     return mean * known - total * np.log(mean)
 
 
 def _bits_statistic(rates: np.ndarray, spikes: np.ndarray) -> TrialStatistic:
     loss, total, known = _likelihood_sums(rates, spikes)
-    loss = loss.sum(axis=1)
+    loss, nats_per_bit = loss.sum(axis=1), np.log(2)
 
     def score(weights: np.ndarray) -> np.ndarray:
         sums = weights @ total
         gain, count = _null_loss(sums, weights @ known).sum(axis=1) - weights @ loss, sums.sum(axis=1)
-        return np.divide(gain, count * np.log(2), out=np.full(len(gain), np.nan), where=count > 0)
+        return _quotient(gain, count * nats_per_bit)
 
-    return TrialStatistic(score, [np.flatnonzero(known.any(axis=1))], len(loss))
+    def slopes(weights: np.ndarray) -> np.ndarray:
+        sums = weights @ total
+        mean = _mean_counts(sums, weights @ known)
+        gain = mean @ known.T - np.log(mean) @ total.T - loss
+        gain -= np.outer(score(weights) * nats_per_bit, total.sum(axis=1))
+        return _quotient(gain, sums.sum(axis=1, keepdims=True) * nats_per_bit)
+
+    return TrialStatistic(score, slopes, [np.flatnonzero(known.any(axis=1))], len(loss))
+
+
+def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, NaN where b is 0."""
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
 
 
 def _velocity_statistic(
@@ -126,11 +144,26 @@ def _velocity_statistic(
             scores.append(np.mean(1 - _ratio(error, squares - y**2 / np.maximum(n, 1)), axis=1))
         return np.mean(scores, axis=0)
 
+    def slopes(weights: np.ndarray) -> np.ndarray:
+        slope = np.zeros(weights.shape)
+        for per_trial in sums:
+            n, y, squares, error = np.split(weights @ per_trial, [1, 3, 5], axis=1)
+            n_each, y_each, squares_each, error_each = np.split(per_trial, [1, 3, 5], axis=1)
+            mean = y / np.maximum(n, 1)
+            spread = squares - y * mean
+            for axis in range(2):
+                m = mean[:, axis, None]
+                widened = squares_each[:, axis] - 2 * m * y_each[:, axis] + m**2 * n_each[:, 0]
+                missed, whole = error[:, axis, None], spread[:, axis, None]
+                missed_slope = error_each[:, axis] - _ratio(missed, whole) * widened
+                slope -= np.divide(missed_slope, whole, out=np.zeros(weights.shape), where=whole > 0)
+        return slope / (2 * len(sums))
+
     counted = np.stack([per_trial[:, 0] > 0 for per_trial in sums], axis=1)
     _, group = np.unique(counted, axis=0, return_inverse=True)
     group = np.where(counted.any(axis=1), group.ravel(), -1)
     strata = [np.flatnonzero(group == g) for g in np.unique(group[group >= 0])]
-    return TrialStatistic(score, strata, len(eval_rates))
+    return TrialStatistic(score, slopes, strata, len(eval_rates), limits=(-np.inf, 1.0))
 
 
 def _ratio(error: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -158,19 +191,29 @@ def _psth_statistic(
     # A neuron of constant PSTH scores 0 as soon as any of its bins is missed.
     constant = np.mean(missed & ~varies)
 
-    def score(weights: np.ndarray) -> np.ndarray:
-        error = np.full(len(weights), constant if grams else np.nan)
+    def errors(weights: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for trials, gram in zip(strata, grams, strict=True):
-            share = weights[:, trials] / np.maximum(weights[:, trials].sum(axis=1, keepdims=True), 1)
-            error += np.einsum("ij,ij->i", share @ gram, share)
-        return 1 - error
+            n = np.maximum(weights[:, trials].sum(axis=1, keepdims=True), 1)
+            share = weights[:, trials] / n
+            products = share @ gram
+            yield n, products, np.einsum("ij,ij->i", products, share)
 
-    return TrialStatistic(score, strata, len(eval_rates), biased=True)
+    def score(weights: np.ndarray) -> np.ndarray:
+        whole = np.full(len(weights), 1 - constant if grams else np.nan)
+        return whole - sum(squared for *_, squared in errors(weights))
+
+    def slopes(weights: np.ndarray) -> np.ndarray:
+        slope = np.zeros(weights.shape)
+        for trials, (n, products, squared) in zip(strata, errors(weights), strict=True):
+            slope[:, trials] = 2 * (squared[:, None] - products) / n
+        return slope
+
+    return TrialStatistic(score, slopes, strata, len(eval_rates), biased=True, limits=(-np.inf, 1.0))
 
 
 def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -> TrialStatistic:
     between, conditions = ~np.isnan(spikes[..., 0]), np.unique(behavior[:, :3], axis=0)
-    strata, moments = [], []
+    strata, pairs = [], []
     for condition in conditions[~np.isnan(conditions).all(axis=1)]:
         trials = np.flatnonzero((behavior[:, :3] == condition).all(axis=1))
         if len(trials) > 1:
@@ -178,18 +221,27 @@ def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -
             speed = np.array([np.linalg.norm(s, axis=1).mean() if len(s) else np.nan for s in steps])
             # Unit variance, so that rounding alone stays far below any true variance.
             pair = (speed, behavior[trials, -1])
-            a, b = ((v - v.mean()) / v.std() if np.ptp(v) else np.full(len(v), np.nan) for v in pair)
             strata.append(trials)
-            moments.append(np.stack([np.ones(len(trials)), a, b, a * a, b * b, a * b], axis=1))
+            pairs.append([(v - v.mean()) / v.std() if np.ptp(v) else np.full(len(v), np.nan) for v in pair])
+
+    def correlations(weights: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        for trials, (a, b) in zip(strata, pairs, strict=True):
+            n = weights[:, trials].sum(axis=1, keepdims=True)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = weights[:, trials] / n
+                a, b = (v - (share @ v)[:, None] for v in (a, b))
+                spread_a, spread_b = (np.sqrt((share * v * v).sum(axis=1, keepdims=True)) for v in (a, b))
+                a, b = (np.where(spread_a * spread_b > 1e-6, v, np.nan) for v in (a / spread_a, b / spread_b))
+            yield n, a, b, (share * a * b).sum(axis=1, keepdims=True)
 
     def score(weights: np.ndarray) -> np.ndarray:
-        scores = []
-        for trials, moment in zip(strata, moments, strict=True):
-            n, a, b, aa, bb, ab = (weights[:, trials] @ moment).T
-            with np.errstate(invalid="ignore", divide="ignore"):
-                a, b, aa, bb, ab = (v / n for v in (a, b, aa, bb, ab))
-                spread = np.sqrt(np.maximum(aa - a * a, 0) * np.maximum(bb - b * b, 0))
-                scores.append(np.where(spread > 1e-12, (ab - a * b) / spread, np.nan))
-        return np.mean(scores, axis=0) if scores else np.full(len(weights), np.nan)
+        each = [r[:, 0] for *_, r in correlations(weights)]
+        return np.mean(each, axis=0) if each else np.full(len(weights), np.nan)
 
-    return TrialStatistic(score, strata, len(rates))
+    def slopes(weights: np.ndarray) -> np.ndarray:
+        slope = np.zeros(weights.shape)
+        for trials, (n, a, b, r) in zip(strata, correlations(weights), strict=True):
+            slope[:, trials] = (a * b - r * (a * a + b * b) / 2) / (n * len(strata))
+        return slope
+
+    return TrialStatistic(score, slopes, strata, len(rates), limits=(-1.0, 1.0))

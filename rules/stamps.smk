@@ -1,0 +1,159 @@
+# The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/digest.py).
+
+STAMPS = Stamps()
+# what of a dataset's definition the tensors depend on, and what the answers do
+CUTTING = {
+    "tensors": (
+        "align",
+        "window_ms",
+        "forward_ms",
+        "overlap",
+        "jitter",
+        "behavior",
+        "outliers",
+        "conditions",
+        "heldout",
+        "split",
+    )
+}
+CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
+ENVIRONMENTS = {
+    "simulate": "prepare",
+    "tensors": "prepare",
+    "targets": "prepare",
+    "check_model": "models",
+    "train": "models",
+    "oracle": "models",
+    "read_submission": "models",
+    "score": "models",
+    "compare": "models",
+    "tables": "results",
+    "leaderboard": "results",
+    "write_submission": "models",
+}
+
+
+@lru_cache(maxsize=None)
+def stamp(stage, *name, model=None, parameters=()):
+    """The stamp file of a stage, named after what it is for; that of a model's stage holds the model's code too."""
+    scripts = [ROOT / f"scripts/{stage}.py"]
+    environment = ROOT / "envs" / f"{ENVIRONMENTS[stage]}.yaml"
+    if model:
+        scripts.append(declaration(model)["path"])
+        environment = Path(model_environment(SimpleNamespace(model=model)))
+    path = Path("results/stamps", "-".join([stage, *name]) + ".json")
+    content = describe(scripts, environment, dict(parameters))
+    if not workflow.is_main_process:
+        # a job on another node: the run that sent it wrote the stamp
+        STAMPS.digests[path.as_posix()] = content["digest"]
+        return path.as_posix()
+    try:
+        hold_folder()
+    except NlbflowError as error:
+        raise WorkflowError(str(error))
+    return STAMPS.write(path, content)
+
+
+def planned_digest(wildcards, input):
+    """What a job's stamp must still say when the job runs, or another run has changed the plan."""
+    return STAMPS.digests[input.stamp]
+
+
+class frozen(dict):
+    """Keyword arguments that a cache can remember."""
+
+    def __hash__(self):
+        return hash(repr(self))
+
+
+def place_of(wildcards):
+    """(dataset, bin width with its unit, phase) of a job, for names."""
+    return wildcards.dataset, f"{wildcards.bin_ms}ms", wildcards.phase
+
+
+# What follows are input functions, one for each stage.
+
+
+def simulate_stamp(wildcards):
+    """The simulator's settings."""
+    settings = DATASETS[wildcards.dataset]["simulator"]
+    return stamp("simulate", wildcards.dataset, parameters=frozen(settings=settings))
+
+
+def cutting_stamp(stage):
+    """Of a stage that cuts a dataset into arrays: the definition."""
+
+    def of(wildcards):
+        definition = DATASETS[wildcards.dataset]
+        parameters = frozen(
+            dataset=wildcards.dataset,
+            version=dataset_version(wildcards.dataset, definition, PINS),
+            definition={key: definition[key] for key in CUTTING[stage] if key in definition},
+            checksums=wanted_checksums(wildcards, stage),
+            bin_ms=int(wildcards.bin_ms),
+            phase=wildcards.phase,
+        )
+        return stamp(stage, *place_of(wildcards), parameters=parameters)
+
+    return of
+
+
+def wanted_checksums(wildcards, stage):
+    """The sha256 of each file that a dataset is cut from, as far as one is known."""
+    known = checksums(wildcards.dataset, DATASETS[wildcards.dataset], PINS)
+    return {**known, "answers": config["published_answers"]["sha256"]} if stage == "targets" else known
+
+
+def check_stamp(wildcards):
+    """Of the check of a model's contract: its parameters wherever no dataset has its own."""
+    model = wildcards.model
+    return stamp("check_model", model, model=model, parameters=frozen(model=model, params=model_params(model)))
+
+
+def model_stamp(stage):
+    """Of a stage that runs a model: the resolved parameters."""
+
+    def of(wildcards):
+        model = wildcards.model
+        params = model_params(model, wildcards.dataset, wildcards.bin_ms)
+        parameters = frozen(model=model, params=params)
+        return stamp(stage, model, *place_of(wildcards), model=model, parameters=parameters)
+
+    return of
+
+
+def submission_file_stamp(wildcards):
+    """Size and date of somebody's file: one that takes its place may be older than what was made of the first."""
+    status = Path(submission_file(wildcards)).stat()
+    parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
+    return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
+
+
+def score_stamp(wildcards):
+    """How the trials are resampled and few of them drawn."""
+    block = DATASETS[wildcards.dataset].get("bootstrap_block", 1)
+    return stamp("score", wildcards.dataset, parameters=frozen(**config["scoring"], bootstrap_block=block))
+
+
+def compare_stamp(wildcards):
+    """The runs that are compared, and which are of oracles."""
+    runs = [list(run) for run in compared(wildcards)]
+    oracles = [model for model in RUN["models"] if is_oracle(model)]
+    return stamp("compare", *place_of(wildcards), parameters=frozen(runs=runs, oracles=oracles))
+
+
+def tables_stamp(wildcards):
+    """The runs that are in the tables."""
+    return stamp("tables", parameters=frozen(runs=[list(run) for run in scored()]))
+
+
+def leaderboard_stamp(wildcards):
+    """What could not be had and why, and the table of published scores."""
+    published = digest_of((ROOT / "resources/published.csv").read_text())
+    return stamp("leaderboard", parameters=frozen(absent=absences(), published=published))
+
+
+def submission_stamp(wildcards):
+    """The runs whose rates go into the file."""
+    runs = [list(run) for run in submitted(wildcards.model, wildcards.phase)]
+    return stamp("write_submission", wildcards.model, wildcards.phase, parameters=frozen(runs=runs))

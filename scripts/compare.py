@@ -1,0 +1,39 @@
+"""Rule compare: the models of one place against each other."""
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.bootstrap import Bootstrap
+from nlbflow.comparisons import cross_decoding_table, difference_table, rank_table
+from nlbflow.files import open_h5, read_arrays, read_json, write_json
+from nlbflow.models import LATENTS
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        asked = read_json(smk.input.stamp)["parameters"]
+        scores, latents = {}, {}
+        for (*_, model, seed), path, prediction in zip(
+            asked["runs"], smk.input.bootstraps, smk.input.predictions, strict=True
+        ):
+            arrays, _ = read_arrays(path)
+            scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}
+            # one seed of each model: between its seeds latents differ as between models
+            if model not in latents and model not in asked["oracles"]:
+                with open_h5(prediction) as file:
+                    latents[model] = {name: file[name][()] for name in LATENTS if name in file}
+        competitors = {key: metrics for key, metrics in scores.items() if key[0] not in asked["oracles"]}
+        write_json(
+            run.out["comparison"],
+            {
+                "dataset": smk.wildcards.dataset,
+                "bin_ms": int(smk.wildcards.bin_ms),
+                "phase": smk.wildcards.phase,
+                "ranks": rank_table(scores, asked["oracles"]),
+                "differences": difference_table(competitors),
+                "cross_decoding": cross_decoding_table({name: a for name, a in latents.items() if len(a) == 2}),
+            },
+        )
+        run.log(f"{len(scores)} predictions of {len(latents)} competing models")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

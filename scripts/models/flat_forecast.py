@@ -1,0 +1,56 @@
+"""The forecast that no dynamics can be claimed without beating: every neuron goes on at its latest rate.
+
+In the forward window a held-in neuron keeps the rate it had in the last `history_ms` of that trial, a held-out neuron,
+which is not observed, its mean rate there in training ("persistence" in forecasting: Hyndman & Athanasopoulos 2021,
+Forecasting, section 5.2). A trial's few spikes are weighed against the training mean by a Gamma prior, so that silence
+in one trial does not mean a rate of 0. In the observed window every neuron has its training mean.
+"""
+
+import numpy as np
+
+from nlbflow.errors import NlbflowError
+
+DEFAULTS = {
+    # The end of the observed window that counts as now, in ms.
+    "history_ms": 200,
+    # How long a neuron would have to be watched for its own count to weigh as much as the training mean, in ms.
+    "prior_ms": 200,
+    # Lowest rate in spikes per bin: a neuron that is silent in training may fire in evaluation.
+    "floor": 1e-5,
+}
+SEEDED = False
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons).
+
+    Args:
+        data: the spikes of both groups and bin_ms are used; without forward spikes nothing is forecast.
+        params: `history_ms`, `prior_ms` and `floor`.
+        seed: unused, the model is deterministic.
+
+    Raises:
+        NlbflowError: a parameter is not positive, or the history is shorter than a bin.
+    """
+    if min(params.values()) <= 0 or params["history_ms"] < data.bin_ms:
+        raise NlbflowError(
+            f"flat_forecast needs prior_ms and floor > 0 and history_ms of at least one bin of {data.bin_ms} ms; "
+            f"found {params}."
+        )
+    recent = min(params["history_ms"] // data.bin_ms, data.eval_spikes_heldin.shape[1])
+    prior = params["prior_ms"] / data.bin_ms
+    trials, prediction, parameters = len(data.eval_spikes_heldin), {}, 0
+    for group in ("heldin", "heldout"):
+        train = getattr(data, f"train_spikes_{group}")
+        mean = np.maximum(train.mean(axis=(0, 1), dtype=np.float64), params["floor"])
+        prediction[f"train_rates_{group}"] = np.broadcast_to(mean, train.shape)
+        prediction[f"eval_rates_{group}"] = np.broadcast_to(mean, (trials, *train.shape[1:]))
+        latest = np.maximum(train[:, -recent:].mean(axis=(0, 1), dtype=np.float64), params["floor"])
+        parameters += mean.size + latest.size
+        forward = getattr(data, f"train_spikes_{group}_forward")
+        if forward is not None:
+            now = np.broadcast_to(latest, (trials, len(latest)))
+            if group == "heldin":
+                now = (data.eval_spikes_heldin[:, -recent:].sum(axis=1) + prior * latest) / (recent + prior)
+            prediction[f"eval_rates_{group}_forward"] = np.repeat(now[:, None], forward.shape[1], axis=1)
+    return {**prediction, "facts": {"parameters": parameters}}
