@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,13 @@ PYTHON = ROOT / ".venv/bin/python"
 # One BLAS thread for both sides, as in nlbflow's own jobs.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
+# Python packages to compare with, beside the numpy, scipy and scikit-learn that nlbflow pins.
+ELEPHANT = ("elephant==1.2.1", "neo==0.14.6", "quantities==0.16.4")
 NLB_TOOLS = "nlb-tools==0.0.4"
+# Built with what is installed: it imports numpy and cython in its setup.
+SSM = "ssm==0.0.1"
+SSM_NEEDS = ("autograd==1.9.1", "cython==3.3.1", "tqdm==4.70.1", "setuptools==80.9.0")
+SSM_FIX = ("autograd.scipy.misc", "autograd.scipy.special")
 NLB_TOOLS_NEEDS = ("numpy", "scipy", "pandas", "h5py", "hdmf", "pynwb", "scikit-learn")
 # With pandas >= 1.5 nlb_tools 0.0.4 loses trials, with pandas 3 it fails. These two lines make it give what it gives
 # with the pandas it was written for.
@@ -37,23 +44,57 @@ class Measured:
 
 
 def nlb_tools_python() -> Path:
-    """The interpreter of an environment of its own with nlb_tools, made on first use under .cache/.
+    """The interpreter of an environment with nlb_tools, mended.
 
     nlb_tools' own pins cannot be met by a Python of today, so it is installed without them, beside the versions that
-    nlbflow pins, and mended.
+    nlbflow pins.
     """
-    packages = [*_pinned(NLB_TOOLS_NEEDS), NLB_TOOLS]
-    folder = ROOT / ".cache/benchmarks/nlb_tools"
-    python, done = folder / "bin/python", folder / "done"
-    if not done.exists() or done.read_text() != repr((packages, NLB_TOOLS_FIXES)):
-        print(f"Installing {', '.join(packages)} into {folder.relative_to(ROOT)} ...", flush=True)
+    return _environment("nlb_tools", _pinned(NLB_TOOLS_NEEDS), NLB_TOOLS, mend_nlb_tools)
+
+
+def elephant_python() -> Path:
+    """The interpreter of an environment with elephant and scikit-learn."""
+    return _environment("elephant", [*_pinned(("numpy", "scipy", "scikit-learn")), *ELEPHANT])
+
+
+def ssm_python() -> Path:
+    """The interpreter of an environment with ssm, mended."""
+    return _environment("ssm", [*_pinned(("numpy", "scipy", "matplotlib", "scikit-learn")), *SSM_NEEDS], SSM, mend_ssm)
+
+
+def _environment(
+    name: str, packages: list[str], alone: str | None = None, mend: Callable[[Path], None] | None = None
+) -> Path:
+    """The interpreter of an environment of its own, made on first use under .cache/.
+
+    Args:
+        name: its folder.
+        packages: what is installed as usual.
+        alone: what is then built and installed without what it asks for.
+        mend: what is done last, given the folder of the installed packages.
+    """
+    folder = ROOT / ".cache/benchmarks" / name
+    python, done, content = folder / "bin/python", folder / "done", repr((packages, alone, NLB_TOOLS_FIXES, SSM_FIX))
+    if not done.exists() or done.read_text() != content:
+        print(
+            f"Installing {', '.join(filter(None, [*packages, alone]))} into {folder.relative_to(ROOT)} ...", flush=True
+        )
         _run(PYTHON, "-m", "venv", "--clear", folder)
-        _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages[:-1])
-        _run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps", packages[-1])
-        (packages_folder,) = folder.glob("lib/python*/site-packages")
-        mend_nlb_tools(packages_folder)
-        done.write_text(repr((packages, NLB_TOOLS_FIXES)))
+        install = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
+        _run(*install, *packages)
+        if alone:
+            _run(*install, "--no-deps", *(["--no-build-isolation"] if alone == SSM else []), alone)
+        if mend:
+            (packages_folder,) = folder.glob("lib/python*/site-packages")
+            mend(packages_folder)
+        done.write_text(content)
     return python
+
+
+def mend_ssm(packages_folder: Path) -> None:
+    """ssm names a module that autograd has since moved."""
+    for source in (packages_folder / "ssm").glob("*.py"):
+        source.write_text(source.read_text().replace(*SSM_FIX))
 
 
 def mend_nlb_tools(packages_folder: Path) -> None:

@@ -24,6 +24,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
 from nlbflow.models import find_model, read_declaration, resolve_params
 from nlbflow.pins import find_pin, read_pins
+from nlbflow.tuning import draw_candidates, grid_of, with_tuned
 
 try:
     check_config(config, ROOT / "schemas/config.schema.yaml")
@@ -33,7 +34,7 @@ except NlbflowError as error:
 
 RUN = config["run"]
 DATASETS = config["datasets"]
-MODELS = config["models"]
+MODELS = with_tuned(config["models"])
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 ANSWERS = "data/answers/eval_data_test.h5"
@@ -45,6 +46,7 @@ wildcard_constraints:
     phase=r"val|test",
     model=r"[A-Za-z]\w*",
     seed=r"[0-9]+",
+    candidate=r"[0-9a-f]{16}",
 
 
 @lru_cache(maxsize=None)
@@ -69,6 +71,28 @@ def seeds_of(model):
 
 def model_params(model, dataset=None, bin_ms=None):
     return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
+
+
+@lru_cache(maxsize=None)
+def candidates(model, dataset):
+    """The parameters that are tried for a model on a dataset, by name."""
+    if declaration(model)["ORACLE"]:
+        raise NlbflowError(
+            f"config key models.{MODELS[model]['tuned_from']}.tune: an oracle is not tuned; remove the key."
+        )
+    grid = grid_of(model, MODELS[model], declaration(model)["DEFAULTS"], dataset)
+    return draw_candidates(grid, config["tuning"]["candidates"], config["tuning"]["seed"])
+
+
+def best_of(wildcards):
+    """The chosen candidate, for a model that is tuned."""
+    model = MODELS[wildcards.model].get("tuned_from")
+    return f"results/{PLACE}/{model}/tune/best.json".format(**wildcards) if model else []
+
+
+def candidate_results(wildcards):
+    names = candidates(wildcards.model, wildcards.dataset)
+    return [f"results/{PLACE}/{{model}}/tune/{name}.json".format(**wildcards) for name in names]
 
 
 def model_environment(wildcards):
@@ -255,6 +279,8 @@ try:
     for run in runs():
         model_params(run[3], run[0], run[1])
         model_environment(SimpleNamespace(model=run[3]))
+        if "tuned_from" in MODELS[run[3]]:
+            candidates(run[3], run[0])
         if kind_of(run[3]) == "submission":
             look_for_submission(run[3], run[2])
 except NlbflowError as error:

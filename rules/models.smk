@@ -29,6 +29,7 @@ rule train:
     input:
         input=f"results/{PLACE}/input.h5",
         check="results/checks/{model}.json",
+        best=best_of,
         stamp=model_stamp("train"),
     output:
         prediction=f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5",
@@ -51,6 +52,58 @@ rule train:
         "Training {wildcards.model}, seed {wildcards.seed}, on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/train.py"
+
+
+# A candidate's parameters, by cross-validation inside the training trials: input.h5 alone.
+rule tune:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        check="results/checks/{model}.json",
+        stamp=tune_stamp,
+    output:
+        result=f"results/{PLACE}/{{model}}/tune/{{candidate}}.json",
+    log:
+        f"logs/tune/{PLACE}/{{model}}/{{candidate}}.log",
+    benchmark:
+        f"logs/tune/{PLACE}/{{model}}/{{candidate}}.benchmark.tsv"
+    conda:
+        model_environment
+    threads: 1
+    resources:
+        mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
+        runtime=lambda w: model_resource(w, "runtime", 60),
+        gpu=lambda w: model_resource(w, "gpu", 0),
+    params:
+        digest=planned_digest,
+    message:
+        "Tuning {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase}): candidate {wildcards.candidate}"
+    script:
+        "../scripts/tune.py"
+
+
+rule choose:
+    input:
+        results=candidate_results,
+        stamp=choose_stamp,
+    output:
+        best=f"results/{PLACE}/{{model}}/tune/best.json",
+        candidates=f"results/{PLACE}/{{model}}/tune/candidates.csv",
+    log:
+        f"logs/choose/{PLACE}/{{model}}.log",
+    benchmark:
+        f"logs/choose/{PLACE}/{{model}}.benchmark.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        digest=planned_digest,
+    message:
+        "Choosing the best {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/choose.py"
 
 
 rule oracle:

@@ -24,6 +24,8 @@ ENVIRONMENTS = {
     "check_model": "models",
     "train": "models",
     "oracle": "models",
+    "tune": "models",
+    "choose": "models",
     "read_submission": "models",
     "score": "models",
     "compare": "models",
@@ -120,6 +122,26 @@ def model_stamp(stage):
         return stamp(stage, model, *place_of(wildcards), model=model, parameters=parameters)
 
     return of
+
+
+def tune_stamp(wildcards):
+    """The candidate's parameters, over those the model has anyway, and the folds."""
+    model, dataset = wildcards.model, wildcards.dataset
+    candidate = candidates(model, dataset)[wildcards.candidate]
+    parameters = frozen(
+        candidate=candidate,
+        params={**model_params(model, dataset, wildcards.bin_ms), **candidate},
+        folds=config["tuning"]["folds"],
+        seed=config["tuning"]["seed"],
+    )
+    name = model, *place_of(wildcards), wildcards.candidate
+    return stamp("tune", *name, model=model, parameters=parameters)
+
+
+def choose_stamp(wildcards):
+    """The candidates to choose from."""
+    names = [*candidates(wildcards.model, wildcards.dataset)]
+    return stamp("choose", wildcards.model, *place_of(wildcards), parameters=frozen(candidates=names))
 
 
 def submission_file_stamp(wildcards):

@@ -79,7 +79,7 @@ def write_config(folder: Path, change) -> Path:
         ),
         (
             lambda c: c.update(models={"smoothing": {"prediction": "rates.h5"}}),
-            "config key models.smoothing is {'file': 'smoothing.py'",
+            "config key models.smoothing has the keys file, per_dataset, prediction, tune, which fits none",
         ),
         (
             lambda c: c.update(models={"theirs": {"prediction": "rates.h5", "params": {}}}),
@@ -88,6 +88,24 @@ def write_config(folder: Path, change) -> Path:
         (
             lambda c: c.update(models={"smoothing": {"datasets": ["mc_mase"]}}),
             "models.smoothing.datasets names the dataset 'mc_mase', which the catalogue `datasets:` does not have",
+        ),
+        (
+            lambda c: (
+                c["run"].update(models=["true_rates_tuned"]),
+                c.update(models={"true_rates": {"tune": {"grid": {"a": [1]}}}}),
+            ),
+            "config key models.true_rates.tune: an oracle is not tuned",
+        ),
+        (
+            lambda c: (
+                c["run"].update(models=["smoothing_tuned"]),
+                c.update(models={"smoothing": {"tune": {"grid": {"alpha": 3}}}}),
+            ),
+            "models.smoothing.tune.grid.alpha is 3; expected a list of values",
+        ),
+        (
+            lambda c: c.update(models={"smoothing_tuned": {"file": "smoothing.py"}}),
+            "config key models.smoothing_tuned has the name of the tuned model",
         ),
         (lambda c: c.update(scoring={"bootstrap_draws": 10}), "config key scoring.bootstrap_draws is 10"),
         (

@@ -12,6 +12,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
 from nlbflow.metrics import bits_per_spike, null_rates, poisson_nll, psth_r2, score, tp_correlation, velocity_r2
+from nlbflow.trial_statistics import trial_statistics
 from test_metrics import EVAL, LAYOUTS, make
 
 KINDS = ("random", "constant", "some zero", "the counts")
@@ -166,3 +167,18 @@ def test_tp_correlation(kind, neurons):
         )
     else:
         assert np.isnan(found)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_float32_is_scored_in_float64(layout):
+    """Predictions and the published answers are float32; the reference casts them before any arithmetic."""
+    target, prediction = make(layout)
+
+    def cast(arrays, dtype):
+        return {n: a.astype(dtype) if getattr(a, "dtype", np.dtype(int)).kind == "f" else a for n, a in arrays.items()}
+
+    single = cast(target, np.float32), cast(prediction, np.float32)
+    expected = score(*(cast(arrays, np.float64) for arrays in single))
+    assert score(*single) == pytest.approx(expected, abs=1e-13)
+    for name, statistic in trial_statistics(*single).items():
+        assert statistic.score(np.ones((1, statistic.trials)))[0] == pytest.approx(expected[name], abs=1e-10)

@@ -34,7 +34,7 @@ def run(code: Path, work: Path, *arguments: str, config: Path | None = SMALL, fa
     """Run snakemake in `work`; its output. It must succeed, or fail, as said."""
     work.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        command(code, *arguments, config=config), cwd=work, capture_output=True, text=True, timeout=300
+        command(code, *arguments, config=config), cwd=work, capture_output=True, text=True, timeout=900
     )
     output = done.stdout + done.stderr
     assert (done.returncode != 0) == fails, output

@@ -25,6 +25,8 @@ from scipy.special import stdtrit
 LEAST_FREEDOM = 4
 # Conditions of one trial have no measurable spread; with a larger share of them an interval would be too short.
 MOST_SINGLE = 0.1
+# Differences below this are rounding: rates are kept as float32.
+ROUNDING = 1e-6
 # Resamples may leave a score or its error undefined; with a larger share of these an interval would mean little.
 MOST_UNDEFINED = 0.05
 
@@ -133,6 +135,7 @@ def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95
     if freedom < LEAST_FREEDOM:
         return None
     reach = stdtrit(freedom, (1 + level) / 2) * np.linalg.norm(first.contributions - second.contributions)
+    reach = max(reach, ROUNDING)
     centre, estimate = first.centre - second.centre, first.estimate - second.estimate
     return min(float(centre - reach), estimate), max(float(centre + reach), estimate)
 

@@ -7,6 +7,7 @@ import jsonschema
 import yaml
 
 from nlbflow.errors import NlbflowError
+from nlbflow.tuning import with_tuned
 
 
 # 5.0 is a whole number to JSON, but not to a file name
@@ -28,7 +29,7 @@ def check_config(config: dict, schema_path: Path) -> None:
         raise NlbflowError(_sentence(faults[0]))
     for what, chosen, catalogue in (
         ("dataset", config["run"]["datasets"], config["datasets"]),
-        ("model", config["run"]["models"], config["models"]),
+        ("model", config["run"]["models"], with_tuned(config["models"])),
     ):
         for name in chosen:
             if name not in catalogue:
@@ -48,8 +49,9 @@ def check_config(config: dict, schema_path: Path) -> None:
                 f"config key datasets.{name}.split leaves no trial for training; val + test must be < 1."
             )
     for model, stanza in config["models"].items():
-        for key in ("per_dataset", "datasets"):
-            for name in stanza.get(key, []):
+        layers = {"per_dataset": stanza, "datasets": stanza, "tune.per_dataset": stanza.get("tune", {})}
+        for key, layer in layers.items():
+            for name in layer.get(key.split(".")[-1], []):
                 if name not in config["datasets"]:
                     raise NlbflowError(
                         f"config key models.{model}.{key} names the dataset {name!r}, which the catalogue "
@@ -77,6 +79,8 @@ def _sentence(fault: jsonschema.ValidationError) -> str:
         return f"the config lacks the key {'.'.join(filter(None, [key, missing[0]]))}; add it: see config.yaml."
     if fault.validator in ("oneOf", "anyOf", "not"):
         about = fault.schema.get("description", "see schemas/config.schema.yaml")
-        return f"config key {key} is {fault.instance!r}, which fits none of the allowed forms: {about}."
+        keys = isinstance(fault.instance, dict)
+        found = f"has the keys {', '.join(sorted(fault.instance))}" if keys else f"is {fault.instance!r}"
+        return f"config key {key} {found}, which fits none of the allowed forms: {about}."
     about = fault.schema.get("description")
     return f"config key {key} is {fault.instance!r}: {fault.message}" + (f" ({about})." if about else ".")

@@ -23,7 +23,8 @@ def decoder_rows(part: str, rates: np.ndarray, behavior: np.ndarray, trials: np.
             f"{part}_decode_mask ({len(trials)} trials), but found {rates.shape}; predict every trial."
         )
     known = trials[:, None] & ~np.isnan(behavior[..., 0])
-    x, y = rates[known], behavior[known]
+    # Published answers are float32, whose means would lose digits.
+    x, y = rates[known], behavior[known].astype(np.float64)
     if len(y) < DECODER_FOLDS:
         raise NlbflowError(
             f"vel R2 expects at least {DECODER_FOLDS} bins of known {part}_behavior for each decoder, but "

@@ -32,6 +32,22 @@ def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
     Raises:
         NlbflowError: rates that a metric needs are missing, or a metric refuses its arrays.
     """
+    functions = {
+        "co-bps": bits_per_spike,
+        "vel R2": velocity_r2,
+        "psth R2": psth_r2,
+        "tp corr": tp_correlation,
+        "fp-bps": bits_per_spike,
+    }
+    scores = {name: functions[name](*of) for name, of in metric_arguments(target, prediction).items()}
+    return {name: value for name, value in scores.items() if not np.isnan(value)}
+
+
+def metric_arguments(target: Mapping, prediction: Mapping) -> dict[str, tuple]:
+    """The arrays that each metric that applies is a function of, in the order of its arguments.
+
+    Args and errors as of `score`.
+    """
     behavior = target.get("eval_behavior")
     dimensions = 0 if behavior is None else behavior.ndim
     needed = ["eval_rates_heldout"]
@@ -46,39 +62,33 @@ def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
             f"The metrics of this target need {', '.join(needed)}, but the prediction lacks "
             f"{', '.join(missing)}; let the model predict these too."
         )
-    scores = _likelihood_scores(target, prediction)
+    arguments = {"co-bps": (prediction["eval_rates_heldout"], target["eval_spikes_heldout"])}
     if "eval_rates_heldin" in needed:
         rates = np.concatenate([prediction["eval_rates_heldin"], prediction["eval_rates_heldout"]], axis=2)
     if dimensions == 3:
         train = np.concatenate([prediction["train_rates_heldin"], prediction["train_rates_heldout"]], axis=2)
         masks = target.get("train_decode_mask"), target.get("eval_decode_mask")
-        scores["vel R2"] = velocity_r2(train, target["train_behavior"], rates, behavior, *masks)
+        arguments["vel R2"] = (train, target["train_behavior"], rates, behavior, *masks)
     if "psth" in target:
-        scores["psth R2"] = psth_r2(target["psth"], target["eval_cond_idx"], rates, target.get("eval_jitter"))
+        arguments["psth R2"] = (target["psth"], target["eval_cond_idx"], rates, target.get("eval_jitter"))
     if dimensions == 2:
-        scores["tp corr"] = tp_correlation(rates, target["eval_spikes_heldout"], behavior)
-    return {name: value for name, value in scores.items() if not np.isnan(value)}
+        arguments["tp corr"] = (rates, target["eval_spikes_heldout"], behavior)
+    if all(rates in prediction and spikes in target for rates, spikes in FORWARD.items()):
+        ahead = np.concatenate([prediction[name] for name in FORWARD], axis=2)
+        arguments["fp-bps"] = (ahead, np.concatenate([target[name] for name in FORWARD.values()], axis=2))
+    return arguments
 
 
 def score_null(target: Mapping) -> dict[str, float]:
     """co-bps and fp-bps of the null model, 0 wherever they are defined."""
-    scores = _likelihood_scores(target, null_prediction(target))
-    return {name: value for name, value in scores.items() if not np.isnan(value)}
+    spikes = {name: array for name, array in target.items() if name.startswith("eval_spikes")}
+    return score(spikes, null_prediction(spikes))
 
 
 def null_prediction(target: Mapping) -> dict[str, np.ndarray]:
     """The null model's rates, one array per array of evaluation spikes, under the benchmark's names."""
     spikes_of = {"eval_rates_heldout": "eval_spikes_heldout", **FORWARD}
     return {rates: null_rates(target[spikes]) for rates, spikes in spikes_of.items() if spikes in target}
-
-
-def _likelihood_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
-    scores = {"co-bps": bits_per_spike(prediction["eval_rates_heldout"], target["eval_spikes_heldout"])}
-    if all(rates in prediction and spikes in target for rates, spikes in FORWARD.items()):
-        rates = np.concatenate([prediction[name] for name in FORWARD], axis=2)
-        spikes = np.concatenate([target[name] for name in FORWARD.values()], axis=2)
-        scores["fp-bps"] = bits_per_spike(rates, spikes)
-    return scores
 
 
 def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
@@ -189,6 +199,7 @@ def psth_r2(
     Raises:
         NlbflowError: arrays that do not fit, or NaN in the average rates where the PSTH is known.
     """
+    psth = np.asarray(psth, dtype=np.float64)
     if psth.shape[1:] != eval_rates.shape[1:] or len(psth) != len(cond_idx):
         raise NlbflowError(
             f"psth R2 expects rates with the bins and neurons of psth {psth.shape} and as many conditions, "
@@ -234,7 +245,7 @@ def tp_correlation(eval_rates: np.ndarray, eval_spikes_heldout: np.ndarray, eval
     Raises:
         NlbflowError: arrays that do not fit.
     """
-    eval_rates = np.asarray(eval_rates, dtype=np.float64)
+    eval_rates, eval_behavior = (np.asarray(a, dtype=np.float64) for a in (eval_rates, eval_behavior))
     if eval_rates.shape[:2] != eval_spikes_heldout.shape[:2] or len(eval_behavior) != len(eval_rates):
         raise NlbflowError(
             f"tp corr expects rates that fit eval_spikes_heldout {eval_spikes_heldout.shape} and "

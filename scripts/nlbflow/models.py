@@ -213,7 +213,8 @@ def check_prediction(prediction: object, shapes: dict[str, tuple], model: str) -
         if array.dtype.kind not in "fiub":
             raise NlbflowError(f"model {model} returned {name} of type {array.dtype}; expected real numbers.")
         expected = shapes.get(name, (*shapes[f"{name.split('_')[0]}_rates_heldin"][:2], "any"))
-        if array.ndim != 3 or any(e not in ("any", s) for s, e in zip(array.shape, expected, strict=True)):
+        fits = array.ndim == 3 and all(e in ("any", s) for s, e in zip(array.shape, expected, strict=True))
+        if not fits or array.size == 0:
             raise NlbflowError(f"model {model} returned {name} of shape {array.shape}; expected {expected}.")
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)

@@ -1,5 +1,6 @@
-"""What the rules train and oracle share: from input.h5 through a model to prediction.h5."""
+"""What the rules that make or tune predictions share: from input.h5 through a model to prediction.h5."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
@@ -7,11 +8,42 @@ from nlbflow.files import read_arrays, read_json, write_arrays
 from nlbflow.job import Job
 from nlbflow.models import ModelInput, find_model, read_declaration, run_model
 from nlbflow.provenance import provenance
+from nlbflow.tuning import with_tuned
 
 
 def model_path(smk) -> Path:
     """The file of the job's model."""
-    return find_model(smk.config["models"][smk.wildcards.model]["file"], Path(smk.scriptdir) / "models")
+    stanza = with_tuned(smk.config["models"])[smk.wildcards.model]
+    return find_model(stanza["file"], Path(smk.scriptdir) / "models")
+
+
+def read_input(smk, run: Job, **answers) -> tuple[ModelInput, dict]:
+    """What the job's model may see, and the attributes of input.h5; `answers` are for oracles.
+
+    Raises:
+        NlbflowError: the input lacks what every model needs.
+    """
+    arrays, about = read_arrays(smk.input.input)
+    if about["absent"]:
+        run.log(f"absent from the input: {about['absent']}")
+    missing = [name for name in ("train_spikes_heldin", "eval_spikes_heldin") if name not in arrays]
+    if missing:
+        raise NlbflowError(f"{smk.input.input} has no {missing[0]} ({about['absent']}); nothing can be trained on it.")
+    return ModelInput(bin_ms=int(about["bin_ms"]), **answers, **arrays), about
+
+
+def write_prediction(smk, run: Job, about: Mapping, arrays: dict, kind: str, params: dict, facts: dict, made: dict):
+    """Write prediction.h5 with where it comes from.
+
+    Args:
+        about: the attributes of input.h5.
+        arrays: as `nlbflow.models.check_prediction` returns them.
+        kind: competitor or oracle.
+        made: the provenance.
+    """
+    place = {key: about[key] for key in ("dataset", "bin_ms", "phase")}
+    of = {"model": smk.wildcards.model, "seed": int(smk.wildcards.seed), "kind": kind, "params": params, "facts": facts}
+    write_arrays(run.out["prediction"], arrays, {**place, **of, "provenance": made})
 
 
 def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None = None) -> None:
@@ -20,37 +52,16 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     Raises:
         NlbflowError: the input lacks something, or the model breaks its contract.
     """
-    arrays, about = read_arrays(smk.input.input)
-    if about["absent"]:
-        run.log(f"absent from the input: {about['absent']}")
-    missing = [name for name in ("train_spikes_heldin", "eval_spikes_heldin") if name not in arrays]
-    if missing:
-        raise NlbflowError(f"{smk.input.input} has no {missing[0]} ({about['absent']}); nothing can be trained on it.")
-    data = ModelInput(
-        bin_ms=int(about["bin_ms"]),
-        psth_kernel_ms=kernel_ms,
-        answers=answers or {},
-        **arrays,
-    )
+    data, about = read_input(smk, run, answers=answers or {}, psth_kernel_ms=kernel_ms)
     model, seed = smk.wildcards.model, int(smk.wildcards.seed)
     if read_declaration(model_path(smk))["ORACLE"] != (answers is not None):
         raise NlbflowError(f"rule {smk.rule} does not run {model}: its file says otherwise by ORACLE.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
+    if smk.input.get("best"):
+        params |= read_json(smk.input.best)["params"]
     run.log(f"{model}, seed {seed}, {params}, on {about['dataset']}: {data.train_spikes_heldin.shape} training counts")
     rates, facts = run_model(model_path(smk), model, data, params, seed)
     run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
-    write_arrays(
-        run.out["prediction"],
-        rates,
-        {
-            "dataset": about["dataset"],
-            "bin_ms": about["bin_ms"],
-            "phase": about["phase"],
-            "model": model,
-            "seed": seed,
-            "kind": "competitor" if answers is None else "oracle",
-            "params": params,
-            "facts": facts,
-            "provenance": provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds),
-        },
-    )
+    kind = "competitor" if answers is None else "oracle"
+    made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds)
+    write_prediction(smk, run, about, rates, kind, params, facts, made)

@@ -198,7 +198,10 @@ def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: 
 def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.h5g.GroupID | h5d.DatasetID:
     """Open a member that is stored in the file itself and of the expected kind."""
     if not parent.links.exists(name.encode()):
-        raise NlbflowError(f"{where} is missing; the file has {_listing(parent)}.")
+        raise NlbflowError(
+            f"{where} is missing; the file has {_listing(parent)}. Add it, or name the datasets that the file has in "
+            "its stanza (config key models.*.datasets)."
+        )
     link = parent.links.get_info(name.encode()).type
     if link != h5l.TYPE_HARD:
         raise NlbflowError(f"{where} is {LINKS.get(link, 'a link')}, which could lead anywhere; copy the data in.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from nlbflow.bootstrap import Bootstrap, TrialStatistic, bootstrap
 from nlbflow.decoder import decoded, decoder_rows
-from nlbflow.metrics import FORWARD, ZERO_RATE, shifted
+from nlbflow.metrics import ZERO_RATE, metric_arguments, shifted
 
 
 def score_intervals(
@@ -49,24 +49,14 @@ def bits_per_neuron(rates: np.ndarray, spikes: np.ndarray) -> np.ndarray:
 
 def trial_statistics(target: Mapping, prediction: Mapping) -> dict[str, TrialStatistic]:
     """The statistic of every metric of `nlbflow.metrics.score`, under the same names."""
-    statistics = {"co-bps": _bits_statistic(prediction["eval_rates_heldout"], target["eval_spikes_heldout"])}
-    behavior = target.get("eval_behavior")
-    dimensions = 0 if behavior is None else behavior.ndim
-    if dimensions or "psth" in target:
-        rates = np.concatenate([prediction["eval_rates_heldin"], prediction["eval_rates_heldout"]], axis=2)
-    if dimensions == 3:
-        train = np.concatenate([prediction["train_rates_heldin"], prediction["train_rates_heldout"]], axis=2)
-        masks = target.get("train_decode_mask"), target.get("eval_decode_mask")
-        statistics["vel R2"] = _velocity_statistic(train, target["train_behavior"], rates, behavior, *masks)
-    if "psth" in target:
-        jitter = target.get("eval_jitter")
-        statistics["psth R2"] = _psth_statistic(target["psth"], target["eval_cond_idx"], rates, jitter)
-    if dimensions == 2:
-        statistics["tp corr"] = _tp_statistic(rates, target["eval_spikes_heldout"], behavior)
-    if all(rates in prediction and spikes in target for rates, spikes in FORWARD.items()):
-        ahead = np.concatenate([prediction[name] for name in FORWARD], axis=2)
-        spikes = np.concatenate([target[name] for name in FORWARD.values()], axis=2)
-        statistics["fp-bps"] = _bits_statistic(ahead, spikes)
+    functions = {
+        "co-bps": _bits_statistic,
+        "vel R2": _velocity_statistic,
+        "psth R2": _psth_statistic,
+        "tp corr": _tp_statistic,
+        "fp-bps": _bits_statistic,
+    }
+    statistics = {name: functions[name](*of) for name, of in metric_arguments(target, prediction).items()}
     whole = {name: s.score(np.ones((1, s.trials)))[0] for name, s in statistics.items()}
     return {name: s for name, s in statistics.items() if not np.isnan(whole[name])}
 
@@ -175,6 +165,7 @@ def _psth_statistic(
     psth: np.ndarray, cond_idx: Sequence[np.ndarray], eval_rates: np.ndarray, jitter: np.ndarray | None
 ) -> TrialStatistic:
     """The error of a mean is a quadratic form in the weights: one Gram matrix of residuals per condition."""
+    psth = np.asarray(psth, dtype=np.float64)
     jitter = np.zeros(len(eval_rates), int) if jitter is None else jitter
     present = [c for c, trials in enumerate(cond_idx) if len(trials)]
     known = [~np.isnan(psth[c, :, 0]) for c in present]
@@ -212,6 +203,7 @@ def _psth_statistic(
 
 
 def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -> TrialStatistic:
+    behavior = np.asarray(behavior, dtype=np.float64)
     between, conditions = ~np.isnan(spikes[..., 0]), np.unique(behavior[:, :3], axis=0)
     strata, pairs = [], []
     for condition in conditions[~np.isnan(conditions).all(axis=1)]:

@@ -1,0 +1,122 @@
+"""MINT: rates read from a library of condition-averaged trajectories, where the held-in spikes are likeliest.
+
+Perkins, Amematsro, Cunningham, Wang & Churchland 2025, eLife 12:RP89421, "An emerging view of neural geometry in motor
+cortex supports high-performance decoding". Offline: spikes after a bin tell its state as well as those before
+(`ahead_ms` = 0 makes it causal, as in the paper), and states stay near the trial's own time, which the window's
+alignment to an event allows. Forward rates go on along the mixed trajectories from the state of the last bin. Rates of
+a training trial come from a library without it, so that a decoder is trained on rates like those it is tested on.
+"""
+
+import numpy as np
+from nlbflow.errors import NlbflowError
+from nlbflow.mint import Library, build_library
+from nlbflow.states import StateFinder, States, Window, read_out
+
+DEFAULTS = {
+    # Standard deviation in ms of the Gaussian that smooths the averages of conditions.
+    "kernel_sd_ms": 35,
+    # Principal components kept across neurons; also the dimensions of the latents.
+    "neural_rank": 40,
+    # Principal components kept of the differences between conditions: what makes few trials per condition suffice.
+    "condition_rank": 4,
+    # Lowest rate of a neuron on any trajectory, as a share of its mean rate; keeps what is denoised positive.
+    "floor": 0.1,
+    # How often the training trials are moved in time, each to where it fits its condition's average; for timing that
+    # varies within a condition, such as windows cut with jitter. 0: as they are.
+    "align_rounds": 0,
+    # Spikes that tell the state: this long before the bin, and this long after it, in ms.
+    "window_ms": 300,
+    "ahead_ms": 300,
+    # Furthest that a state may lie from the bin's own time, and that a training trial is moved, in ms: at least the
+    # spread of the timing.
+    "shift_ms": 100,
+    # Parts into which the training trials are cut: the rates of each come from a library of the others. 1: from all.
+    "folds": 10,
+}
+SEEDED = False
+NEEDS = ["conditions"]
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons), also of the forward window where training has one; latents.
+
+    Args:
+        data: all training spikes, train_condition (trials of condition -1 are in no average), eval_spikes_heldin.
+        params: see DEFAULTS.
+        seed: unused, the model is deterministic.
+
+    Raises:
+        NlbflowError: no training trial has a condition, or a parameter is out of range.
+    """
+    _check(data, params)
+    heldin, condition = data.train_spikes_heldin.shape[2], np.asarray(data.train_condition)
+    spikes = _join([data.train_spikes_heldin, data.train_spikes_heldout], 2)
+    if data.train_spikes_heldin_forward is not None:
+        ahead = _join([data.train_spikes_heldin_forward, data.train_spikes_heldout_forward], 2)
+        spikes = _join([spikes, ahead], 1)
+    # A window or shift longer than a trajectory adds nothing.
+    settings = (params[name] for name in ("window_ms", "ahead_ms", "shift_ms"))
+    window = Window(*(int(min(value / data.bin_ms, spikes.shape[1])) for value in settings))
+
+    def library(condition: np.ndarray) -> Library:
+        return build_library(
+            spikes,
+            condition,
+            sd_bins=params["kernel_sd_ms"] / data.bin_ms,
+            shift=window.shift,
+            **{name: params[name] for name in ("neural_rank", "condition_rank", "floor", "align_rounds")},
+        )
+
+    whole = library(condition)
+    bins = data.train_spikes_heldin.shape[1]
+    found = StateFinder(whole.rates[..., :heldin], bins, window).find_all(data.eval_spikes_heldin, "evaluation")
+    evaluated = read_out(found, whole.rates)
+    train = np.empty((len(spikes), bins, spikes.shape[2]))
+    # Dealt out condition by condition, so that every part has some of each.
+    part = np.empty(len(spikes), int)
+    part[np.argsort(condition, kind="stable")] = np.arange(len(spikes)) % params["folds"]
+    for one in range(part.max() + 1):
+        mine = part == one
+        others = np.where(mine, -1, condition)
+        # One trial alone, or a single part: there is no library without it.
+        rates = library(others).rates if (others >= 0).any() else whole.rates
+        what = f"training, part {one + 1} of {part.max() + 1}"
+        finder = StateFinder(rates[..., :heldin], bins, window)
+        states = finder.find_all(data.train_spikes_heldin[mine], what)
+        train[mine] = read_out(states, rates)
+
+    prediction = {"facts": {"parameters": whole.rates.size}}
+    prediction |= {"train_latents": train @ whole.axes, "eval_latents": evaluated @ whole.axes}
+    if data.train_spikes_heldin_forward is not None:
+        last = States(*(array[:, -1:] for array in (found.condition, found.index, found.weight)))
+        forward = _join([read_out(last, whole.rates, 1 + step) for step in range(ahead.shape[1])], 1)
+        prediction |= _split("eval_rates_{}_forward", forward, heldin)
+    return prediction | _split("train_rates_{}", train, heldin) | _split("eval_rates_{}", evaluated, heldin)
+
+
+def _join(arrays: list[np.ndarray], axis: int) -> np.ndarray:
+    return np.concatenate(arrays, axis=axis)
+
+
+def _split(name: str, rates: np.ndarray, heldin: int) -> dict[str, np.ndarray]:
+    rates = rates.astype(np.float32)
+    return {name.format("heldin"): rates[..., :heldin], name.format("heldout"): rates[..., heldin:]}
+
+
+def _check(data, params: dict) -> None:
+    for names, allowed in (
+        (("neural_rank", "condition_rank", "folds"), lambda value: 1 <= value < np.inf and value == int(value)),
+        (("align_rounds",), lambda value: 0 <= value < np.inf and value == int(value)),
+        (("kernel_sd_ms",), lambda value: 0 < value < np.inf),
+        (("floor", "window_ms", "ahead_ms", "shift_ms"), lambda value: 0 <= value < np.inf),
+    ):
+        if bad := [name for name in names if not allowed(params[name])]:
+            raise NlbflowError(
+                f"mint's parameter {bad[0]} is {params[bad[0]]}; ranks and folds must be whole and at least 1, "
+                "align_rounds whole, kernel_sd_ms positive, and nothing negative."
+            )
+    if data.train_condition is None or not (np.asarray(data.train_condition) >= 0).any():
+        raise NlbflowError(
+            "mint expects training trials with a condition, but found none; name the columns that make conditions in "
+            "the dataset's definition (config key datasets.*.conditions), or take mint out of this dataset's models."
+        )

@@ -1,0 +1,200 @@
+"""Where a trial is on trajectories of rates: the states under which the spikes around each bin are likeliest.
+
+Perkins, Amematsro, Cunningham, Wang & Churchland 2025, eLife 12:RP89421 (MINT), likelihood and interpolation. The
+likelihood of every state of every trajectory is looked up; then neighbouring states of a trajectory and after that the
+two best trajectories are mixed so that the spikes are likeliest.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+# Bisections of a mixing weight: exact to 1/256, far finer than the noise of any rate.
+BISECTIONS = 8
+# Bins of a trial whose likelihoods come from one matrix product; more would waste work on states out of reach.
+BLOCK_BINS = 32
+PROGRESS_S = 5.0
+
+log = logging.getLogger("nlbflow")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which spikes tell the state in a bin: those from `before` bins earlier to `after` bins later.
+
+    A state may lie up to `shift` bins earlier or later on its trajectory than the bin does in the trial.
+    """
+
+    before: int
+    after: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class States:
+    """Where trials are in the library: mixtures of four states, two neighbours on each of two trajectories.
+
+    condition, index: (trials, bins, 4) whole numbers, the trajectory and the bin on it, which may lie beyond either
+        end: trajectories stay where they end. weight: (trials, bins, 4), of sum 1.
+    """
+
+    condition: np.ndarray
+    index: np.ndarray
+    weight: np.ndarray
+
+
+class StateFinder:
+    """Finds the states of trials of one length on given trajectories."""
+
+    def __init__(self, rates: np.ndarray, bins: int, window: Window):
+        """Keep what all trials need.
+
+        Args:
+            rates: (conditions, states, neurons) of the held-in neurons in spikes per bin, > 0.
+            bins: length of the trials; bin and state 0 are at the same time.
+        """
+        self.window, self.bins, self.conditions = window, bins, len(rates)
+        reached = np.clip(np.arange(-window.shift, bins + window.shift), 0, rates.shape[1] - 1)
+        # Time first: the states in reach of a block of bins are then contiguous.
+        self.rates = np.ascontiguousarray(rates[:, reached].transpose(1, 0, 2))
+        self.log_rates, self.totals = np.log(self.rates), self.rates.sum(axis=2)
+        self.summed = np.concatenate([np.zeros((1, self.conditions)), self.totals.cumsum(axis=0)])
+        here = np.arange(bins)
+        self.first, self.last = np.maximum(here - window.before, 0), np.minimum(here + window.after + 1, bins)
+
+    def log_likelihoods(self, spikes: np.ndarray) -> np.ndarray:
+        """Poisson log likelihood of the spikes in the window around each bin, along each trajectory, at each shift.
+
+        The window's bins beyond the trial are left out. So is the term of the counts alone, -sum(log n!), which is
+        the same for all states.
+
+        Args:
+            spikes: (bins, neurons) of one trial.
+
+        Returns:
+            (bins, 2 * shift + 1, conditions); at `shift`, in the middle, the state is at the bin's own time.
+        """
+        reach = 2 * self.window.shift + 1
+        spikes = spikes.astype(np.float64)
+        summed = np.zeros((self.bins + 1, reach, self.conditions))
+        for start in range(0, self.bins, BLOCK_BINS):
+            stop = min(start + BLOCK_BINS, self.bins)
+            near = slice(start, stop + reach - 1)
+            pairs = spikes[start:stop] @ self.log_rates[near].reshape(-1, spikes.shape[1]).T
+            pairs = pairs.reshape(stop - start, -1, self.conditions) - self.totals[near]
+            for row, pair in enumerate(pairs):
+                summed[start + row + 1] = pair[row : row + reach]
+        np.cumsum(summed, axis=0, out=summed)
+        return summed[self.last] - summed[self.first]
+
+    def find(self, spikes: np.ndarray) -> States:
+        """The states of one trial (bins, neurons): the best of each trajectory, mixed in time, then the best two mixed.
+
+        Returns:
+            states of one trial, (1, bins, 4). With a single condition both trajectories are the same.
+        """
+        here, shift = np.arange(self.bins), self.window.shift
+        likelihood = self.log_likelihoods(spikes)
+        chosen = np.argsort(-likelihood.max(axis=1), axis=1, kind="stable")[:, [0, min(1, self.conditions - 1)]]
+        along = likelihood[here[:, None], :, chosen]
+        at = along.argmax(axis=2)
+        index = here[:, None] + at - shift
+        beside = index + _better_side(along, at)
+
+        # Every count stands once for each window that it is in.
+        bin_of, neuron = np.nonzero(spikes)
+        begin, end = np.searchsorted(bin_of, self.first), np.searchsorted(bin_of, self.last)
+        windows = np.repeat(here, end - begin)
+        entry = np.arange(len(windows)) - np.repeat(np.cumsum(end - begin) - end, end - begin)
+        bin_of, neuron = bin_of[entry], neuron[entry]
+        counts = spikes[bin_of, neuron].astype(np.float64)
+
+        def follow(condition: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """Rates at the counts, and the sum of all rates in each window, when the states move along."""
+            ahead = index - here + shift
+            rates = self.rates[bin_of + ahead[windows], condition[windows], neuron]
+            return rates, self.summed[self.last + ahead, condition] - self.summed[self.first + ahead, condition]
+
+        def mix(ours: tuple, theirs: tuple) -> tuple[np.ndarray, tuple]:
+            change, total = theirs[0] - ours[0], theirs[1] - ours[1]
+            share = mixing_weight(counts, ours[0], change, total, windows)
+            return share, (ours[0] + share[windows] * change, ours[1] + share * total)
+
+        later, first = mix(follow(chosen[:, 0], index[:, 0]), follow(chosen[:, 0], beside[:, 0]))
+        later_second, second = mix(follow(chosen[:, 1], index[:, 1]), follow(chosen[:, 1], beside[:, 1]))
+        share, _ = mix(first, second)
+        own = 1 - share
+        weight = [own * (1 - later), own * later, share * (1 - later_second), share * later_second]
+        return States(
+            np.repeat(chosen, 2, axis=1)[None],
+            np.stack([index, beside], axis=2).reshape(1, self.bins, 4),
+            np.stack(weight, axis=1)[None],
+        )
+
+    def find_all(self, spikes: np.ndarray, what: str) -> States:
+        """The states of trials (trials, bins, neurons); logs how far it is, with `what` as their name."""
+        found, begun = [], time.monotonic()
+        told = begun
+        for trial in spikes:
+            found.append(self.find(trial))
+            if (now := time.monotonic()) - told > PROGRESS_S:
+                told, pace = now, len(found) / (now - begun)
+                left = (len(spikes) - len(found)) / pace
+                log.info(f"{what}: {len(found)} of {len(spikes)} trials, {pace:.1f} per s, {left:.0f} s still")
+        names = ("condition", "index", "weight")
+        return States(*(np.concatenate([getattr(one, name) for one in found]) for name in names))
+
+
+def _better_side(along: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """1 or -1, the likelier neighbour in `along` (bins, 2, shifts) of the place `at` (bins, 2); 0 if there is none."""
+    if along.shape[2] == 1:
+        return np.zeros_like(at)
+    padded = np.pad(along, ((0, 0), (0, 0), (1, 1)), constant_values=-np.inf)
+    earlier, later = (np.take_along_axis(padded, at[..., None] + step, 2)[..., 0] for step in (0, 2))
+    return np.where(later > earlier, 1, -1)
+
+
+def mixing_weight(
+    counts: np.ndarray, rates: np.ndarray, change: np.ndarray, total: np.ndarray, windows: np.ndarray
+) -> np.ndarray:
+    """For each window the weight w in [0, 1] at which rates + w * change make its counts likeliest.
+
+    The log likelihood is concave in w. The zero of its slope is bisected and the lower bracket taken, up to which it
+    has only risen: it is never below that of w = 0.
+
+    Args:
+        counts, rates, change: (entries,) the counts above 0, their rates > 0, and what changes them.
+        total: (windows,) the sum of the changes over all counts of a window, zeros too.
+        windows: (entries,) the window of each entry.
+    """
+    weighed = counts * change
+
+    def rises(weight: np.ndarray) -> np.ndarray:
+        return np.bincount(windows, weighed / (rates + weight[windows] * change), len(total)) >= total
+
+    low, high = np.zeros(len(total)), np.ones(len(total))
+    low[rises(high)] = 1.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        up = rises(middle)
+        low, high = np.where(up, middle, low), np.where(up, high, middle)
+    return low
+
+
+def read_out(states: States, values: np.ndarray, ahead: int = 0) -> np.ndarray:
+    """What is known along the trajectories at the states: rates of all neurons, or behaviour.
+
+    Args:
+        values: (conditions, bins, channels) along the trajectories.
+        ahead: bins further along the trajectories.
+
+    Returns:
+        (trials, bins, channels).
+    """
+    index = np.clip(states.index + ahead, 0, values.shape[1] - 1)
+    read = np.zeros((*states.index.shape[:2], values.shape[2]))
+    for one in range(states.index.shape[2]):
+        read += states.weight[..., one, None] * values[states.condition[..., one], index[..., one]]
+    return read

@@ -1,0 +1,140 @@
+"""Tuning: candidates from a grid, each scored by cross-validation inside the training trials.
+
+No evaluation trial is touched: folds are cut from the training trials of input.h5 as nlb_tools' baselines cut them,
+fold i being every n-th trial from i on, and a candidate's score is its mean co-bps over the folds.
+"""
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+
+from nlbflow.digest import digest_of
+from nlbflow.errors import NlbflowError
+from nlbflow.metrics import bits_per_spike
+from nlbflow.models import ModelInput
+
+RANGES = ("uniform", "log_uniform", "integers")
+TUNED = "_tuned"
+
+
+def with_tuned(models: dict) -> dict:
+    """The catalogue of models with a model NAME_tuned for each that has a grid.
+
+    Raises:
+        NlbflowError: such a name is taken.
+    """
+    tuned = {name + TUNED: {**stanza, "tuned_from": name} for name, stanza in models.items() if "tune" in stanza}
+    if taken := [name for name in tuned if name in models]:
+        raise NlbflowError(f"config key models.{taken[0]} has the name of the tuned model; choose another name.")
+    return models | tuned
+
+
+def grid_of(name: str, stanza: Mapping, defaults: Mapping, dataset: str) -> dict:
+    """What is tuned on a dataset: the model's grid, with what `per_dataset` says instead.
+
+    Raises:
+        NlbflowError: a key is not one of the model's parameters, or its values are neither a list nor a range.
+    """
+    tune = stanza["tune"]
+    for key, layer in [
+        ("grid", tune["grid"]),
+        *((f"per_dataset.{d}", g) for d, g in tune.get("per_dataset", {}).items()),
+    ]:
+        for parameter, values in layer.items():
+            where = f"models.{name}.tune.{key}.{parameter}"
+            if parameter not in defaults:
+                raise NlbflowError(f"{where}: the model has no such parameter; it has {', '.join(defaults) or 'none'}.")
+            _check_values(where, values)
+    return {**tune["grid"], **tune.get("per_dataset", {}).get(dataset, {})}
+
+
+def _check_values(where: str, values: object) -> None:
+    if isinstance(values, list) and values:
+        return
+    kind, ends = next(iter(values.items())) if isinstance(values, dict) and len(values) == 1 else (None, None)
+    numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+    if kind not in RANGES or not numbers or ends[0] > ends[1] or (kind == "log_uniform" and ends[0] <= 0):
+        raise NlbflowError(
+            f"{where} is {values!r}; expected a list of values, or one of {', '.join(RANGES)} with [low, high], such "
+            "as {log_uniform: [0.001, 1]}."
+        )
+
+
+def draw_candidates(grid: Mapping, budget: int, seed: int) -> dict[str, dict]:
+    """Parameters to try, by a short name that stays the same when others are added.
+
+    The whole grid where that is within the budget, else `budget` random ones of it; ranges are always drawn from.
+
+    Args:
+        grid: by parameter a list of values or a range.
+        budget: most candidates, the same for every model.
+        seed: of the draws.
+    """
+    rng = random.Random(seed)
+    if all(isinstance(values, list) for values in grid.values()):
+        points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
+        chosen = points if len(points) <= budget else rng.sample(points, budget)
+    else:
+        chosen = [{name: _draw(rng, values) for name, values in grid.items()} for _ in range(budget)]
+    return {digest_of(candidate): candidate for candidate in chosen}
+
+
+def _draw(rng: random.Random, values: list | Mapping) -> object:
+    if isinstance(values, list):
+        return rng.choice(values)
+    ((kind, (low, high)),) = values.items()
+    if kind == "integers":
+        return rng.randint(low, high)
+    if kind == "uniform":
+        return rng.uniform(low, high)
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+def fold_inputs(data: ModelInput, folds: int) -> list[tuple[ModelInput, np.ndarray]]:
+    """For each fold what a model sees, the fold's trials in place of the evaluation trials, and the held-out spikes
+    (trials, time, neurons) that it is scored by.
+
+    Raises:
+        NlbflowError: there are fewer training trials than folds.
+    """
+    trials = np.arange(len(data.train_spikes_heldin))
+    if len(trials) < max(folds, 2):
+        raise NlbflowError(
+            f"{folds} folds (config key tuning.folds) need as many training trials, but there are {len(trials)}."
+        )
+    cut = []
+    for fold in range(folds):
+        held = trials % folds == fold
+        train = {
+            field.name: getattr(data, field.name)[~held]
+            for field in fields(data)
+            if field.name.startswith("train_") and getattr(data, field.name) is not None
+        }
+        seen = replace(data, **train, eval_spikes_heldin=data.train_spikes_heldin[held])
+        cut.append((seen, data.train_spikes_heldout[held]))
+    return cut
+
+
+def score_candidate(
+    data: ModelInput, folds: int, predict: Callable[[ModelInput], Mapping], log: Callable[[str], None]
+) -> list[float]:
+    """co-bps on each fold of the training trials, of a model fitted to the others."""
+    scores = []
+    for fold, (seen, spikes) in enumerate(fold_inputs(data, folds)):
+        scores.append(bits_per_spike(predict(seen)["eval_rates_heldout"], spikes))
+        log(f"fold {fold + 1} of {folds}: co-bps = {scores[-1]:.4f}")
+    return scores
+
+
+def rank_candidates(results: Sequence[Mapping]) -> list[dict]:
+    """Candidates by their mean co-bps over folds, the best first; those that failed to give a number come last.
+
+    Args:
+        results: {"candidate": name, "params": what was tried, "scores": co-bps of each fold}.
+    """
+    rows = [{**result, "co-bps": float(np.mean(result["scores"]))} for result in results]
+    return sorted(rows, key=lambda row: (math.isnan(row["co-bps"]), -row["co-bps"], row["candidate"]))
