@@ -120,8 +120,8 @@ def _run(*command: str | Path) -> None:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{finished.stderr}")
 
 
-def measure(*command: str | Path) -> Measured:
-    """Run a command with one BLAS thread; its stderr is passed through. The peak is that of its largest process.
+def measure(*command: str | Path, one_thread: bool = True) -> Measured:
+    """Run a command, usually with one BLAS thread; its stderr is passed through. The peak is of its largest process.
 
     Raises:
         SystemExit: the command failed.
@@ -131,7 +131,7 @@ def measure(*command: str | Path) -> Measured:
         list(map(str, command)),
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **ONE_THREAD},
+        env={**os.environ, **ONE_THREAD} if one_thread else None,
     )
     with process.stdout:
         output = process.stdout.read()
