@@ -22,9 +22,9 @@ from nlbflow.datasets import (
 from nlbflow.digest import Stamps, describe, digest_of
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
-from nlbflow.models import find_model, read_declaration, resolve_params
+from nlbflow.models import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.pins import find_pin, read_pins
-from nlbflow.tuning import draw_candidates, grid_of, with_tuned
+from nlbflow.tuning import draw_candidates, grid_of
 
 try:
     check_config(config, ROOT / "schemas/config.schema.yaml")
@@ -76,11 +76,10 @@ def model_params(model, dataset=None, bin_ms=None):
 @lru_cache(maxsize=None)
 def candidates(model, dataset):
     """The parameters that are tried for a model on a dataset, by name."""
+    name = MODELS[model].get("tuned_from", model)
     if declaration(model)["ORACLE"]:
-        raise NlbflowError(
-            f"config key models.{MODELS[model]['tuned_from']}.tune: an oracle is not tuned; remove the key."
-        )
-    grid = grid_of(model, MODELS[model], declaration(model)["DEFAULTS"], dataset)
+        raise NlbflowError(f"config key models.{name}.tune: an oracle is not tuned; remove the key.")
+    grid = grid_of(name, MODELS[model], declaration(model)["DEFAULTS"], dataset)
     return draw_candidates(grid, config["tuning"]["candidates"], config["tuning"]["seed"])
 
 

@@ -24,6 +24,7 @@ from nlbflow.errors import NlbflowError
 REQUIRED = ("train_rates_heldin", "train_rates_heldout", "eval_rates_heldin", "eval_rates_heldout")
 FORWARD = ("eval_rates_heldin_forward", "eval_rates_heldout_forward")
 LATENTS = ("train_latents", "eval_latents")
+TUNED = "_tuned"
 
 
 @dataclass
@@ -84,6 +85,18 @@ def refuse_nan(name: str, spikes: np.ndarray) -> None:
             f"{len(bins)} bins (first {bins[:3]}); models need every bin observed: shorten the window (config key "
             "datasets.*.window_ms) or leave these trials out of the split."
         )
+
+
+def with_tuned(models: dict) -> dict:
+    """The catalogue of models with a model NAME_tuned for each that has a grid.
+
+    Raises:
+        NlbflowError: such a name is taken.
+    """
+    tuned = {name + TUNED: {**stanza, "tuned_from": name} for name, stanza in models.items() if "tune" in stanza}
+    if taken := [name for name in tuned if name in models]:
+        raise NlbflowError(f"config key models.{taken[0]} has the name of the tuned model; choose another name.")
+    return models | tuned
 
 
 def find_model(file: str, shipped: Path) -> Path:

@@ -6,9 +6,8 @@ from pathlib import Path
 from nlbflow.errors import NlbflowError
 from nlbflow.files import read_arrays, read_json, write_arrays
 from nlbflow.job import Job
-from nlbflow.models import ModelInput, find_model, read_declaration, run_model
+from nlbflow.models import ModelInput, find_model, read_declaration, run_model, with_tuned
 from nlbflow.provenance import provenance
-from nlbflow.tuning import with_tuned
 
 
 def model_path(smk) -> Path:

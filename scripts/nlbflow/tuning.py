@@ -18,19 +18,6 @@ from nlbflow.metrics import bits_per_spike
 from nlbflow.models import ModelInput
 
 RANGES = ("uniform", "log_uniform", "integers")
-TUNED = "_tuned"
-
-
-def with_tuned(models: dict) -> dict:
-    """The catalogue of models with a model NAME_tuned for each that has a grid.
-
-    Raises:
-        NlbflowError: such a name is taken.
-    """
-    tuned = {name + TUNED: {**stanza, "tuned_from": name} for name, stanza in models.items() if "tune" in stanza}
-    if taken := [name for name in tuned if name in models]:
-        raise NlbflowError(f"config key models.{taken[0]} has the name of the tuned model; choose another name.")
-    return models | tuned
 
 
 def grid_of(name: str, stanza: Mapping, defaults: Mapping, dataset: str) -> dict:
