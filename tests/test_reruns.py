@@ -110,6 +110,12 @@ def test_checkout_reached_by_a_link_is_the_same_code(finished, tmp_path):
     assert "Training" in kinds(planned(tmp_path / "linked", work))
 
 
+def test_several_files_may_be_asked_for_by_name(tmp_path):
+    place = "results/simulated_maze/5ms/val"
+    jobs = planned(copy_code(tmp_path / "code"), tmp_path / "work", f"{place}/input.h5", f"{place}/target.h5")
+    assert kinds(jobs) == {"Simulating", "Cutting", "Making"}
+
+
 def test_touched_code_reruns_nothing(finished):
     code, work = finished
     for path in code.rglob("*.py"):
