@@ -6,7 +6,7 @@ CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: demo test lint small official excerpt resume lock
+.PHONY: demo demo-deep test lint small official excerpt resume lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -14,6 +14,11 @@ demo: .venv/run.done
 	$(SNAKEMAKE) --report results/report.html >/dev/null
 	@cat results/leaderboard.md
 	@echo "The report lies in results/report.html"
+
+# The same with a small GRU and NDT, which need torch.
+demo-deep: .venv/deep.done
+	$(SNAKEMAKE) --configfile configs/demo_deep.yaml
+	@cat results/leaderboard.md
 
 test: .venv/test.done
 	$(BIN)/python -m pytest -n 2
@@ -67,6 +72,12 @@ $(BIN)/python:
 .venv/test.done: requirements/test.lock | $(BIN)/python
 	$(PIP) -r requirements/test.lock
 	@touch $@ .venv/run.done
+
+# torch alone, by its exact pin: the locks do without it, since its packages differ between machines and GPUs.
+.venv/deep.done: pyproject.toml .venv/run.done
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet \
+	  torch==2.13.0
+	@touch $@
 
 # snakefmt's own pins exclude those of the workflow, so it gets an environment of its own.
 .venv-format/done:

@@ -49,7 +49,9 @@ def test_lock_names_no_place_and_has_hashes():
 def test_conda_environment_has_the_same_pins(path):
     environment = yaml.safe_load(path.read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
-    pins = locked("run.lock")
+    # an extra outside the locks, by its conda name
+    torch = PROJECT["optional-dependencies"]["deep"][0].removeprefix("torch==")
+    pins = {**locked("run.lock"), "pytorch": torch}
     for dependency in environment["dependencies"]:
         name, version = dependency.split("=")
         if name != "python":
@@ -76,6 +78,10 @@ def test_every_rule_finds_its_packages():
                 has |= {package for name in has for package in BRINGS.get(name, [])}
                 lacks = set().union(*(needed(file) for file in code_files(ROOT / script[1]))) - has
                 assert not lacks, f"rule {rule.split(':')[0]} needs {lacks}, which its environment does not have"
+
+
+def test_make_installs_torch_by_its_pin():
+    assert PROJECT["optional-dependencies"]["deep"][0] in (ROOT / "Makefile").read_text().split()
 
 
 def test_every_rule_is_complete():

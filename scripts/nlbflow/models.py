@@ -31,7 +31,9 @@ TUNED = "_tuned"
 class ModelInput:
     """What a model sees: the arrays of input.h5, spikes as float32 counts (trials, bins, neurons).
 
-    `answers` is empty but for oracles, which get the arrays of target.h5.
+    `answers` is empty but for oracles, which get the arrays of target.h5. `work` is a folder for what a long training
+    goes on from when its job was killed; whatever lies in it was made by the same input, parameters, seed and code.
+    There is none in contract checks and tuning.
     """
 
     bin_ms: int
@@ -44,6 +46,7 @@ class ModelInput:
     train_condition: np.ndarray | None = None
     psth_kernel_ms: float | None = None
     answers: dict = field(default_factory=dict)
+    work: Path | None = None
 
     def __post_init__(self):
         for name in ("train_spikes_heldin", "train_spikes_heldout", "eval_spikes_heldin"):
@@ -192,7 +195,13 @@ def load_model(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(f"nlbflow_model_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise NlbflowError(
+            f"{path} imports {error.name}, which is not installed here; install it (the networks need torch: "
+            "make .venv/deep.done), or run with --sdm conda and the model's env."
+        ) from error
     return module
 
 

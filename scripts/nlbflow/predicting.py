@@ -8,6 +8,7 @@ from nlbflow.files import read_arrays, read_json, write_arrays
 from nlbflow.job import Job
 from nlbflow.models import ModelInput, find_model, read_declaration, run_model, with_tuned
 from nlbflow.provenance import provenance
+from nlbflow.work import tidy_work, work_folder
 
 
 def model_path(smk) -> Path:
@@ -59,8 +60,14 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     if smk.input.get("best"):
         params |= read_json(smk.input.best)["params"]
     run.log(f"{model}, seed {seed}, {params}, on {about['dataset']}: {data.train_spikes_heldin.shape} training counts")
+    if answers is None:
+        of = {"stamp": smk.params.digest, "params": params, "seed": seed}
+        data.work = work_folder(Path(smk.output.prediction), data, of)
     rates, facts = run_model(model_path(smk), model, data, params, seed)
     run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
     kind = "competitor" if answers is None else "oracle"
-    made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds)
+    device = facts.get("device", "cpu")
+    made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds, device)
     write_prediction(smk, run, about, rates, kind, params, facts, made)
+    if data.work:
+        tidy_work(data.work)

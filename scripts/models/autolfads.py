@@ -1,0 +1,102 @@
+"""AutoLFADS: LFADS whose hyperparameters are found by population-based training.
+
+Keshtkaran et al. 2022, Nature Methods 19:1572, with the ranges of the benchmark's baseline (Pei et al. 2021,
+arXiv:2109.04463; nlb_tools' examples). All members are trained as one batched program (`nlbflow.population`). Where
+this differs: a running mean of the weights is validated and predicts, and members are compared by the likelihood of
+held-out neurons in the validation trials, which the encoders never see, instead of held-in ones. Latents: the factors.
+"""
+
+from nlbflow.lfads_fit import predict as fit_and_predict
+from nlbflow.population import Range
+
+DEFAULTS = {
+    # Members; 1 is plain LFADS with hyperparameters drawn from the ranges.
+    "population": 20,
+    # Units of the encoder of the initial condition, in each direction.
+    "ic_encoder": 100,
+    # Units of the encoder for the controller, in each direction.
+    "ci_encoder": 80,
+    # Units of the controller.
+    "controller": 80,
+    # Dimension of the inferred inputs.
+    "inferred_inputs": 4,
+    # Dimension of the initial condition's distribution.
+    "ic_dim": 100,
+    # Units of the generator.
+    "generator": 100,
+    # Factors, between generator and log rates.
+    "factors": 40,
+    # Adam's rate at first, and its range.
+    "learning_rate": 0.004,
+    "learning_rate_range": [1e-5, 5e-3],
+    # Range of the share of encodings and factors that is dropped.
+    "dropout_range": [0.0, 0.6],
+    # Coordinated dropout, the share of the input counts that is dropped and learnt from: at first, and its range.
+    "cd_rate": 0.5,
+    "cd_rate_range": [0.01, 0.7],
+    # Ranges of the weights of the divergences of initial condition and inferred inputs, in nats per trial, beside the
+    # likelihood per bin and neuron.
+    "kl_ic_range": [1e-6, 1e-3],
+    "kl_input_range": [1e-6, 1e-4],
+    # Ranges of the weights of half the mean square of the recurrent weights.
+    "l2_generator_range": [1e-4, 1.0],
+    "l2_controller_range": [1e-4, 1.0],
+    # Perturbations: a factor of up to 1 +- so much for rates of learning and dropout, and for weights of penalties.
+    "explore_rates": 0.3,
+    "explore_penalties": 0.8,
+    # Epochs over which divergences and L2 penalties grow from 0.
+    "ramp_epochs": 80,
+    # Decay per update of the running mean of the weights, which is validated and predicts; 0: the weights themselves.
+    "averaging": 0.98,
+    # Trials in a batch.
+    "batch": 100,
+    # Epochs at most, and in a generation, after which members compete; validation every so many epochs, averaged over
+    # the generation.
+    "max_epochs": 10000,
+    "generation_epochs": 25,
+    "validate_epochs": 5,
+    # Generations without a better one that end the training.
+    "patience": 20,
+    # Posterior samples that are averaged into rates.
+    "samples": 50,
+    # auto: a GPU if there is one; cpu; cuda.
+    "device": "auto",
+    # CPU threads of torch: more can change the last digits of a result.
+    "threads": 1,
+}
+CHECK = {
+    "population": 3,
+    "ic_encoder": 6,
+    "ci_encoder": 5,
+    "controller": 5,
+    "inferred_inputs": 2,
+    "ic_dim": 4,
+    "generator": 8,
+    "factors": 3,
+    "max_epochs": 4,
+    "generation_epochs": 2,
+    "validate_epochs": 1,
+    "samples": 3,
+}
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons), with the forward window where there is one, and latents.
+
+    Args:
+        data: train_spikes_heldin, train_spikes_heldout, their _forward windows, and eval_spikes_heldin are used.
+        params: see DEFAULTS.
+        seed: of everything random.
+
+    Raises:
+        NlbflowError: a parameter is out of range, there are too few trials, or training diverged.
+    """
+    rates, penalties = params["explore_rates"], params["explore_penalties"]
+    ranges = {
+        "learning_rate": Range(*params["learning_rate_range"], rates, params["learning_rate"]),
+        "dropout": Range(*params["dropout_range"], rates),
+        "cd_rate": Range(*params["cd_rate_range"], rates, params["cd_rate"]),
+    }
+    for name in ("kl_ic", "kl_input", "l2_generator", "l2_controller"):
+        ranges[name] = Range(*params[f"{name}_range"], penalties)
+    return fit_and_predict(data, params, ranges, seed)

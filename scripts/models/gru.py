@@ -1,0 +1,111 @@
+"""A bidirectional GRU from held-in counts to the rates of all neurons, observed and forecast.
+
+After the Makin lab's RNNf on the benchmark's leaderboard (two bidirectional layers and a feed-forward readout, about
+0.15 million parameters); GRU: Cho et al. 2014, arXiv:1406.1078. The network cannot copy its input: held-in entries are
+predicted only where coordinated dropout (Keshtkaran & Pandarinath 2019, arXiv:1908.07896) hid them, held-out neurons
+and the forward window always. Its steps may be longer than a bin, with rates that are log-linear between them: fewer
+steps to learn over, and smooth rates.
+"""
+
+from nlbflow.neural import (
+    TimeSteps,
+    coordinated_dropout,
+    log_mean_rates,
+    poisson_loss,
+    prediction,
+    scored_entries,
+    training_tensors,
+    validation_co_bps,
+)
+from nlbflow.training import Settings, prepare, train
+from torch import nn
+
+DEFAULTS = {
+    # Units of each direction of each layer.
+    "width": 64,
+    "layers": 2,
+    # Dimensions of the linear layer that counts are read in by; few of them keep a small data set from being learned by
+    # heart.
+    "factors": 8,
+    # Dimensions of the layer that rates are read out from.
+    "latents": 16,
+    # Length of the network's time steps in ms; the bin's width if that is longer.
+    "step_ms": 40,
+    # Share of held-in entries hidden from the network at each update, and then predicted.
+    "input_dropout": 0.7,
+    # Share of units dropped between layers and before the latents.
+    "dropout": 0.4,
+    # Training; see nlbflow.training.Settings. float32 or bfloat16; auto, cpu or cuda.
+    "epochs": 120,
+    "batch": 32,
+    "learning_rate": 0.006,
+    "warmup_epochs": 5,
+    "weight_decay": 0.01,
+    "averaging": 0.95,
+    "clip_norm": 1.0,
+    "patience": 60,
+    "refit": True,
+    "device": "auto",
+    "precision": "float32",
+}
+CHECK = {"width": 6, "layers": 1, "latents": 3, "epochs": 2, "device": "cpu"}
+
+
+class BidirectionalGRU(nn.Module):
+    """Log rates (trials, bins + ahead, neurons) and latents of held-in counts (trials, bins, heldin)."""
+
+    def __init__(self, steps: TimeSteps, heldin: int, neurons: int, params: dict):
+        super().__init__()
+        self.steps = steps
+        width, dropout = params["width"], params["dropout"]
+        self.read_in = nn.Linear(heldin, params["factors"])
+        self.recurrent = nn.GRU(
+            params["factors"],
+            width,
+            params["layers"],
+            batch_first=True,
+            bidirectional=True,
+            dropout=dropout if params["layers"] > 1 else 0,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.bottleneck = nn.Linear(2 * width, params["latents"])
+        self.readout = nn.Linear(params["latents"], neurons)
+
+    def forward(self, heldin):
+        states, _ = self.recurrent(self.read_in(self.steps.sums(heldin)))
+        latents = self.steps.interpolate(self.bottleneck(self.dropout(states)))
+        return self.readout(latents), latents
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons), and latents, (trials, time, latents).
+
+    Args:
+        data: all spikes of it are used, and bin_ms.
+        params: see DEFAULTS.
+        seed: of weights, order of trials and dropout.
+
+    Raises:
+        NlbflowError: a parameter is out of range, or there is no such device.
+    """
+    settings = Settings.of(params)
+    device = prepare(seed, params["device"])
+    trials = training_tensors(data, device)
+    bins, heldin = data.train_spikes_heldin.shape[1:]
+    total, neurons = trials["counts"].shape[1:]
+    net = BidirectionalGRU(TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms), heldin, neurons, params)
+    nn.init.zeros_(net.bottleneck.bias)
+    net.readout.bias.data = log_mean_rates(trials["counts"])
+    net.to(device)
+
+    def training_loss(net, batch, epoch):
+        seen, dropped = coordinated_dropout(batch["heldin"], params["input_dropout"])
+        return poisson_loss(net(seen)[0], batch["counts"], scored_entries(batch["counts"], dropped))
+
+    def validation_loss(net, batch):
+        # with all of its input, as in use: what remains to be predicted are held-out neurons and the forward window
+        none = batch["heldin"] < 0
+        return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
+
+    facts = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    return prediction(net, data, facts)

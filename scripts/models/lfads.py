@@ -1,0 +1,89 @@
+"""LFADS: a recurrent generator of dynamics, inferred trial by trial with a variational autoencoder.
+
+Sussillo et al. 2016, arXiv:1608.06315; Pandarinath et al. 2018, Nature Methods 15:805; with coordinated dropout
+(Keshtkaran & Pandarinath 2019, arXiv:1908.07896). Sizes and optimiser are those of the benchmark's AutoLFADS (Pei et
+al. 2021, arXiv:2109.04463); what AutoLFADS searches has a fixed value here. Where this differs: a running mean of the
+weights is validated and predicts, and the best ones are chosen by the likelihood of held-out neurons in the validation
+trials, which the encoders never see. Latents are the factors.
+"""
+
+from nlbflow.lfads_fit import predict as fit_and_predict
+from nlbflow.population import Range
+
+DEFAULTS = {
+    # Units of the encoder of the initial condition, in each direction.
+    "ic_encoder": 100,
+    # Units of the encoder for the controller, in each direction.
+    "ci_encoder": 80,
+    # Units of the controller.
+    "controller": 80,
+    # Dimension of the inferred inputs.
+    "inferred_inputs": 4,
+    # Dimension of the initial condition's distribution.
+    "ic_dim": 100,
+    # Units of the generator.
+    "generator": 100,
+    # Factors, between generator and log rates.
+    "factors": 40,
+    # Adam's rate.
+    "learning_rate": 0.004,
+    # Share of encodings and factors that is dropped.
+    "dropout": 0.3,
+    # Coordinated dropout: share of the input counts that is dropped, and learnt from.
+    "cd_rate": 0.5,
+    # Weights of the divergences of initial condition and inferred inputs, in nats per trial; the likelihood is per bin
+    # and neuron, so 1 / (bins x neurons) is the evidence lower bound's.
+    "kl_ic": 1e-5,
+    "kl_input": 1e-5,
+    # Weights of half the mean square of the recurrent weights.
+    "l2_generator": 0.01,
+    "l2_controller": 0.01,
+    # Epochs over which divergences and L2 penalties grow from 0.
+    "ramp_epochs": 80,
+    # Decay per update of the running mean of the weights, which is validated and predicts; 0: the weights themselves.
+    "averaging": 0.98,
+    # Trials in a batch.
+    "batch": 100,
+    # Epochs at most, and in a generation, after which weights are compared with the best so far and a checkpoint is
+    # written; validation every so many epochs, averaged over the generation.
+    "max_epochs": 10000,
+    "generation_epochs": 25,
+    "validate_epochs": 5,
+    # Generations without a better one that end the training.
+    "patience": 20,
+    # Posterior samples that are averaged into rates.
+    "samples": 50,
+    # auto: a GPU if there is one; cpu; cuda.
+    "device": "auto",
+    # CPU threads of torch: more can change the last digits of a result.
+    "threads": 1,
+}
+CHECK = {
+    "ic_encoder": 6,
+    "ci_encoder": 5,
+    "controller": 5,
+    "inferred_inputs": 2,
+    "ic_dim": 4,
+    "generator": 8,
+    "factors": 3,
+    "max_epochs": 4,
+    "generation_epochs": 2,
+    "validate_epochs": 1,
+    "samples": 3,
+}
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons), with the forward window where there is one, and latents.
+
+    Args:
+        data: train_spikes_heldin, train_spikes_heldout, their _forward windows, and eval_spikes_heldin are used.
+        params: see DEFAULTS.
+        seed: of everything random.
+
+    Raises:
+        NlbflowError: a parameter is out of range, there are too few trials, or training diverged.
+    """
+    names = "learning_rate", "dropout", "cd_rate", "kl_ic", "kl_input", "l2_generator", "l2_controller"
+    fixed = {name: Range(params[name], params[name], start=params[name]) for name in names}
+    return fit_and_predict(data, {**params, "population": 1}, fixed, seed)

@@ -1,0 +1,73 @@
+"""STNDT, the Spatiotemporal Neural Data Transformer: NDT with attention between neurons, and a contrastive loss.
+
+Le & Shlizerman 2022, "STNDT: Modeling neural population activity with a spatiotemporal Transformer", NeurIPS,
+arXiv:2206.04727. In each layer attention over time makes features of each step, attention between neurons (each a token
+that holds its values over the trial) makes weights, and these mix the features. Masks and losses are those of NDT
+(ndt.py), with the same two differences. The contrastive loss draws the latents of two differently masked views of
+a trial together (Chen et al. 2020, arXiv:2002.05709); it is of the latents' means over time here.
+"""
+
+from nlbflow.ndt import STNDT, fit_and_predict
+
+DEFAULTS = {
+    # Width of the encoder, a linear map of the counts; 0: the counts themselves, one column for each neuron.
+    "width": 48,
+    # Dimensions of that map, which is of two factors, and of a layer before the readout; 0: no such limit.
+    "factors": 8,
+    "latents": 16,
+    # At `width` 0: columns learned for each neuron and count, as published for area2_bump (2); 0: the count itself.
+    "count_columns": 0,
+    # Length of a time step in ms; the bin's width if that is longer.
+    "step_ms": 40,
+    "layers": 3,
+    "heads": 2,
+    # Units of the feed-forward networks.
+    "hidden": 128,
+    # Time steps that a step may attend to, before and after itself; negative: all.
+    "context_backward": 4,
+    "context_forward": 4,
+    # Dropout: within layers, of the encoder's output, of its input.
+    "dropout": 0.2,
+    "dropout_rates": 0.2,
+    "dropout_embedding": 0.1,
+    # Share of time steps masked at each update; of these the share set to 0; of the rest the share made random.
+    "mask_ratio": 0.1,
+    "mask_zero_ratio": 0.8,
+    "mask_random_ratio": 0.8,
+    # Share of single held-in entries hidden besides, and then predicted, by coordinated dropout.
+    "input_dropout": 0.5,
+    # Longest span of masked steps, and the epochs between which spans come into use.
+    "max_span": 3,
+    "span_ramp_start": 50,
+    "span_ramp_end": 100,
+    # Weight of the contrastive loss; 0: without it, at half the time.
+    "contrast_weight": 0.0,
+    # Training; see nlbflow.training.Settings. float32 or bfloat16; auto, cpu or cuda.
+    "epochs": 300,
+    "batch": 32,
+    "learning_rate": 0.008,
+    "warmup_epochs": 20,
+    "weight_decay": 0.01,
+    "averaging": 0.95,
+    "clip_norm": 200.0,
+    "validate_every": 2,
+    "patience": 150,
+    "refit": True,
+    "device": "auto",
+    "precision": "float32",
+}
+CHECK = {"width": 6, "count_columns": 0, "layers": 2, "hidden": 8, "epochs": 2, "device": "cpu"}
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons), and latents, (trials, time, width).
+
+    Args:
+        data: all spikes of it are used, and bin_ms.
+        params: see DEFAULTS.
+        seed: of weights, order of trials, masks and dropout.
+
+    Raises:
+        NlbflowError: a parameter is out of range, or there is no such device.
+    """
+    return fit_and_predict(data, params, seed, STNDT, params["contrast_weight"])
