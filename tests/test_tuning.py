@@ -57,6 +57,11 @@ def test_the_grid_of_a_dataset():
         ({"a": {"normal": [0, 1]}}, "expected a list of values"),
         ({"a": {"uniform": [2, 1]}}, "expected a list of values"),
         ({"a": {"log_uniform": [0, 1]}}, "expected a list of values"),
+        ({"a": {"integers": [3.5, 6]}}, "integers has whole ends"),
+        ({"a": {"uniform": [0, float("inf")]}}, "expected a list of values"),
+        # 1e-3 without a point is a string to YAML
+        ({"b": [0.1, "1e-3"]}, "models.m.tune.grid.b is '1e-3'; expected a value like its default 1"),
+        ({"a": [True]}, "models.m.tune.grid.a is True; expected a value like its default 1"),
     ],
 )
 def test_a_wrong_grid_is_refused(grid, sentence):
@@ -107,6 +112,12 @@ def test_the_best_candidate():
     ]
     ranked = rank_candidates(results)
     assert [row["candidate"] for row in ranked] == ["b", "c", "a"] and ranked[0]["co-bps"] == pytest.approx(0.3)
+
+
+def test_without_a_single_number_nothing_is_chosen():
+    results = [{"candidate": name, "params": {}, "scores": [0.1, float("nan")]} for name in "ab"]
+    with pytest.raises(NlbflowError, match=r"none of 2 candidates .* tuning\.folds"):
+        rank_candidates(results)
 
 
 def test_a_tuned_model_through_the_workflow(tmp_path):

@@ -30,14 +30,14 @@ def predict(data, params: dict, seed: int) -> dict:
         seed: unused, the model is deterministic.
 
     Raises:
-        NlbflowError: a parameter is not positive, or the history is shorter than a bin.
+        NlbflowError: a parameter is not positive and finite, or the history is shorter than a bin.
     """
-    if min(params.values()) <= 0 or params["history_ms"] < data.bin_ms:
+    if not all(0 < value < np.inf for value in params.values()) or params["history_ms"] < data.bin_ms:
         raise NlbflowError(
-            f"flat_forecast needs prior_ms and floor > 0 and history_ms of at least one bin of {data.bin_ms} ms; "
-            f"found {params}."
+            f"flat_forecast needs prior_ms and floor > 0, and history_ms of at least one bin of {data.bin_ms} ms, all "
+            f"finite; found {params}."
         )
-    recent = min(params["history_ms"] // data.bin_ms, data.eval_spikes_heldin.shape[1])
+    recent = min(int(params["history_ms"] / data.bin_ms), data.eval_spikes_heldin.shape[1])
     prior = params["prior_ms"] / data.bin_ms
     trials, prediction, parameters = len(data.eval_spikes_heldin), {}, 0
     for group in ("heldin", "heldout"):

@@ -5,7 +5,8 @@ nlb_tools' examples with elephant): square roots of counts, cut into segments fo
 regression on the orthonormalised latents, held-out rates by Poisson regression on the held-in rates. Where
 this differs: EM is accelerated (`nlbflow.gpfa_fit`), Poisson regression is solved to its optimum, and
 the forward window, for which the baseline has nothing, gets the latents that the Gaussian processes predict, through
-the same two regressions.
+the same two regressions. As in the baseline, the ridge regression is fitted to the held-in counts of the evaluation
+trials too, which every model may see; nothing else is fitted to them.
 """
 
 import numpy as np
@@ -67,7 +68,7 @@ def predict(data, params: dict, seed: int) -> dict:
     axes = orthonormal_axes(model)
     latents = {part: mean @ axes for part, mean in means.items()}
 
-    # Both parts' held-in counts are there to be seen.
+    # Both parts' held-in counts are there to be seen, and the baseline fits to both.
     both = (
         np.concatenate([_flat(latents[part]) for part in counts]),
         np.concatenate([_flat(c) for c in counts.values()]),
@@ -91,11 +92,14 @@ def predict(data, params: dict, seed: int) -> dict:
 
 
 def _check(params: dict) -> None:
+    for name in ("x_dim", "steps", "segment_bins"):
+        if not isinstance(params[name], int):
+            raise NlbflowError(f"gpfa needs a whole number as {name}; found {params[name]}.")
     if params["segment_bins"] < 2:
         raise NlbflowError(f"gpfa needs segment_bins >= 2; found {params['segment_bins']}; 20 is usual.")
-    if params["ridge_alpha"] < 0 or params["poisson_alpha"] <= 0:
+    if not (0 <= params["ridge_alpha"] < np.inf and 0 < params["poisson_alpha"] < np.inf):
         raise NlbflowError(
-            f"gpfa needs ridge_alpha >= 0 and poisson_alpha > 0; found {params['ridge_alpha']} and "
+            f"gpfa needs ridge_alpha >= 0 and poisson_alpha > 0, both finite; found {params['ridge_alpha']} and "
             f"{params['poisson_alpha']}. At 0 the optimum of a neuron with few spikes lies at infinity; "
             "1e-5 stands for the benchmark's 0."
         )

@@ -105,8 +105,8 @@ def _split(name: str, rates: np.ndarray, heldin: int) -> dict[str, np.ndarray]:
 
 def _check(data, params: dict) -> None:
     for names, allowed in (
-        (("neural_rank", "condition_rank", "folds"), lambda value: 1 <= value < np.inf and value == int(value)),
-        (("align_rounds",), lambda value: 0 <= value < np.inf and value == int(value)),
+        (("neural_rank", "condition_rank", "folds"), lambda value: isinstance(value, int) and value >= 1),
+        (("align_rounds",), lambda value: isinstance(value, int) and value >= 0),
         (("kernel_sd_ms",), lambda value: 0 < value < np.inf),
         (("floor", "window_ms", "ahead_ms", "shift_ms"), lambda value: 0 <= value < np.inf),
     ):

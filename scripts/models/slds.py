@@ -9,6 +9,7 @@ held-in neurons alone, so that a decoder meets the same kind of rates in trainin
 """
 
 import numpy as np
+from nlbflow.errors import NlbflowError
 from nlbflow.slds import fit, infer
 
 # The baseline's for MC_Maze_Small, the size of the default dataset.
@@ -42,6 +43,7 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there are fewer firing neurons than latents.
     """
+    _check(params)
     counts = _training_counts(data)
     options = {name: params[name] for name in ("states", "latents", "l2_A", "l2_b", "iterations", "start_iterations")}
     model, _, _ = fit(counts, data.bin_ms, **options, seed=seed)
@@ -59,6 +61,12 @@ def predict(data, params: dict, seed: int) -> dict:
                 prediction[f"eval_rates_{group}_forward"] = rates[:, observed:, neurons]
         prediction[f"{part}_latents"] = latents.mean[:, :observed].astype(np.float32)
     return prediction
+
+
+def _check(params: dict) -> None:
+    for name in ("states", "latents", "iterations", "start_iterations", "inference_iterations"):
+        if not isinstance(params[name], int) or params[name] < 1:
+            raise NlbflowError(f"slds needs a whole number of at least 1 as {name}; found {params[name]}.")
 
 
 def _training_counts(data) -> np.ndarray:

@@ -157,22 +157,22 @@ def resolve_params(
         NlbflowError: a parameter is not among the file's DEFAULTS.
     """
     params = dict(defaults)
-    _override(params, stanza.get("params", {}), defaults, f"models.{name}.params")
+    override(params, stanza.get("params", {}), defaults, f"models.{name}.params")
     for place, layer in stanza.get("per_dataset", {}).items():
         key = f"models.{name}.per_dataset.{place}"
         at_bin = {k: v for k, v in layer.items() if k.startswith("at_") and k not in defaults}
         # the layers of other datasets and bins are checked too, into a copy that is thrown away
         plain = {k: v for k, v in layer.items() if k not in at_bin}
-        _override(params if place == dataset else dict(params), plain, defaults, key)
+        override(params if place == dataset else dict(params), plain, defaults, key)
         for at, values in at_bin.items():
             if not re.fullmatch(r"at_[1-9][0-9]*ms", at) or not isinstance(values, dict):
                 raise NlbflowError(f"{key}.{at} is {values!r}; expected a key like at_20ms with parameters below it.")
             chosen = place == dataset and at == f"at_{bin_ms}ms"
-            _override(params if chosen else dict(params), values, defaults, f"{key}.{at}")
+            override(params if chosen else dict(params), values, defaults, f"{key}.{at}")
     return params
 
 
-def _override(params: dict, layer: dict, defaults: dict, key: str) -> None:
+def override(params: dict, layer: dict, defaults: dict, key: str) -> None:
     """Put a layer's values over the parameters; each must be known and of its default's type."""
     for parameter, value in layer.items():
         if parameter not in defaults:

@@ -15,7 +15,7 @@ import numpy as np
 from nlbflow.digest import digest_of
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics import bits_per_spike
-from nlbflow.models import ModelInput
+from nlbflow.models import ModelInput, override
 
 RANGES = ("uniform", "log_uniform", "integers")
 
@@ -24,7 +24,8 @@ def grid_of(name: str, stanza: Mapping, defaults: Mapping, dataset: str) -> dict
     """What is tuned on a dataset: the model's grid, with what `per_dataset` says instead.
 
     Raises:
-        NlbflowError: a key is not one of the model's parameters, or its values are neither a list nor a range.
+        NlbflowError: a key is not one of the model's parameters, its values are neither a list nor a range, or one is
+            not of its default's type.
     """
     tune = stanza["tune"]
     for key, layer in [
@@ -35,20 +36,24 @@ def grid_of(name: str, stanza: Mapping, defaults: Mapping, dataset: str) -> dict
             where = f"models.{name}.tune.{key}.{parameter}"
             if parameter not in defaults:
                 raise NlbflowError(f"{where}: the model has no such parameter; it has {', '.join(defaults) or 'none'}.")
-            _check_values(where, values)
+            for value in _values(where, values):
+                override({}, {parameter: value}, defaults, where.removesuffix(f".{parameter}"))
     return {**tune["grid"], **tune.get("per_dataset", {}).get(dataset, {})}
 
 
-def _check_values(where: str, values: object) -> None:
+def _values(where: str, values: object) -> list:
+    """Those of a list, or the ends of a range."""
     if isinstance(values, list) and values:
-        return
+        return values
     kind, ends = next(iter(values.items())) if isinstance(values, dict) and len(values) == 1 else (None, None)
-    numbers = isinstance(ends, list) and len(ends) == 2 and all(type(end) in (int, float) for end in ends)
+    types = (int,) if kind == "integers" else (int, float)
+    numbers = isinstance(ends, list) and len(ends) == 2 and all(type(e) in types and math.isfinite(e) for e in ends)
     if kind not in RANGES or not numbers or ends[0] > ends[1] or (kind == "log_uniform" and ends[0] <= 0):
         raise NlbflowError(
             f"{where} is {values!r}; expected a list of values, or one of {', '.join(RANGES)} with [low, high], such "
-            "as {log_uniform: [0.001, 1]}."
+            "as {log_uniform: [0.001, 1]}; integers has whole ends."
         )
+    return ends
 
 
 def draw_candidates(grid: Mapping, budget: int, seed: int) -> dict[str, dict]:
@@ -122,6 +127,14 @@ def rank_candidates(results: Sequence[Mapping]) -> list[dict]:
 
     Args:
         results: {"candidate": name, "params": what was tried, "scores": co-bps of each fold}.
+
+    Raises:
+        NlbflowError: no candidate gave a number.
     """
     rows = [{**result, "co-bps": float(np.mean(result["scores"]))} for result in results]
+    if all(math.isnan(row["co-bps"]) for row in rows):
+        raise NlbflowError(
+            f"none of {len(rows)} candidates has a co-bps in every fold: a fold without a held-out spike has none; "
+            "lower the config key tuning.folds, or use the model untuned."
+        )
     return sorted(rows, key=lambda row: (math.isnan(row["co-bps"]), -row["co-bps"], row["candidate"]))
