@@ -91,6 +91,26 @@ def test_folds_hold_every_training_trial_once_and_no_evaluation_trial():
         fold_inputs(data, trials + 1)
 
 
+def test_forward_windows_tell_nothing_of_the_fold_where_trials_follow_each_other_without_a_gap():
+    data, trials, ahead = tiny_input(), 12, 4
+    recording = np.random.default_rng(0).poisson(0.5, (trials * 20 + ahead, 14)).astype(np.float32)
+    # a gap after the sixth trial
+    starts = np.arange(trials) * 20
+    cut = np.stack([recording[start : start + 20 + ahead] for start in starts])
+    cut[5, 20:] = 1.0
+    for group, neurons in (("heldin", slice(0, 10)), ("heldout", slice(10, None))):
+        setattr(data, f"train_spikes_{group}", cut[:, :20, neurons])
+        setattr(data, f"train_spikes_{group}_forward", cut[:, 20:, neurons])
+    for fold, (seen, spikes) in enumerate(fold_inputs(data, 3)):
+        ahead_of = seen.train_spikes_heldout_forward
+        assert not any((window == held[:ahead]).all() for window in ahead_of for held in spikes)
+        kept = np.setdiff1d(np.arange(trials), np.arange(fold, trials, 3))
+        before = [trial for trial in kept if (trial + 1) % 3 == fold and trial not in (5, trials - 1)]
+        unknown = np.isnan(ahead_of).all(axis=(1, 2))
+        assert list(kept[unknown]) == before and np.isfinite(ahead_of[~unknown]).all()
+    assert not any(np.isnan(seen.train_spikes_heldout_forward).any() for seen, _ in fold_inputs(tiny_input(), 3))
+
+
 def test_a_candidate_is_scored_on_what_it_has_not_seen():
     data, lines = tiny_input(), []
 

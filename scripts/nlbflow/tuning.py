@@ -90,6 +90,9 @@ def fold_inputs(data: ModelInput, folds: int) -> list[tuple[ModelInput, np.ndarr
     """For each fold what a model sees, the fold's trials in place of the evaluation trials, and the held-out spikes
     (trials, time, neurons) that it is scored by.
 
+    Where trials are cut from one recording without a gap (MC_RTT), a trial's forward window is the beginning of the
+    next: before a trial of the fold it is NaN.
+
     Raises:
         NlbflowError: there are fewer training trials than folds.
     """
@@ -106,9 +109,22 @@ def fold_inputs(data: ModelInput, folds: int) -> list[tuple[ModelInput, np.ndarr
             for field in fields(data)
             if field.name.startswith("train_") and getattr(data, field.name) is not None
         }
+        telling = (_runs_into_next(data) & np.roll(held, -1))[~held]
+        for name in (name for name in train if name.endswith("_forward")):
+            train[name] = np.where(telling[:, None, None], np.float32(np.nan), train[name])
         seen = replace(data, **train, eval_spikes_heldin=data.train_spikes_heldin[held])
         cut.append((seen, data.train_spikes_heldout[held]))
     return cut
+
+
+def _runs_into_next(data: ModelInput) -> np.ndarray:
+    """(trials,) whether a training trial's forward window is the beginning of the next trial."""
+    runs = np.zeros(len(data.train_spikes_heldin), bool)
+    if data.train_spikes_heldin_forward is not None:
+        bins = min(data.train_spikes_heldin_forward.shape[1], data.train_spikes_heldin.shape[1])
+        ahead, begin = data.train_spikes_heldin_forward[:-1, :bins], data.train_spikes_heldin[1:, :bins]
+        runs[:-1] = (ahead == begin).all(axis=(1, 2))
+    return runs
 
 
 def score_candidate(
