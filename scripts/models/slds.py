@@ -65,8 +65,10 @@ def predict(data, params: dict, seed: int) -> dict:
 
 def _check(params: dict) -> None:
     for name in ("states", "latents", "iterations", "start_iterations", "inference_iterations"):
-        if not isinstance(params[name], int) or params[name] < 1:
-            raise NlbflowError(f"slds needs a whole number of at least 1 as {name}; found {params[name]}.")
+        if not isinstance(params[name], int):
+            raise NlbflowError(f"slds needs a whole number as {name}; found {params[name]}.")
+    if params["inference_iterations"] < 1:
+        raise NlbflowError(f"slds needs inference_iterations >= 1; found {params['inference_iterations']}.")
 
 
 def _training_counts(data) -> np.ndarray:
