@@ -125,6 +125,16 @@ def test_a_candidate_is_scored_on_what_it_has_not_seen():
     assert len(scores) == len(lines) == 4
 
 
+def test_a_candidate_that_is_refused_does_not_end_the_tuning():
+    lines = []
+
+    def refuses(seen):
+        raise NlbflowError("12 latents for 10 neurons")
+
+    scores = score_candidate(tiny_input(), 3, refuses, lines.append)
+    assert np.isnan(scores).all() and len(scores) == 3 and "12 latents for 10 neurons" in lines[0]
+
+
 def test_the_best_candidate():
     results = [
         {"candidate": name, "params": {"a": value}, "scores": scores}

@@ -72,7 +72,7 @@ def predict(data, params: dict, seed: int) -> dict:
     found = StateFinder(whole.rates[..., :heldin], bins, window).find_all(data.eval_spikes_heldin, "evaluation")
     evaluated = read_out(found, whole.rates)
     train = np.empty((len(spikes), bins, spikes.shape[2]))
-    # Dealt out condition by condition, so that every part has some of each.
+    # Dealt out condition by condition, so that the parts share each condition as evenly as can be.
     part = np.empty(len(spikes), int)
     part[np.argsort(condition, kind="stable")] = np.arange(len(spikes)) % params["folds"]
     for one in range(part.max() + 1):

@@ -130,10 +130,16 @@ def _runs_into_next(data: ModelInput) -> np.ndarray:
 def score_candidate(
     data: ModelInput, folds: int, predict: Callable[[ModelInput], Mapping], log: Callable[[str], None]
 ) -> list[float]:
-    """co-bps on each fold of the training trials, of a model fitted to the others."""
+    """co-bps on each fold of the training trials, of a model fitted to the others; NaN if it refuses the parameters."""
     scores = []
     for fold, (seen, spikes) in enumerate(fold_inputs(data, folds)):
-        scores.append(bits_per_spike(predict(seen)["eval_rates_heldout"], spikes))
+        try:
+            rates = predict(seen)["eval_rates_heldout"]
+        except NlbflowError as error:
+            # more latents than neurons, for one: the other candidates are still worth comparing
+            log(f"fold {fold + 1} of {folds}: refused: {error}")
+            return [float("nan")] * folds
+        scores.append(bits_per_spike(rates, spikes))
         log(f"fold {fold + 1} of {folds}: co-bps = {scores[-1]:.4f}")
     return scores
 
@@ -150,7 +156,8 @@ def rank_candidates(results: Sequence[Mapping]) -> list[dict]:
     rows = [{**result, "co-bps": float(np.mean(result["scores"]))} for result in results]
     if all(math.isnan(row["co-bps"]) for row in rows):
         raise NlbflowError(
-            f"none of {len(rows)} candidates has a co-bps in every fold: a fold without a held-out spike has none; "
-            "lower the config key tuning.folds, or use the model untuned."
+            f"none of {len(rows)} candidates has a co-bps in every fold: the model refused them all (see the logs of "
+            "rule tune), or a fold has no held-out spike; change its grid, lower the config key tuning.folds, or use "
+            "the model untuned."
         )
     return sorted(rows, key=lambda row: (math.isnan(row["co-bps"]), -row["co-bps"], row["candidate"]))
