@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is an extra (pip install torch at the pin in pyproject.toml)")
 
-from nlbflow.models import check_model, load_model, tiny_input
+from nlbflow.models import check_model, load_model, read_declaration, run_model, tiny_input
 from nlbflow.neural import TimeSteps, coordinated_dropout, log_mean_rates, poisson_loss, scored_entries
 from nlbflow.transformer import SpatialLayer, context_mask, contrast, corrupt, mask_spans, span_of
 
@@ -217,3 +217,15 @@ def test_networks_learn(name):
         observed = spikes[trials:, window, units]
         ceiling = bits_per_spike(truth, observed)
         assert bits_per_spike(found[key], observed) > 0.6 * ceiling > 0.1, key
+
+
+@pytest.mark.parametrize("name", ["gru", "ndt", "stndt"])
+def test_forward_windows_that_were_not_recorded_are_not_scored(name):
+    path = MODELS / f"{name}.py"
+    declared = read_declaration(path)
+    params = {**declared["DEFAULTS"], **declared["CHECK"]}
+    data = tiny_input()
+    for group in ("heldin", "heldout"):
+        getattr(data, f"train_spikes_{group}_forward")[2] = np.nan
+    rates, _ = run_model(path, name, data, params, 0)
+    assert all(np.isfinite(array).all() for array in rates.values())

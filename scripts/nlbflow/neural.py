@@ -32,18 +32,20 @@ def training_tensors(data: ModelInput, device: torch.device) -> dict[str, Tensor
 
 def log_mean_rates(counts: Tensor) -> Tensor:
     """Log of each neuron's mean count per bin, (neurons,), where a readout's bias starts; finite by half a spike."""
-    bins = counts.shape[0] * counts.shape[1]
-    return torch.log((counts.sum(dim=(0, 1)) + 0.5) / bins)
+    known = counts.isfinite().sum(dim=(0, 1))
+    return torch.log((counts.nansum(dim=(0, 1)) + 0.5) / known.clamp(min=1))
 
 
 def poisson_loss(log_rates: Tensor, counts: Tensor, scored: Tensor) -> Tensor:
     """Mean negative Poisson log likelihood per scored entry, without the log n! of the counts.
 
     Args:
-        log_rates, counts: (trials, time, neurons).
+        log_rates, counts: (trials, time, neurons); a count of NaN, in a forward window that was not recorded, is not
+            scored.
         scored: booleans of the same shape.
     """
-    log_rates = log_rates.float()
+    log_rates, scored = log_rates.float(), scored & counts.isfinite()
+    counts = counts.nan_to_num()
     losses = torch.exp(log_rates) - counts * log_rates
     # a product, not an index: reproducible on GPUs
     return (losses * scored).sum() / scored.sum()
