@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from nlbflow.catalogue import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.config import check_config
 from nlbflow.datasets import (
     SIMULATED,
@@ -22,7 +23,6 @@ from nlbflow.datasets import (
 from nlbflow.digest import Stamps, describe, digest_of
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
-from nlbflow.models import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.pins import find_pin, read_pins
 from nlbflow.tuning import draw_candidates, grid_of
 

@@ -8,10 +8,11 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import poisson
 
+from nlbflow.catalogue import resolve_params
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics import bits_per_spike
 from nlbflow.mint import average_conditions, build_library, move, read_behavior
-from nlbflow.models import ModelInput, check_model, load_model, resolve_params, run_model
+from nlbflow.models import ModelInput, check_model, load_model, run_model
 from nlbflow.states import StateFinder, States, Window, read_out
 
 MODEL = Path(__file__).parent.parent / "scripts/models/mint.py"

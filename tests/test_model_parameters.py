@@ -2,8 +2,9 @@
 
 import pytest
 
+from nlbflow.catalogue import read_declaration
 from nlbflow.errors import NlbflowError
-from nlbflow.models import read_declaration, run_model, tiny_input
+from nlbflow.models import run_model, tiny_input
 from workflow import ROOT
 
 

@@ -7,7 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is an extra (pip install torch at the pin in pyproject.toml)")
 
-from nlbflow.models import check_model, load_model, read_declaration, run_model, tiny_input
+from nlbflow.catalogue import read_declaration
+from nlbflow.models import check_model, load_model, run_model, tiny_input
 from nlbflow.neural import TimeSteps, coordinated_dropout, log_mean_rates, poisson_loss, scored_entries
 from nlbflow.transformer import SpatialLayer, context_mask, contrast, corrupt, mask_spans, span_of
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nlbflow.models import find_model, read_declaration, resolve_params
+from nlbflow.catalogue import find_model, read_declaration, resolve_params
 from workflow import ROOT
 
 MODELS = yaml.safe_load((ROOT / "config.yaml").read_text())["models"]

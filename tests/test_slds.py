@@ -10,10 +10,11 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, norm, poisson
 
 from nlbflow import slds, softplus_poisson
+from nlbflow.catalogue import read_declaration
 from nlbflow.errors import NlbflowError
 from nlbflow.gaussian_chain import Chain, chain_moments
 from nlbflow.hmm import forward_backward
-from nlbflow.models import check_model, load_model, read_declaration, tiny_input
+from nlbflow.models import check_model, load_model, tiny_input
 from nlbflow.slds import Slds, fit, infer
 from nlbflow.softplus_poisson import Emission, climb, evaluate, inverse_softplus, softplus
 from nlbflow.switching import Dynamics, Prior, estimate, statistics

@@ -7,7 +7,7 @@ import jsonschema
 import yaml
 
 from nlbflow.errors import NlbflowError
-from nlbflow.models import with_tuned
+from nlbflow.catalogue import with_tuned
 
 
 # 5.0 is a whole number to JSON, but not to a file name

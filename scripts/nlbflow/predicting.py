@@ -6,7 +6,8 @@ from pathlib import Path
 from nlbflow.errors import NlbflowError
 from nlbflow.files import read_arrays, read_json, write_arrays
 from nlbflow.job import Job
-from nlbflow.models import ModelInput, find_model, read_declaration, run_model, with_tuned
+from nlbflow.catalogue import find_model, read_declaration, with_tuned
+from nlbflow.models import ModelInput, run_model
 from nlbflow.provenance import provenance
 from nlbflow.work import tidy_work, work_folder
 

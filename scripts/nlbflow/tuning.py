@@ -15,7 +15,8 @@ import numpy as np
 from nlbflow.digest import digest_of
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics import bits_per_spike
-from nlbflow.models import ModelInput, override
+from nlbflow.catalogue import override
+from nlbflow.models import ModelInput
 
 RANGES = ("uniform", "log_uniform", "integers")
 
