@@ -20,7 +20,7 @@ from nlbflow.datasets import (
     part_paths,
     window_ranges,
 )
-from nlbflow.digest import Stamps, describe, digest_of
+from nlbflow.digest import Stamps, describe, describe_code, digest_of
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
 from nlbflow.pins import find_pin, read_pins
@@ -69,6 +69,7 @@ def seeds_of(model):
     return RUN["seeds"] if declaration(model)["SEEDED"] else [0]
 
 
+@lru_cache(maxsize=None)
 def model_params(model, dataset=None, bin_ms=None):
     return resolve_params(model, MODELS[model], declaration(model)["DEFAULTS"], dataset, bin_ms)
 
@@ -192,21 +193,22 @@ def places():
     return [(d, b, p) for d in RUN["datasets"] for b in RUN["bin_ms"] for p in RUN["phases"]]
 
 
-def runs():
-    """The selected (dataset, bin_ms, phase, model, seed) that can be run."""
-    return [
-        (*place, model, seed)
-        for place in places()
-        for model in RUN["models"]
-        if not unavailable(*place, model)
-        for seed in seeds_of(model)
-    ]
-
-
 @lru_cache(maxsize=None)
+def runs_at(*place):
+    """The runs of a place: (dataset, bin_ms, phase, model, seed) of the selected models that can be run there."""
+    models = [model for model in RUN["models"] if not unavailable(*place, model)]
+    return [(*place, model, seed) for model in models for seed in seeds_of(model)]
+
+
+def runs():
+    """The runs of all selected places."""
+    return [run for place in places() for run in runs_at(*place)]
+
+
 def scored():
     """The runs whose answers are known, and the null row of each place."""
-    return [(*place, NULL, 0) for place in scored_places()] + [run for run in runs() if run[:3] in scored_places()]
+    known = scored_places()
+    return [(*place, NULL, 0) for place in known] + [run for place in known for run in runs_at(*place)]
 
 
 @lru_cache(maxsize=None)
@@ -216,9 +218,8 @@ def scored_places():
 
 
 def compared(wildcards):
-    """The scored runs of a place that were predicted by a model."""
-    place = wildcards.dataset, int(wildcards.bin_ms), wildcards.phase
-    return [run for run in scored() if run[:3] == place and run[3] != NULL]
+    """The runs of a place, whose answers are known."""
+    return runs_at(wildcards.dataset, int(wildcards.bin_ms), wildcards.phase)
 
 
 def compared_files(file):
@@ -229,7 +230,7 @@ def compared_files(file):
 def submitted(model, phase):
     """The runs whose rates go into a model's submission: all selected datasets and bin widths, the first seed."""
     first = seeds_of(model)[0]
-    return [run for run in runs() if run[2:] == (phase, model, first)]
+    return [(*p, model, first) for p in places() if p[2] == phase and not unavailable(*p, model)]
 
 
 def submissions():

@@ -36,15 +36,20 @@ ENVIRONMENTS = {
 
 
 @lru_cache(maxsize=None)
+def code_of(stage, environment, *files):
+    """What every job of a stage runs, with a model's file: read once in a plan, not for each job."""
+    return describe_code([ROOT / f"scripts/{stage}.py", *files], Path(environment))
+
+
+@lru_cache(maxsize=None)
 def stamp(stage, *name, model=None, parameters=()):
     """The stamp file of a stage, named after what it is for; that of a model's stage holds the model's code too."""
-    scripts = [ROOT / f"scripts/{stage}.py"]
-    environment = ROOT / "envs" / f"{ENVIRONMENTS[stage]}.yaml"
     if model:
-        scripts.append(declaration(model)["path"])
-        environment = Path(model_environment(SimpleNamespace(model=model)))
+        code = code_of(stage, model_environment(SimpleNamespace(model=model)), declaration(model)["path"])
+    else:
+        code = code_of(stage, ROOT / f"envs/{ENVIRONMENTS[stage]}.yaml")
     path = Path("results/stamps", "-".join([stage, *name]) + ".json")
-    content = describe(scripts, environment, dict(parameters))
+    content = describe(code, dict(parameters))
     if not workflow.is_main_process:
         # a job on another node: the run that sent it wrote the stamp
         STAMPS.digests[path.as_posix()] = content["digest"]

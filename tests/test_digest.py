@@ -5,14 +5,14 @@ import subprocess
 
 import pytest
 
-from nlbflow.digest import code_files, describe
+from nlbflow.digest import code_files, describe_code, digest_of
 from workflow import ROOT
 
 ENVIRONMENT = ROOT / "envs/models.yaml"
 
 
 def digest(script) -> str:
-    return describe([script], ENVIRONMENT, {})["digest"]
+    return digest_of(describe_code([script], ENVIRONMENT))
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_same_digest_in_every_python(version):
         pytest.skip(f"python{version} is not installed here")
     source = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); from pathlib import Path; "
-        f"from nlbflow.digest import describe; "
-        f"print(describe([Path({str(ROOT / 'scripts/score.py')!r})], Path({str(ENVIRONMENT)!r}), {{}})['digest'])"
+        "from nlbflow.digest import describe_code, digest_of; "
+        f"print(digest_of(describe_code([Path({str(ROOT / 'scripts/score.py')!r})], Path({str(ENVIRONMENT)!r}))))"
     )
     done = subprocess.run([python, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(ROOT / "scripts/score.py")

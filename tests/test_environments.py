@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -15,8 +16,11 @@ from workflow import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 # what some packages are built on, and install
 BRINGS = {"pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
+# conda-forge's names that are not PyPI's
+ON_PYPI = {"pytorch": "torch"}
 
 
 def locked(name: str) -> dict[str, str]:
@@ -45,39 +49,113 @@ def test_lock_names_no_place_and_has_hashes():
         assert text.count("--hash=sha256:") > len(locked(lock))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
-def test_conda_environment_has_the_same_pins(path):
-    environment = yaml.safe_load(path.read_text())
-    assert environment["channels"] == ["conda-forge", "nodefaults"]
-    # an extra outside the locks, by its conda name
-    torch = PROJECT["optional-dependencies"]["deep"][0].removeprefix("torch==")
-    pins = {**locked("run.lock"), "pytorch": torch}
-    for dependency in environment["dependencies"]:
-        name, version = dependency.split("=")
-        if name != "python":
-            assert pins[name] == version, f"{path.name} pins {dependency}"
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda p: p.name)
+def test_conda_environment_has_the_same_pins(environment):
+    assert yaml.safe_load(environment.read_text())["channels"] == ["conda-forge", "nodefaults"]
+    # torch is an extra outside the locks
+    locks = {**locked("run.lock"), **dict(pin.split("==") for pin in PROJECT["optional-dependencies"]["deep"])}
+    for name, version in pins_of(environment).items():
+        assert locks[name] == version
 
 
-def needed(path: Path) -> set[str]:
-    """The packages that a file imports, but for Python's own and ours."""
+def rule_scripts() -> list[tuple[str, str, str | None]]:
+    """(rule, script, conda environment file) of every rule that runs one; None: that of the model that it runs."""
+    found = []
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
+            script, environment = re.search(r'"\.\./(scripts/.+)"', rule), re.search(r'"\.\./envs/(.+)"', rule)
+            if script:
+                found.append((rule.split(":")[0], script[1], environment[1] if environment else None))
+    return found
+
+
+def run_in(environment: str) -> list[Path]:
+    """The scripts of rules, and the model files, that run in a conda environment."""
+    models = yaml.safe_load((ROOT / "config.yaml").read_text())["models"].values()
+    files = {m["file"] for m in models if m.get("env", "envs/models.yaml") == f"envs/{environment}"}
+    scripts = [ROOT / script for _, script, own in rule_scripts() if own == environment or (own is None and files)]
+    return scripts + [ROOT / "scripts/models" / file for file in sorted(files)]
+
+
+def modules(path: Path) -> set[str]:
+    """What a file imports, at its top or anywhere in it, but for Python's own and ours."""
     names = [
         [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    return {name.split(".")[0] for found in names for name in found} - set(sys.stdlib_module_names) - {"nlbflow"}
+    ours = {"nlbflow", *sys.stdlib_module_names}
+    return {name for found in names for name in found if name.split(".")[0] not in ours}
 
 
-def test_every_rule_finds_its_packages():
-    for path in (ROOT / "rules").glob("*.smk"):
-        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
-            script, shared = re.search(r'"\.\./(scripts/.+)"', rule), re.search(r'"\.\./envs/(.+)"', rule)
-            if script:
-                environment = yaml.safe_load((ROOT / "envs" / (shared[1] if shared else "models.yaml")).read_text())
-                has = {pin.split("=")[0] for pin in environment["dependencies"]}
-                has |= {package for name in has for package in BRINGS.get(name, [])}
-                lacks = set().union(*(needed(file) for file in code_files(ROOT / script[1]))) - has
-                assert not lacks, f"rule {rule.split(':')[0]} needs {lacks}, which its environment does not have"
+def pins_of(environment: Path) -> dict[str, str]:
+    """name: version as on PyPI, without Python."""
+    pins = dict(pin.split("=") for pin in yaml.safe_load(environment.read_text())["dependencies"])
+    return {ON_PYPI.get(name, name): version for name, version in pins.items() if name != "python"}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda p: p.name)
+def test_environment_has_what_its_rules_import_and_nothing_more(environment):
+    scripts = run_in(environment.name)
+    needs = {name.split(".")[0] for script in scripts for file in code_files(script) for name in modules(file)}
+    has = set(pins_of(environment))
+    brought = {package for name in has for package in BRINGS.get(name, [])}
+    assert not needs - has - brought, "a rule needs a package that its environment lacks"
+    assert not has - needs, "no rule needs it"
+
+
+def test_every_environment_is_that_of_a_rule_or_a_model():
+    rules = {name: environment for name, _, environment in rule_scripts()}
+    assert {rules["fetch"], rules["tensors"], rules["score"], rules["tables"]} <= {p.name for p in ENVIRONMENTS}
+    assert all(run_in(path.name) for path in ENVIRONMENTS)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory):
+    """Skips where no package registry can be asked."""
+    asked = pip(
+        sys.executable, "download", "--no-deps", "--no-cache-dir", "-d", tmp_path_factory.mktemp("pip"), "wheel"
+    )
+    if asked.returncode:
+        pytest.skip("no package registry can be reached, so no environment can be built")
+
+
+def pip(python, command: str, *arguments) -> subprocess.CompletedProcess:
+    base = [python, "-m", "pip", "--disable-pip-version-check", command, "--retries", "1", "--timeout", "20"]
+    return subprocess.run([*map(str, base), *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("environment", [p for p in ENVIRONMENTS if p.name != "torch.yaml"], ids=lambda p: p.name)
+def test_rules_import_in_an_environment_of_these_pins(environment, registry, tmp_path):
+    """Without Snakemake, whose own packages a `script:` sees too, so that a missing one goes unnoticed."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv/bin/python"
+    # the rest as locked, each with its marker and without its hashes
+    lock = (ROOT / "requirements/run.lock").read_text()
+    others = tmp_path / "others.txt"
+    others.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.MULTILINE)))
+    pins = [f"{name}=={version}" for name, version in pins_of(environment).items()]
+    installed = pip(python, "install", "--quiet", "--no-compile", "--constraint", others, *pins)
+    assert not installed.returncode, installed.stderr
+    scripts = run_in(environment.name)
+    names = sorted({name for script in scripts for file in code_files(script) for name in modules(file)})
+    # a script does nothing when it is not Snakemake that runs it
+    source = (
+        f"import importlib, runpy, sys; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        f"for script in {list(map(str, scripts))!r}: runpy.run_path(script)\n"
+        "assert 'snakemake' not in sys.modules\n"
+    )
+    done = subprocess.run([python, "-I", "-c", source], capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+
+
+def test_torch_is_on_the_registry_at_its_pin(registry):
+    """Its environment is not built: it takes minutes and gigabytes; what is installed stands for it in other tests."""
+    version = pins_of(ROOT / "envs/torch.yaml")["torch"]
+    listed = pip(sys.executable, "index", "versions", "torch")
+    assert not listed.returncode, listed.stderr
+    assert re.search(rf"(?<![\d.]){re.escape(version)}(?![\d.])", listed.stdout)
 
 
 def test_make_installs_torch_by_its_pin():

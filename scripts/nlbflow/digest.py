@@ -56,24 +56,28 @@ def _code_digest(path: Path, modified_ns: int) -> str:
     return digest_of(_outline(parse(path)))
 
 
-def _imported(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
-    """The files of ours that one file imports, packages' __init__ among them."""
+@cache
+def _import_names(path: Path, modified_ns: int) -> list[tuple[int, str]]:
+    """The dotted names that a file imports, each with its number of leading dots."""
+    names = []
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
-            names, places = [alias.name for alias in node.names], roots
+            names += [(0, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [".".join(filter(None, [node.module, alias.name])) for alias in node.names]
-            places = (path.parents[node.level - 1],) if node.level else roots
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            for place in places:
-                for depth in range(1, len(parts) + 1):
-                    module = place.joinpath(*parts[:depth])
-                    for candidate in (module / "__init__.py", module.with_name(module.name + ".py")):
-                        if candidate.is_file():
-                            yield candidate.resolve()
+            names += [(node.level, ".".join(filter(None, [node.module, alias.name]))) for alias in node.names]
+    return names
+
+
+def _imported(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
+    """The files of ours that one file imports, packages' __init__ among them."""
+    for level, name in _import_names(path, path.stat().st_mtime_ns):
+        parts = name.split(".")
+        for place in (path.parents[level - 1],) if level else roots:
+            for depth in range(1, len(parts) + 1):
+                module = place.joinpath(*parts[:depth])
+                for candidate in (module / "__init__.py", module.with_name(module.name + ".py")):
+                    if candidate.is_file():
+                        yield candidate.resolve()
 
 
 def code_files(script: Path) -> list[Path]:
@@ -99,8 +103,8 @@ def digest_of(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def describe(scripts: list[Path], environment: Path, parameters: dict) -> dict:
-    """What a job is made of: digests of its code and of its conda environment, and its parameters.
+def describe_code(scripts: list[Path], environment: Path) -> dict:
+    """What a kind of job runs: digests of its code, by file, and of its conda environment.
 
     Raises:
         NlbflowError: a file is missing or is not Python.
@@ -112,7 +116,12 @@ def describe(scripts: list[Path], environment: Path, parameters: dict) -> dict:
             name = os.path.relpath(file, LIBRARY.parent if ours else script.resolve().parent)
             code[name] = _code_digest(file, file.stat().st_mtime_ns)
     lines = [line.split("#")[0].strip() for line in environment.read_text().splitlines()]
-    content = {"code": code, "parameters": parameters, "environment": digest_of([line for line in lines if line])}
+    return {"code": code, "environment": digest_of([line for line in lines if line])}
+
+
+def describe(code: dict, parameters: dict) -> dict:
+    """What a job is made of: its code, as of `describe_code`, and its parameters, under a digest of both."""
+    content = {**code, "parameters": parameters}
     return {"digest": digest_of(content), **content}
 
 
