@@ -1,17 +1,28 @@
 """Fixtures that several test files share."""
 
+import csv
 import fcntl
+import hashlib
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import layouts
 import nlbflow.job  # noqa: F401  (one BLAS thread, as in every job)
+from nlbflow.pins import read_pins
 from side_by_side import NLB_TOOLS, mend_nlb_tools
-from workflow import copy_code, run
+from workflow import ROOT, copy_code, run
+
+WRITERS = {
+    "mc_rtt": layouts.write_rtt,
+    "area2_bump": layouts.write_area2,
+    "dmfc_rsg": layouts.write_dmfc,
+}
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +61,32 @@ def finished(tmp_path_factory) -> tuple[Path, Path]:
     code = copy_code(folder / "code")
     run(code, folder / "work")
     return code, folder / "work"
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """A loopback archive with a simulated session under each real dandiset, its pins, and the truth by dataset."""
+    from loopback_dandi import LoopbackArchive
+
+    folder = tmp_path_factory.mktemp("archive")
+    served, rows, truth = {}, [], {}
+    seed = 0  # has none of the cases that the benchmark's own files do not have
+    for name, parts in read_pins(ROOT / "resources/datasets.tsv").items():
+        (folder / "made" / name).mkdir(parents=True)
+        session = WRITERS.get(name, layouts.write_maze)(folder / "made" / name, seed)
+        truth[name] = session
+        for part, pin in parts.items():
+            target = folder / pin.dandiset / pin.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(session[part], target)
+            content = target.read_bytes()
+            sha = hashlib.sha256(content).hexdigest()
+            rows.append([name, pin.dandiset, pin.version, part, pin.path, len(content), sha, ""])
+            served[pin.dandiset, pin.version] = folder / pin.dandiset
+    pins = folder / "pins.tsv"
+    with open(pins, "w", newline="") as file:
+        table = csv.writer(file, delimiter="\t", lineterminator="\n")
+        table.writerow(["dataset", "dandiset", "version", "part", "path", "bytes", "sha256", "dandi_etag"])
+        table.writerows(rows)
+    with LoopbackArchive(served) as server:
+        yield server, pins, truth

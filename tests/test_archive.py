@@ -1,10 +1,8 @@
 """The seven datasets from an archive to tensors, scores and published answers, all on loopback."""
 
-import csv
 import functools
 import hashlib
 import http.server
-import shutil
 import threading
 from pathlib import Path
 
@@ -14,8 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-import layouts
-from loopback_dandi import Fault, LoopbackArchive
+from loopback_dandi import Fault
 from nlbflow.answers import read_published
 from nlbflow.errors import NlbflowError
 from nlbflow.files import write_arrays
@@ -25,40 +22,8 @@ from nlbflow.targets import make_target
 from nlbflow.tensors import make_input
 from workflow import ROOT, run
 
-WRITERS = {
-    "mc_rtt": layouts.write_rtt,
-    "area2_bump": layouts.write_area2,
-    "dmfc_rsg": layouts.write_dmfc,
-}
 PINS = read_pins(ROOT / "resources/datasets.tsv")
 DATASETS = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]
-SEED = 0  # of the sessions; it has none of the cases that the benchmark's own files do not have
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """A loopback archive with a simulated session under each real dandiset, its pins, and the truth by dataset."""
-    folder = tmp_path_factory.mktemp("archive")
-    served, rows, truth = {}, [], {}
-    for name, parts in PINS.items():
-        (folder / "made" / name).mkdir(parents=True)
-        session = WRITERS.get(name, layouts.write_maze)(folder / "made" / name, SEED)
-        truth[name] = session
-        for part, pin in parts.items():
-            target = folder / pin.dandiset / pin.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(session[part], target)
-            content = target.read_bytes()
-            sha = hashlib.sha256(content).hexdigest()
-            rows.append([name, pin.dandiset, pin.version, part, pin.path, len(content), sha, ""])
-            served[pin.dandiset, pin.version] = folder / pin.dandiset
-    pins = folder / "pins.tsv"
-    with open(pins, "w", newline="") as file:
-        table = csv.writer(file, delimiter="\t", lineterminator="\n")
-        table.writerow(["dataset", "dandiset", "version", "part", "path", "bytes", "sha256", "dandi_etag"])
-        table.writerows(rows)
-    with LoopbackArchive(served) as server:
-        yield server, pins, truth
 
 
 def write_config(folder: Path, archive, phases: list[str], selected: list[str], **keys) -> Path:

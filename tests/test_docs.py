@@ -1,0 +1,83 @@
+"""The documentation works as written: its commands are run in a fresh copy of the project, its links lead somewhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workflow import PARTS, ROOT, copy_code
+
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEEDS = ("network", "slurm", "gpu")
+
+
+def steps(page: Path) -> list[tuple[str, str, str]]:
+    """(language, what its first comment says, text) of the blocks that a reader runs or saves, in their order."""
+    found = []
+    for language, text in BLOCK.findall(page.read_text()):
+        comment = re.match(r"# (.+)\n", text)
+        if language == "sh":
+            found.append((language, comment[1] if comment else "", text))
+        elif language in ("yaml", "python") and comment and re.fullmatch(r"[\w.-]+\.(yaml|py)", comment[1]):
+            found.append((language, comment[1], text))
+    return found
+
+
+def skipped(step: tuple[str, str, str]) -> bool:
+    return step[0] == "sh" and step[1].startswith("needs: ")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if steps(p)], ids=lambda p: p.name)
+def test_commands_work_as_written(page, tmp_path):
+    clone = copy_code(tmp_path / "clone")
+    for part in ("Makefile", "configs"):
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, clone / part)
+    (clone / ".venv").symlink_to(sys.prefix)
+    ran = 0
+    for step in steps(page):
+        language, first, text = step
+        if language != "sh":
+            (clone / first).write_text(text)
+        elif not skipped(step):
+            done = subprocess.run(["bash", "-euc", text], cwd=clone, capture_output=True, text=True, timeout=900)
+            assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            ran += 1
+    assert ran, "no command of this page was run"
+
+
+def test_what_is_not_run_says_why():
+    """Commands for machines that a test does not have are few, and name what they need."""
+    left_out = [step for page in PAGES for step in steps(page) if skipped(step)]
+    assert all(first.removeprefix("needs: ") in NEEDS for _, first, _ in left_out)
+    assert len(left_out) < sum(language == "sh" for page in PAGES for language, *_ in steps(page)) / 2
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.name)
+def test_links_between_pages_resolve(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" not in link:
+            path, _, heading = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name} links to {link}"
+            headings = (
+                [h.lower().replace(" ", "-") for h in re.findall(r"^#+ (.+)$", target.read_text(), re.M)]
+                if heading
+                else []
+            )
+            assert not heading or heading in headings, f"{page.name} links to {link}"
+
+
+def test_readme_leads_to_every_page():
+    assert all(f"(docs/{page.name}" in (ROOT / "README.md").read_text() for page in PAGES)
+
+
+def test_the_copy_has_what_a_clone_has():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("this is no git checkout")
+    top = {line.split("/")[0] for line in tracked.stdout.split()}
+    assert set(PARTS) <= top
