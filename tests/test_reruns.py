@@ -1,10 +1,12 @@
 """Results are made again exactly when what made them has changed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from workflow import copy_code, copy_results, planned, run
+from workflow import command, copy_code, copy_results, planned, run
 
 
 def edit(code: Path, file: str, old: str, new: str) -> None:
@@ -21,6 +23,24 @@ def kinds(jobs) -> set[str]:
 
 def test_finished_run_has_nothing_to_do(finished):
     assert not planned(*finished)
+
+
+def test_plan_of_a_finished_run_reads_no_result(finished, tmp_path):
+    """Only stamps and Snakemake's own records: with thousands of predictions everything else takes minutes."""
+    code, work = finished
+    opened = tmp_path / "opened.txt"
+    source = (
+        "import sys; from snakemake.cli import main\n"
+        f"log = open({str(opened)!r}, 'w', buffering=1)\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and print(args[0], file=log))\n"
+        "main(sys.argv[1:])\n"
+    )
+    arguments = command(code, "-n")[3:]
+    done = subprocess.run([sys.executable, "-c", source, *arguments], cwd=work, capture_output=True, text=True)
+    assert done.returncode == 0 and "Nothing to be done" in done.stdout, done.stderr
+    read = {line for line in opened.read_text().split("\n") if "results/" in line}
+    assert any("stamps" in line for line in read)
+    assert not {line for line in read if "stamps" not in line} - {"results/.running"}
 
 
 @pytest.mark.parametrize("memory", [(), (".snakemake",)], ids=["results alone", "with .snakemake"])
