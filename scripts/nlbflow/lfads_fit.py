@@ -23,6 +23,7 @@ from nlbflow import lfads
 from nlbflow.digest import code_files
 from nlbflow.errors import NlbflowError
 from nlbflow.lfads import Sizes
+from nlbflow.metrics import bits_per_spike
 from nlbflow.population import (
     EPOCHS,
     EVERYONE,
@@ -48,6 +49,8 @@ LOG_EVERY = 5.0
 HIGHEST_LOG_RATE = 20.0
 # Rows (trials times samples) of a pass at prediction; more takes memory, fewer takes time.
 PREDICT_ROWS = 400
+# Of each generation and member.
+HISTORY = ("generation", "member", *HYPERPARAMETERS, "validation_loss", "parent")
 
 
 def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> dict:
@@ -89,9 +92,11 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         "generations": population.generation,
         "best_generation": population.best_generation,
         "validation_nats_per_bin": population.best_loss,
+        "validation_co_bps": _validation_co_bps(population.best[None], sizes, trials, params["samples"], seed),
         "device": device,
     }
-    return {**prediction, "facts": facts}
+    columns = zip(*population.history, strict=True)
+    return {**prediction, "facts": facts, "history": dict(zip(HISTORY, columns, strict=True))}
 
 
 def fit(
@@ -102,8 +107,7 @@ def fit(
     Raises:
         NlbflowError: no member's validation loss is a number.
     """
-    validate = torch.arange(trials.counts.shape[1]) % VALIDATION_EVERY == 0
-    training, validation = (_pick(trials, chosen) for chosen in (~validate, validate))
+    training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
     schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
     members, device = range(params["population"]), str(trials.counts.device)
     population = folder.resume(device)
@@ -160,6 +164,21 @@ def posterior_average(
     return np.concatenate(rates), np.concatenate(factors)
 
 
+def _divide(trials: Trials) -> tuple[Tensor, Tensor]:
+    """Which trials are trained on and which are for validation, as booleans."""
+    validate = torch.arange(trials.counts.shape[1]) % VALIDATION_EVERY == 0
+    return ~validate, validate
+
+
+def _validation_co_bps(weights: Tensor, sizes: Sizes, trials: Trials, samples: int, seed: int) -> float:
+    """Bits per spike of the held-out neurons in the validation trials; comparable between models."""
+    counts = _pick(trials, _divide(trials)[1]).counts[: sizes.bins]
+    seen, hidden = counts[:, :, : sizes.heldin], counts[:, :, sizes.heldin :]
+    generator = stream(seed, EVERYONE, PREDICTION, device=str(weights.device))
+    rates, _ = posterior_average(weights, sizes, seen.to(weights.device), samples, generator)
+    return bits_per_spike(rates[:, : sizes.bins, sizes.heldin :], hidden.transpose(0, 1).numpy())
+
+
 class _Folder:
     """Where a run keeps its checkpoint and history: `data.work`, if there is one."""
 
@@ -202,7 +221,7 @@ class _Folder:
         torch.save({"digest": self.digest, **vars(population)}, content)
         table = io.StringIO()
         rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(["generation", "member", *HYPERPARAMETERS, "validation_loss", "parent"])
+        rows.writerow(HISTORY)
         rows.writerows(population.history)
         for name, text in (("population.csv", table.getvalue().encode()), ("checkpoint.pt", content.getvalue())):
             temporary = self.work / f".{name}.{os.getpid()}"

@@ -126,5 +126,5 @@ def fit_and_predict(
         # masked as in training, as published, but without spans
         return masked_view(net, batch, 1)[0]
 
-    facts = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
-    return prediction(net, data, facts)
+    facts, history = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    return prediction(net, data, facts, history)
