@@ -163,6 +163,34 @@ rule read_submission:
         "../scripts/read_submission.py"
 
 
+# The mean of other predictions, chosen by what their trainings tell of validation trials of their own.
+rule ensemble:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        predictions=member_predictions,
+        stamp=ensemble_stamp,
+    output:
+        prediction=f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5",
+    log:
+        f"logs/ensemble/{PLACE}/{{model}}/{{seed}}.log",
+    benchmark:
+        f"logs/ensemble/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=named("ensemble"),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Averaging the ensemble {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/ensemble.py"
+
+
 # `snakemake submission`: the selected models' rates in the benchmark's submission layout.
 rule submission:
     input:

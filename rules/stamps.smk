@@ -27,6 +27,7 @@ ENVIRONMENTS = {
     "tune": "models",
     "choose": "models",
     "read_submission": "models",
+    "ensemble": "models",
     "score": "models",
     "compare": "models",
     "tables": "results",
@@ -149,6 +150,14 @@ def submission_file_stamp(wildcards):
     status = Path(submission_file(wildcards)).stat()
     parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
     return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
+
+
+def ensemble_stamp(wildcards):
+    """The predictions that may take part, how they are averaged and how many."""
+    model = wildcards.model
+    runs = [list(run) for run in ensemble_runs(model)]
+    chosen = {"top": None, **MODELS[model]["ensemble"]}
+    return stamp("ensemble", model, parameters=frozen(runs=runs, average=chosen["average"], top=chosen["top"]))
 
 
 def score_stamp(wildcards):
