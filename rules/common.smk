@@ -37,6 +37,7 @@ DATASETS = config["datasets"]
 MODELS = with_tuned(config["models"])
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
+REPRODUCTION = "reproduction"
 ANSWERS = "data/answers/eval_data_test.h5"
 
 
@@ -246,6 +247,53 @@ def absences():
     return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 
 
+def cited():
+    """What tables say of the selected datasets."""
+    return {name: {key: DATASETS[name][key] for key in ("title", "citation", "license")} for name in RUN["datasets"]}
+
+
+@lru_cache(maxsize=None)
+def boards():
+    """The tables for reading by the name of their files: what they show, and their section in report and paper."""
+    selected, found = RUN["datasets"], {}
+    titles = {dataset: DATASETS[dataset]["title"] for dataset in selected}
+    families = {DATASETS[d]["family"]["name"] for d in selected if "family" in DATASETS[d]}
+    trials = {d: DATASETS[d]["family"]["trials"] for d in selected if "family" in DATASETS[d]}
+    for bin_ms, phase in ((b, p) for b in RUN["bin_ms"] for p in RUN["phases"]):
+        at = {"bin_ms": bin_ms, "phase": phase}
+        if len(selected) > 1:
+            what = {"section": "All datasets", "title": "All datasets", "datasets": titles}
+            found[f"all-datasets_{bin_ms}ms_{phase}"] = {**what, **at}
+        for family in sorted(families):
+            members = sorted((d for d in trials if DATASETS[d]["family"]["name"] == family), key=trials.get)
+            labels = {d: f"{titles[d]}, {trials[d]} trials" for d in members}
+            if len(members) > 1:
+                what = {"section": "Families of datasets", "title": f"The family {family}", "datasets": labels}
+                found[f"family-{family}_{bin_ms}ms_{phase}"] = {**what, **at}
+        for dataset in selected:
+            what = {"section": "Dataset by dataset", "title": titles[dataset], "datasets": {dataset: titles[dataset]}}
+            found[f"{dataset}_{bin_ms}ms_{phase}"] = {**what, **at}
+    sections = ("All datasets", "Families of datasets", "Dataset by dataset")
+    return dict(sorted(found.items(), key=lambda item: sections.index(item[1]["section"])))
+
+
+def table_files(*formats):
+    """The tables for reading, by name and format."""
+    return {f"{name}.{f}": f"results/tables/{name}.{f}" for name in (*boards(), REPRODUCTION) for f in formats}
+
+
+def table_labels(name):
+    """How the report labels a table."""
+    board = boards().get(name, {"title": "all datasets", "bin_ms": "any", "phase": "any"})
+    return {"table": board["title"], "bin width": f"{board['bin_ms']} ms", "phase": board["phase"]}
+
+
+def figure_files():
+    """The figures of the paper: what rule figures declares as PDF."""
+    figures = getattr(rules, "figures", None)
+    return [str(path) for path in figures.output if str(path).endswith(".pdf")] if figures else []
+
+
 def result(run, file):
     dataset, bin_ms, phase, model, seed = run
     return f"results/{dataset}/{bin_ms}ms/{phase}/{model}/{seed}/{file}"
@@ -264,6 +312,7 @@ def wanted():
         "results/cross_decoding.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
+        *table_files("csv", "parquet", "md", "tex", "html").values(),
     ]
 
 

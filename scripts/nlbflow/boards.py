@@ -57,14 +57,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Board:
-    """The columns' labels by name, the groups of rows, the metrics that the benchmark lacks (`further`), and the
-    datasets behind it."""
+    """The columns' labels by name, the groups of rows, the datasets behind them, the metrics that the benchmark lacks
+    (`further`), and, where nothing could be scored, the reason."""
 
     title: str
     columns: dict[str, str]
     groups: list[Group]
     datasets: list[str]
     further: list[str] = field(default_factory=list)
+    missing: str = ""
 
 
 class Results:
@@ -158,7 +159,8 @@ def place_board(results: Results, place: tuple) -> Board:
     if scored:
         here = results.published_at([place[0]], *place[1:])
         rows += _published_rows(here.assign(column=here["metric"]), metrics)
-    return Board(_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further)
+    missing = "" if rows else results.absent.get((*place, WHOLE), "no model has a result there")
+    return Board(_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing)
 
 
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
@@ -206,7 +208,8 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
         rows += _published_rows(shown.assign(column=shown["dataset"]), [*datasets], least=2)
         if scored:
             groups.append(Group(metric, rows))
-    return Board(_title(title, bin_ms, phase), datasets, groups, [*datasets])
+    missing = "" if groups else "no model has a result there"
+    return Board(_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing)
 
 
 def _mean_ranks(orders: list[list[str]]) -> dict[str, float]:
@@ -231,20 +234,26 @@ def _title(what: str, bin_ms: int, phase: str) -> str:
     return f"{what}, {bin_ms} ms bins, {phase} phase"
 
 
+PARTS = ("low", "high", "sd", "mark", "missing")
+
+
 def board_table(board: Board) -> pd.DataFrame:
     """The board as a table of numbers, a row for each of its rows: for each column the score, `low` and `high` of its
     interval, `sd` over seeds, `mark`, and why it is `missing`."""
     rows = []
     for group in board.groups:
         for row in group.rows:
-            line = {"metric": group.title} if group.title else {}
-            line |= {name: getattr(row, name) for name in ("name", "kind", "rank", "best_rank", "worst_rank", "seeds")}
+            line = {**vars(row), "metric": group.title}
             for column in board.columns:
                 cell = row.cells.get(column, Cell(missing="not published"))
-                line |= {column: cell.value}
-                line |= {f"{column} {part}": getattr(cell, part) for part in ("low", "high", "sd", "mark", "missing")}
-            rows.append({**line, "grade": row.grade, "source": row.source})
-    table = pd.DataFrame(rows)
-    numbers = [f"{column}{part}" for column in board.columns for part in ("", " low", " high", " sd")]
-    types = {**dict.fromkeys(["rank", *numbers], float), **dict.fromkeys(["best_rank", "worst_rank", "seeds"], "Int64")}
-    return table.astype({name: kind for name, kind in types.items() if name in table})
+                line |= {column: cell.value, **{f"{column} {part}": getattr(cell, part) for part in PARTS}}
+            rows.append(line)
+    types = {"metric": str, "name": str, "kind": str, "rank": float}
+    types |= dict.fromkeys(("best_rank", "worst_rank", "seeds"), "Int64")
+    for column in board.columns:
+        types |= {
+            column: float,
+            **{f"{column} {part}": str if part in ("mark", "missing") else float for part in PARTS},
+        }
+    types |= {"grade": str, "source": str}
+    return pd.DataFrame(rows, columns=[*types]).astype(types)

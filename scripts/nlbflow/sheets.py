@@ -37,7 +37,9 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
     """
     main = {name: label for name, label in board.columns.items() if name not in board.further}
     groups, notes = board.groups, [citations(board.datasets, about)]
-    if len(board.datasets) > MOST_WITH_INTERVALS:
+    if board.missing:
+        notes.insert(0, f"Not scored: {board.missing}.")
+    elif len(board.datasets) > MOST_WITH_INTERVALS:
         groups = [Group(group.title, [_without_intervals(row) for row in group.rows]) for group in groups]
         notes.insert(0, "The intervals stand in the tables of the datasets.")
     sheets = [_sheet(board.title, groups, main, "mean rank" if len(board.datasets) > 1 else "rank", notes)]
