@@ -290,8 +290,8 @@ def table_labels(name):
 
 def figure_files():
     """The figures of the paper: what rule figures declares as PDF."""
-    figures = getattr(rules, "figures", None)
-    return [str(path) for path in figures.output if str(path).endswith(".pdf")] if figures else []
+    outputs = [path for rule in workflow.rules if rule.name == "figures" for path in rule.output]
+    return [path for path in outputs if path.endswith(".pdf")]
 
 
 def result(run, file):
