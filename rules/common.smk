@@ -254,38 +254,48 @@ def cited():
 
 @lru_cache(maxsize=None)
 def boards():
-    """The tables for reading by the name of their files: what they show, and their section in report and paper."""
-    selected, found = RUN["datasets"], {}
-    titles = {dataset: DATASETS[dataset]["title"] for dataset in selected}
-    families = {DATASETS[d]["family"]["name"] for d in selected if "family" in DATASETS[d]}
-    trials = {d: DATASETS[d]["family"]["trials"] for d in selected if "family" in DATASETS[d]}
-    for bin_ms, phase in ((b, p) for b in RUN["bin_ms"] for p in RUN["phases"]):
-        at = {"bin_ms": bin_ms, "phase": phase}
-        if len(selected) > 1:
-            what = {"section": "All datasets", "title": "All datasets", "datasets": titles}
-            found[f"all-datasets_{bin_ms}ms_{phase}"] = {**what, **at}
-        for family in sorted(families):
-            members = sorted((d for d in trials if DATASETS[d]["family"]["name"] == family), key=trials.get)
-            labels = {d: f"{titles[d]}, {trials[d]} trials" for d in members}
-            if len(members) > 1:
-                what = {"section": "Families of datasets", "title": f"The family {family}", "datasets": labels}
-                found[f"family-{family}_{bin_ms}ms_{phase}"] = {**what, **at}
-        for dataset in selected:
-            what = {"section": "Dataset by dataset", "title": titles[dataset], "datasets": {dataset: titles[dataset]}}
-            found[f"{dataset}_{bin_ms}ms_{phase}"] = {**what, **at}
-    sections = ("All datasets", "Families of datasets", "Dataset by dataset")
-    return dict(sorted(found.items(), key=lambda item: sections.index(item[1]["section"])))
+    """The tables of scores in the order of the paper: the name of their files, what they show, and their section."""
+    titles = {dataset: DATASETS[dataset]["title"] for dataset in RUN["datasets"]}
+    families = {}
+    for dataset in RUN["datasets"]:
+        if family := DATASETS[dataset].get("family"):
+            families.setdefault(family["name"], []).append((family["trials"], dataset))
+    shown = [("All datasets", "all-datasets", "All datasets", titles)] if len(titles) > 1 else []
+    for family, members in families.items():
+        labels = {dataset: f"{titles[dataset]} ({trials} trials)" for trials, dataset in sorted(members)}
+        shown += (
+            [("Families of datasets", f"family-{family}", f"The family {family}", labels)] if len(labels) > 1 else []
+        )
+    shown += [("Dataset by dataset", dataset, title, {dataset: title}) for dataset, title in titles.items()]
+    return [
+        {
+            "name": f"{name}_{bin_ms}ms_{phase}",
+            "section": section,
+            "title": title,
+            "datasets": list(datasets.items()),
+            "bin_ms": bin_ms,
+            "phase": phase,
+        }
+        for section, name, title, datasets in shown
+        for bin_ms in RUN["bin_ms"]
+        for phase in RUN["phases"]
+    ]
 
 
 def table_files(*formats):
     """The tables for reading, by name and format."""
-    return {f"{name}.{f}": f"results/tables/{name}.{f}" for name in (*boards(), REPRODUCTION) for f in formats}
+    names = [*(board["name"] for board in boards()), REPRODUCTION]
+    return {f"{name}.{f}": f"results/tables/{name}.{f}" for name in names for f in formats}
 
 
-def table_labels(name):
-    """How the report labels a table."""
-    board = boards().get(name, {"title": "all datasets", "bin_ms": "any", "phase": "any"})
-    return {"table": board["title"], "bin width": f"{board['bin_ms']} ms", "phase": board["phase"]}
+def table_in_report(name):
+    """Where the report shows a table, with which caption and labels."""
+    for board in boards():
+        if board["name"] == name:
+            labels = {"table": board["title"], "bins": f"{board['bin_ms']} ms", "phase": board["phase"]}
+            return {"caption": "../report/table.rst", "subcategory": board["section"], "labels": labels}
+    labels = {"table": "ours and published", "bins": "all", "phase": "all"}
+    return {"caption": "../report/reproduction.rst", "subcategory": "Reproduction", "labels": labels}
 
 
 def figure_files():

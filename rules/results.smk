@@ -124,13 +124,7 @@ rule boards:
     output:
         **table_files("csv", "parquet", "md", "tex"),
         **{
-            name: report(
-                path,
-                caption="../report/reproduction.rst" if name == f"{REPRODUCTION}.html" else "../report/table.rst",
-                category="Tables",
-                subcategory=boards().get(Path(path).stem, {"section": "Reproduction"})["section"],
-                labels=table_labels(Path(path).stem),
-            )
+            name: report(path, category="Tables", **table_in_report(Path(path).stem))
             for name, path in table_files("html").items()
         },
     log:

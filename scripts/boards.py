@@ -20,13 +20,13 @@ def main(smk) -> None:
         published, reproduced = (pd.read_csv(resources / name) for name in ("published.csv", "reproduced.csv"))
         scores, ranks, differences = map(read_table, smk.input[:3])
         results = Results(scores, ranks, differences, published, asked["absent"])
-        for name, wanted in asked["boards"].items():
-            at = wanted["bin_ms"], wanted["phase"]
-            if len(wanted["datasets"]) > 1:
-                board = across_board(results, wanted["title"], wanted["datasets"], *at)
+        for wanted in asked["boards"]:
+            datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
+            if len(datasets) > 1:
+                board = across_board(results, wanted["title"], datasets, *at)
             else:
-                board = place_board(results, (*wanted["datasets"], *at))
-            write(run.out, name, board_table(board), board_sheets(board, asked["about"]), LEGEND)
+                board = place_board(results, (*datasets, *at))
+            write(run.out, wanted["name"], board_table(board), board_sheets(board, asked["about"]), LEGEND)
         table = reproduction(ranks, published, reproduced)
         write(run.out, "reproduction", table, [reproduction_sheet(table, asked["about"])], "")
         run.log(f"{len(asked['boards']) + 1} tables")

@@ -17,8 +17,8 @@ def main(smk) -> None:
             for path in files:
                 shutil.copyfile(path, folder / part / Path(path).name)
         sections: dict[str, list[str]] = {}
-        for name, board in asked["boards"].items():
-            sections.setdefault(board["section"], []).append(name)
+        for board in asked["boards"]:
+            sections.setdefault(board["section"], []).append(board["name"])
         sections["Reproduction"] = ["reproduction"]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
         (folder / "main.tex").write_text(paper_source(template, sections, figures, asked["about"]))

@@ -151,7 +151,7 @@ def _entry(place: dict, model: str, seed: int, kind: str) -> dict:
 
 
 def _interval(value: float, span: float, error: float) -> tuple[float, float]:
-    return value - abs(span) * error, min(value + abs(span) * error, 1.0)
+    return max(value - abs(span) * error, -1.0), min(value + abs(span) * error, 1.0)
 
 
 def _ranks(metric: str, means: dict[Model, float], runs: dict, span: float, interval: bool) -> list[dict]:

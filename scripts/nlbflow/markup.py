@@ -11,9 +11,10 @@ from nlbflow.sheets import Sheet, reasons
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "–": "--", "—": "---", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "|": r"\textbar{}",
-    '"': r"\textquotedbl{}", **{c: "\\" + c for c in "{}$&#%_"},
+    '"': "''", **{c: "\\" + c for c in "{}$&#%_"}, **{c: c for c in "ßøØæÆåÅ"},
 }  # fmt: skip
-LATIN = 0x180  # the characters below are in every LaTeX font
+# grave, acute, circumflex, tilde, diaeresis, cedilla, caron: LaTeX sets them in any font
+ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u0327\u030c"
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,16 @@ def _markdown_text(text: str) -> str:
 
 def latex_text(text: str) -> str:
     """Text for LaTeX; characters that its usual fonts lack lose their accents or become question marks."""
-    out = []
-    for character in text:
-        if character in LATEX_SPECIAL:
-            out.append(LATEX_SPECIAL[character])
-        elif ord(character) < LATIN:
-            out.append(character)
-        else:
-            plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-            out.append("".join(LATEX_SPECIAL.get(c, c) for c in plain) or "?")
-    return "".join(out)
+    return "".join(map(_latex_character, text))
+
+
+def _latex_character(character: str) -> str:
+    if character in LATEX_SPECIAL:
+        return LATEX_SPECIAL[character]
+    letter, *accents = unicodedata.normalize("NFKD", character)
+    if letter.isascii():
+        return character if len(accents) == 1 and accents[0] in ACCENTS else LATEX_SPECIAL.get(letter, letter)
+    return "?"
 
 
 MARKDOWN = Markup(_markdown_text, str, "**{}**", "<u>{}</u>", " ({})", " ± {}", " *")
@@ -92,7 +93,7 @@ def to_markdown(sheet: Sheet, level: int = 2) -> str:
 
 
 def to_latex(sheet: Sheet, label: str) -> str:
-    """The sheet as a `longtable` with `booktabs` rules, and its notes; its own preamble is LATEX_PACKAGES."""
+    """The sheet as a `longtable`, and its notes; needs the packages booktabs and longtable."""
     keys, columns = reasons(sheet), len(sheet.header)
     out = [r"\begingroup\scriptsize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{'l' * columns}}}"]
     out.append(rf"\caption{{{latex_text(sheet.title)}}}\label{{{label}}}\\")
