@@ -264,7 +264,7 @@ def boards():
     for family, members in families.items():
         labels = {dataset: f"{titles[dataset]} ({trials} trials)" for trials, dataset in sorted(members)}
         shown += (
-            [("Families of datasets", f"family-{family}", f"The family {family}", labels)] if len(labels) > 1 else []
+            [("Families of datasets", f"family-{family}", f"{family} by training trials", labels)] if len(labels) > 1 else []
         )
     shown += [("Dataset by dataset", dataset, title, {dataset: title}) for dataset, title in titles.items()]
     return [

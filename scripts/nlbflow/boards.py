@@ -133,7 +133,7 @@ class Results:
             high=rank.high if known else None,
             sd=mean.std if mean.count > 1 else None,
             mark=self.marks.get((*place, metric, model), ""),
-            unbeaten=rank is not None and rank.kind == "competitor" and rank.best_rank == 1 and not alone,
+            unbeaten=known and rank.kind == "competitor" and rank.best_rank == 1 and not alone,
         )
 
     def _reason(self, place: tuple, metric: str, model: str) -> str:

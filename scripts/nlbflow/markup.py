@@ -11,7 +11,8 @@ from nlbflow.sheets import Sheet, reasons
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "–": "--", "—": "---", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "|": r"\textbar{}",
-    '"': "''", **{c: "\\" + c for c in "{}$&#%_"}, **{c: c for c in "ßøØæÆåÅ"},
+    '"': "''", **{c: "\\" + c for c in "{}$&#%_"}, **{c: c for c in "ßøØæÆåÅ"}, "ł": r"\l{}", "Ł": r"\L{}",
+    "“": "``", "”": "''", "‘": "`", "’": "'",
 }  # fmt: skip
 # grave, acute, circumflex, tilde, diaeresis, cedilla, caron: LaTeX sets them in any font
 ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u0327\u030c"
