@@ -112,7 +112,9 @@ def test_leaderboard_marks_and_sorts(finished):
 
 def test_report(finished):
     run(*finished, "--report", "report.html")
-    assert "Leaderboards" in (finished[1] / "report.html").read_text()
+    report = (finished[1] / "report.html").read_text()
+    assert "Leaderboards" in report and '"subcategory": "Dataset by dataset"' in report
+    assert '"labels": {"table": "Simulated maze", "bins": "20 ms", "phase": "val"}' in report
 
 
 def test_nothing_half_written_is_left(finished):

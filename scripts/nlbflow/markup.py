@@ -96,7 +96,7 @@ def to_markdown(sheet: Sheet, level: int = 2) -> str:
 def to_latex(sheet: Sheet, label: str) -> str:
     """The sheet as a `longtable`, and its notes; needs the packages booktabs and longtable."""
     keys, columns = reasons(sheet), len(sheet.header)
-    out = [r"\begingroup\scriptsize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{'l' * columns}}}"]
+    out = [r"\begingroup\sloppy\scriptsize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{'l' * columns}}}"]
     out.append(rf"\caption{{{latex_text(sheet.title)}}}\label{{{label}}}\\")
     header = " & ".join(latex_text(name) for name in sheet.header) + r" \\"
     out += [r"\toprule", header, r"\midrule", r"\endfirsthead", r"\toprule", header, r"\midrule", r"\endhead"]
@@ -107,7 +107,7 @@ def to_latex(sheet: Sheet, label: str) -> str:
         out += [" & ".join(cell_text(cell, LATEX, keys) for cell in row) + r" \\" for row in rows]
     out.append(r"\end{longtable}")
     if not sheet.groups:
-        out = [rf"\begingroup\scriptsize\noindent\textbf{{{latex_text(sheet.title)}}}\par"]
+        out = [rf"\begingroup\sloppy\scriptsize\noindent\textbf{{{latex_text(sheet.title)}}}\par"]
     out += [rf"\noindent {latex_text(note)}\par" for note in _notes(sheet, keys)]
     return "\n".join([*out, r"\endgroup", ""])
 

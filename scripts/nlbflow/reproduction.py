@@ -76,4 +76,5 @@ def _line(row, keys: dict[str, str]) -> list[str | Cell]:
     key = keys.setdefault(row.source, f"{row.grade}{len(keys) + 1}")
     if row.differs:
         key += ", " + keys.setdefault(f"our settings differ: {row.differs}", f"D{len(keys) + 1}")
-    return [row.model, row.metric, ours, Cell(row.published), f"{row.difference:+.4f}", row.verdict, row.method, key]
+    difference = f"{row.difference:+.4f}".replace("-", "−")
+    return [row.model, row.metric, ours, Cell(row.published), difference, row.verdict, row.method, key]
