@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from nlbflow.catalogue import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.config import check_config
+from nlbflow.contents import planned_boards, table_files, tables_in_report
 from nlbflow.datasets import (
     SIMULATED,
     checksums,
@@ -35,9 +36,9 @@ except NlbflowError as error:
 RUN = config["run"]
 DATASETS = config["datasets"]
 MODELS = with_tuned(config["models"])
+BOARDS = planned_boards(RUN, DATASETS)
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
-REPRODUCTION = "reproduction"
 ANSWERS = "data/answers/eval_data_test.h5"
 
 
@@ -252,52 +253,6 @@ def cited():
     return {name: {key: DATASETS[name][key] for key in ("title", "citation", "license")} for name in RUN["datasets"]}
 
 
-@lru_cache(maxsize=None)
-def boards():
-    """The tables of scores in the order of the paper: the name of their files, what they show, and their section."""
-    titles = {dataset: DATASETS[dataset]["title"] for dataset in RUN["datasets"]}
-    families = {}
-    for dataset in RUN["datasets"]:
-        if family := DATASETS[dataset].get("family"):
-            families.setdefault(family["name"], []).append((family["trials"], dataset))
-    shown = [("All datasets", "all-datasets", "All datasets", titles)] if len(titles) > 1 else []
-    for family, members in families.items():
-        labels = {dataset: f"{titles[dataset]} ({trials} trials)" for trials, dataset in sorted(members)}
-        shown += (
-            [("Families of datasets", f"family-{family}", f"{family} by training trials", labels)] if len(labels) > 1 else []
-        )
-    shown += [("Dataset by dataset", dataset, title, {dataset: title}) for dataset, title in titles.items()]
-    return [
-        {
-            "name": f"{name}_{bin_ms}ms_{phase}",
-            "section": section,
-            "title": title,
-            "datasets": list(datasets.items()),
-            "bin_ms": bin_ms,
-            "phase": phase,
-        }
-        for section, name, title, datasets in shown
-        for bin_ms in RUN["bin_ms"]
-        for phase in RUN["phases"]
-    ]
-
-
-def table_files(*formats):
-    """The tables for reading, by name and format."""
-    names = [*(board["name"] for board in boards()), REPRODUCTION]
-    return {f"{name}.{f}": f"results/tables/{name}.{f}" for name in names for f in formats}
-
-
-def table_in_report(name):
-    """Where the report shows a table, with which caption and labels."""
-    for board in boards():
-        if board["name"] == name:
-            labels = {"table": board["title"], "bins": f"{board['bin_ms']} ms", "phase": board["phase"]}
-            return {"caption": "../report/table.rst", "subcategory": board["section"], "labels": labels}
-    labels = {"table": "ours and published", "bins": "all", "phase": "all"}
-    return {"caption": "../report/reproduction.rst", "subcategory": "Reproduction", "labels": labels}
-
-
 def figure_files():
     """The figures of the paper: what rule figures declares as PDF."""
     outputs = [path for rule in workflow.rules if rule.name == "figures" for path in rule.output]
@@ -322,7 +277,7 @@ def wanted():
         "results/cross_decoding.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
-        *table_files("csv", "parquet", "md", "tex", "html").values(),
+        *table_files(BOARDS).values(),
     ]
 
 

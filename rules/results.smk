@@ -122,10 +122,10 @@ rule boards:
         differences="results/differences.csv",
         stamp=boards_stamp,
     output:
-        **table_files("csv", "parquet", "md", "tex"),
+        **table_files(BOARDS, ("csv", "parquet", "md", "tex")),
         **{
-            name: report(path, category="Tables", **table_in_report(Path(path).stem))
-            for name, path in table_files("html").items()
+            name: report(f"results/tables/{name}", category="Tables", **place)
+            for name, place in tables_in_report(BOARDS).items()
         },
     log:
         "logs/boards.log",
@@ -147,7 +147,7 @@ rule boards:
 
 rule paper:
     input:
-        tables=table_files("csv", "parquet", "md", "tex", "html").values(),
+        tables=table_files(BOARDS).values(),
         figures=lambda wildcards: figure_files(),
         stamp=paper_stamp,
     output:

@@ -185,13 +185,13 @@ def leaderboard_stamp(wildcards):
 def boards_stamp(wildcards):
     """As of the leaderboard; and which tables, and which published score a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")
-    parameters = frozen(boards=boards(), absent=absences(), about=cited(), resources=resources)
+    parameters = frozen(boards=BOARDS, absent=absences(), about=cited(), resources=resources)
     return stamp("boards", parameters=parameters)
 
 
 def paper_stamp(wildcards):
     """The tables, what to cite, and the template."""
-    parameters = frozen(boards=boards(), about=cited(), resources=resource_digest("paper/main.tex"))
+    parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
     return stamp("paper", parameters=parameters)
 
 

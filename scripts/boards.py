@@ -6,6 +6,7 @@ from pathlib import Path
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from nlbflow.boards import Results, across_board, board_table, place_board
+from nlbflow.contents import REPRODUCTION
 from nlbflow.files import read_json
 from nlbflow.reproduction import reproduction, reproduction_sheet
 from nlbflow.markup import html_page, to_html, to_latex, to_markdown
@@ -28,7 +29,7 @@ def main(smk) -> None:
                 board = place_board(results, (*datasets, *at))
             write(run.out, wanted["name"], board_table(board), board_sheets(board, asked["about"]), LEGEND)
         table = reproduction(ranks, published, reproduced)
-        write(run.out, "reproduction", table, [reproduction_sheet(table, asked["about"])], "")
+        write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], "")
         run.log(f"{len(asked['boards']) + 1} tables")
 
 

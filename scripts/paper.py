@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.contents import REPRODUCTION
 from nlbflow.files import read_json
 from nlbflow.paper import compile_pdf, paper_source
 
@@ -19,7 +20,7 @@ def main(smk) -> None:
         sections: dict[str, list[str]] = {}
         for board in asked["boards"]:
             sections.setdefault(board["section"], []).append(board["name"])
-        sections["Reproduction"] = ["reproduction"]
+        sections["Reproduction"] = [REPRODUCTION]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
         (folder / "main.tex").write_text(paper_source(template, sections, figures, asked["about"]))
         run.log(f"{len(smk.input.tables)} tables, {len(figures)} figures; {compile_pdf(folder)}")
