@@ -254,9 +254,9 @@ def cited():
 
 
 def figure_files():
-    """The figures of the paper: what rule figures declares as PDF."""
-    outputs = [path for rule in workflow.rules if rule.name == "figures" for path in rule.output]
-    return [path for path in outputs if path.endswith(".pdf")]
+    """The figures of the paper: what rule figures makes or gathers as PDF."""
+    declared = [str(path) for rule in workflow.rules if rule.name == "figures" for path in (*rule.input, *rule.output)]
+    return [path for path in declared if path.endswith(".pdf")]
 
 
 def result(run, file):
