@@ -104,5 +104,5 @@ def test_figures_and_datasets_in_the_source():
     about = {"d": {"title": "D_1", "citation": "A & B", "license": "MIT"}}
     source = paper_source(template, {"All": ["one"]}, [Path("results/figures/rank_intervals.pdf")], about)
     assert r"D\_1 & A \& B & MIT \\" in source and r"\input{tables/one.tex}" in source
-    assert "{figures/rank_intervals.pdf}" in source and r"\caption{rank intervals}" in source
-    assert r"\includegraphics" not in paper_source(template, {}, [], about)
+    assert r"\drawn{figures/rank_intervals.pdf}{rank intervals}" in source
+    assert r"\section{Figures}" not in paper_source(template, {}, [], about)

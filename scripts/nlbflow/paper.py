@@ -27,12 +27,7 @@ def paper_source(template: str, sections: dict[str, list[str]], figures: list[Pa
     datasets = [
         " & ".join(latex_text(a[key]) for key in ("title", "citation", "license")) + r" \\" for a in about.values()
     ]
-    drawn = [
-        r"\begin{figure}[p]\centering"
-        rf"\includegraphics[width=\textwidth,height=0.85\textheight,keepaspectratio]{{figures/{figure.name}}}"
-        rf"\caption{{{latex_text(figure.stem.replace('_', ' '))}}}\end{{figure}}"
-        for figure in figures
-    ]
+    drawn = [rf"\drawn{{figures/{figure.name}}}{{{latex_text(figure.stem.replace('_', ' '))}}}" for figure in figures]
     tables = []
     for title, names in sections.items():
         tables += [rf"\clearpage\section{{{latex_text(title)}}}", *(rf"\input{{tables/{name}.tex}}" for name in names)]
