@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from nlbflow.catalogue import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.config import check_config
+from nlbflow.contents import planned_boards, table_files, tables_in_report
 from nlbflow.datasets import (
     SIMULATED,
     checksums,
@@ -35,6 +36,7 @@ except NlbflowError as error:
 RUN = config["run"]
 DATASETS = config["datasets"]
 MODELS = with_tuned(config["models"])
+BOARDS = planned_boards(RUN, DATASETS)
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 ANSWERS = "data/answers/eval_data_test.h5"
@@ -291,6 +293,17 @@ def absences():
     return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 
 
+def cited():
+    """What tables say of the selected datasets."""
+    return {name: {key: DATASETS[name][key] for key in ("title", "citation", "license")} for name in RUN["datasets"]}
+
+
+def figure_files():
+    """The figures of the paper: what rule figures makes or gathers as PDF."""
+    declared = [str(path) for rule in workflow.rules if rule.name == "figures" for path in (*rule.input, *rule.output)]
+    return [path for path in declared if path.endswith(".pdf")]
+
+
 def result(run, file):
     dataset, bin_ms, phase, model, seed = run
     return f"results/{dataset}/{bin_ms}ms/{phase}/{model}/{seed}/{file}"
@@ -309,6 +322,7 @@ def wanted():
         "results/cross_decoding.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
+        *table_files(BOARDS).values(),
     ]
 
 
