@@ -177,6 +177,11 @@ def model_resource(wildcards, name, usual):
     return MODELS[wildcards.model].get("resources", {}).get(name, usual)
 
 
+def model_threads(wildcards):
+    """What a model is told to use, so that no other job gets it."""
+    return MODELS[wildcards.model].get("params", {}).get("threads", 1)
+
+
 def prediction_of(wildcards):
     """The null row has no prediction: score makes it from the answers."""
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)

@@ -41,7 +41,7 @@ rule train:
         model=named("trained"),
     conda:
         model_environment
-    threads: 1
+    threads: model_threads
     resources:
         mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
         runtime=lambda w: model_resource(w, "runtime", 60),
@@ -68,7 +68,7 @@ rule tune:
         f"logs/tune/{PLACE}/{{model}}/{{candidate}}.benchmark.tsv"
     conda:
         model_environment
-    threads: 1
+    threads: model_threads
     resources:
         mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
         runtime=lambda w: model_resource(w, "runtime", 60),
