@@ -19,6 +19,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 # what some packages are built on, and install
 BRINGS = {"pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
+# methods of pandas that import another package
+THROUGH = {"to_parquet": "pyarrow", "read_parquet": "pyarrow"}
 # conda-forge's names that are not PyPI's
 ON_PYPI = {"pytorch": "torch"}
 
@@ -79,13 +81,15 @@ def run_in(environment: str) -> list[Path]:
 
 def modules(path: Path) -> set[str]:
     """What a file imports, at its top or anywhere in it, but for Python's own and ours."""
-    names = [
-        [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module]
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    ours = {"nlbflow", *sys.stdlib_module_names}
-    return {name for found in names for name in found if name.split(".")[0] not in ours}
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Attribute) and node.attr in THROUGH:
+            names.add(THROUGH[node.attr])
+    return {name for name in names if name.split(".")[0] not in {"nlbflow", *sys.stdlib_module_names}}
 
 
 def pins_of(environment: Path) -> dict[str, str]:
