@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py
 
-- plan: seconds and peak memory of `snakemake -n` before anything is there, for many models x seeds x datasets.
+- plan: wall and CPU seconds and peak memory of `snakemake -n` before anything is there, for many models x seeds x
+  datasets.
 - finished: the same for the whole benchmark (configs/nlb21.yaml with every shipped model) with all results present:
   empty stand-ins, recorded by Snakemake as made with the present code.
 - scoring: 100 real predictions of small simulated sessions, on two cores. What a job takes beyond its own work is the
@@ -18,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from side_by_side import PYTHON, ROOT, measure
+from side_by_side import PYTHON, ROOT, Measured, measure
 
 # what JSON can say is YAML too, so that no package is needed here
 SIZES = {
@@ -46,15 +47,24 @@ DATASET = {
 def main() -> None:
     if not PYTHON.exists():
         sys.exit(f"{PYTHON} does not exist; run `make demo` first, which makes the project's environment.")
-    plan_seconds, plan_gb, table_seconds = {}, {}, {}
+    plan_seconds, plan_cpu_seconds, plan_gb, table_seconds = {}, {}, {}, {}
     with tempfile.TemporaryDirectory(prefix="nlbflow-scale-") as scratch:
         for size in SIZES:
             folder = Path(scratch, str(size))
             config = write_config(folder, *SIZES[size], file="gru.py")
-            plan_seconds[size], plan_gb[size] = plan(folder, config)
-            print(f"plan, {size:>6,} predictions: {plan_seconds[size]:6.1f} s {plan_gb[size]:5.2f} GB", flush=True)
-        finished_seconds, finished_gb = plan_finished(Path(scratch, "finished"))
-        print(f"finished results of the whole benchmark: {finished_seconds:.1f} s {finished_gb:.2f} GB", flush=True)
+            dry = measure(*snakemake(folder, config, "-n"))
+            plan_seconds[size], plan_cpu_seconds[size], plan_gb[size] = dry.seconds, dry.cpu_seconds, dry.peak_mb / 1000
+            print(
+                f"plan, {size:>6,} predictions: {dry.seconds:6.1f} s (CPU {dry.cpu_seconds:5.1f} s) "
+                f"{plan_gb[size]:5.2f} GB",
+                flush=True,
+            )
+        done = plan_finished(Path(scratch, "finished"))
+        print(
+            f"plan, whole benchmark finished: {done.seconds:.1f} s (CPU {done.cpu_seconds:.1f} s) "
+            f"{done.peak_mb / 1000:.2f} GB",
+            flush=True,
+        )
         scored = Path(scratch, "scored")
         per_second, overhead = score_all(scored)
         print(f"scoring: {per_second:.2f} predictions/s; {overhead:.2f} s per job beyond its own work", flush=True)
@@ -63,8 +73,10 @@ def main() -> None:
             print(f"tables, {size:>6,} predictions: {table_seconds[size]:6.2f} s", flush=True)
     figures = {
         "plan_seconds": plan_seconds,
+        "plan_cpu_seconds": plan_cpu_seconds,
         "plan_gb": plan_gb,
-        "finished_plan_seconds": finished_seconds,
+        "finished_plan_seconds": done.seconds,
+        "finished_plan_cpu_seconds": done.cpu_seconds,
         "scored_per_second": per_second,
         "overhead_seconds_per_job": overhead,
         "table_seconds": table_seconds,
@@ -94,14 +106,8 @@ def snakemake(folder: Path, config: Path, *arguments: str) -> list:
     return [*base, *arguments, "--configfile", config]
 
 
-def plan(folder: Path, config: Path) -> tuple[float, float]:
-    """Wall time in s and peak memory in GB of a dry run, which must succeed."""
-    dry = measure(*snakemake(folder, config, "-n"))
-    return dry.seconds, dry.peak_mb / 1000
-
-
-def plan_finished(folder: Path) -> tuple[float, float]:
-    """The same for finished results of the whole benchmark.
+def plan_finished(folder: Path) -> Measured:
+    """A dry run of the whole benchmark whose results are all there.
 
     Raises:
         SystemExit: the stand-ins were not taken for finished results.
@@ -117,7 +123,7 @@ def plan_finished(folder: Path) -> tuple[float, float]:
     dry = measure(*snakemake(folder, config, "-n"))
     if "Nothing to be done" not in dry.output:
         sys.exit(f"The stand-ins do not count as finished:\n{dry.output[-2000:]}")
-    return dry.seconds, dry.peak_mb / 1000
+    return dry
 
 
 def score_all(folder: Path) -> tuple[float, float]:

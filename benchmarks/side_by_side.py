@@ -36,11 +36,12 @@ NLB_TOOLS_FIXES = (
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished process: wall time in s, peak resident memory in MB (10^6 bytes), and what it printed."""
+    """A finished process: wall time in s, peak resident memory in MB (10^6 bytes), what it printed, CPU time in s."""
 
     seconds: float
     peak_mb: float
     output: str
+    cpu_seconds: float
 
 
 def nlb_tools_python() -> Path:
@@ -141,4 +142,4 @@ def measure(*command: str | Path, one_thread: bool = True) -> Measured:
     if process.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed with status {process.returncode}.")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Measured(seconds, usage.ru_maxrss * unit / 1e6, output)
+    return Measured(seconds, usage.ru_maxrss * unit / 1e6, output, usage.ru_utime + usage.ru_stime)
