@@ -91,12 +91,6 @@ rule leaderboard:
         stamp=leaderboard_stamp,
     output:
         markdown="results/leaderboard.md",
-        html=report(
-            "results/leaderboard.html",
-            caption="../report/leaderboard.rst",
-            category="Leaderboards",
-            labels={"content": "all datasets"},
-        ),
     log:
         "logs/leaderboard.log",
     benchmark:
@@ -113,6 +107,36 @@ rule leaderboard:
         "Writing the leaderboards"
     script:
         "../scripts/leaderboard.py"
+
+
+rule page:
+    input:
+        scores=[result(run, "scores.json") for run in scored()],
+        ranks="results/ranks.csv",
+        stamp=page_stamp,
+    output:
+        html=report(
+            "results/leaderboard.html",
+            caption="../report/leaderboard.rst",
+            category="Leaderboards",
+            labels={"content": "all datasets"},
+        ),
+    log:
+        "logs/page.log",
+    benchmark:
+        "logs/page.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Writing the leaderboard page"
+    script:
+        "../scripts/page.py"
 
 
 rule boards:

@@ -32,6 +32,7 @@ ENVIRONMENTS = {
     "compare": "models",
     "tables": "results",
     "leaderboard": "results",
+    "page": "results",
     "boards": "results",
     "paper": "results",
     "write_submission": "models",
@@ -202,6 +203,14 @@ def paper_stamp(wildcards):
     """The tables, what to cite, and the template."""
     parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
     return stamp("paper", parameters=parameters)
+
+
+def page_stamp(wildcards):
+    """What the page says beside the scores, and the files that it is made of."""
+    folder = ROOT / "resources"
+    parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
+    resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
+    return stamp("page", parameters=frozen(absent=absences(), about=cited(), resources=resources))
 
 
 def submission_stamp(wildcards):
