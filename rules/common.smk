@@ -22,7 +22,7 @@ from nlbflow.datasets import (
 )
 from nlbflow.digest import Stamps, describe, digest_of
 from nlbflow.errors import NlbflowError
-from nlbflow.folder import hold_folder
+from nlbflow.folder import hold_folder, lead_jobs
 from nlbflow.pins import find_pin, read_pins
 from nlbflow.tuning import draw_candidates, grid_of
 
@@ -173,6 +173,16 @@ def is_oracle(model):
 
 def model_resource(wildcards, name, usual):
     return MODELS[wildcards.model].get("resources", {}).get(name, usual)
+
+
+def growing(usual):
+    """Memory or time of a rule: a job that is sent to a cluster again asks for that much more."""
+    return lambda wildcards, attempt: usual * attempt
+
+
+def growing_by_model(name, usual):
+    """The same of what a model's stanza asks for."""
+    return lambda wildcards, attempt: model_resource(wildcards, name, usual) * attempt
 
 
 def prediction_of(wildcards):
