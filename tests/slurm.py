@@ -2,7 +2,8 @@
 
 Each node lives in a process namespace of its own. So it sees no process of the machine that snakemake runs on, as on a
 real cluster, and a SIGKILL of the namespace ends slurmd, the job steps and what they started at once, as a power cut
-does. There are no cgroups: limits of memory and cores are not enforced. The GPUs are other devices, named as two GPUs, which SLURM hands out.
+does. There are no cgroups: limits of memory and cores are not enforced. Each node has two devices that SLURM takes for
+GPUs and hands out; none of them computes.
 """
 
 import os
@@ -56,6 +57,7 @@ SlurmdTimeout=10
 MessageTimeout=10
 KillWait=2
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 GresTypes=gpu
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001 CPUs=2 RealMemory=64000 Gres=gpu:2
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 CPUs=2 RealMemory=64000 Gres=gpu:2
@@ -84,7 +86,8 @@ def lacking() -> str:
         return f"SLURM is not installed here ({', '.join(missing)} missing; `.ci/run` names the Debian packages)"
     if os.geteuid() != 0:
         return "a SLURM cluster in a scratch folder needs root"
-    if SYSTEM_CONF.exists() and not SYSTEM_CONF.is_symlink():
+    # a dangling link is what a killed test left
+    if SYSTEM_CONF.exists():
         return f"this machine has a SLURM of its own ({SYSTEM_CONF})"
     if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True).returncode:
         return "process namespaces are not allowed here, which are the nodes of the SLURM cluster"
@@ -153,10 +156,10 @@ class Cluster:
         SYSTEM_CONF.unlink(missing_ok=True)
         SYSTEM_CONF.symlink_to(folder / "slurm.conf")
 
-        munge = [f"--{name}={folder}/{file}" for name, file in (
-            ("key-file", "munge.key"), ("socket", "munge.sock"), ("pid-file", "munged.pid"), ("seed-file", "munge.seed"))]  # fmt: skip
+        files = {"key-file": key, "socket": folder / "munge.sock", "pid-file": folder / "munged.pid"}
+        files |= {"log-file": folder / "munged.log", "seed-file": folder / "munge.seed"}
         # --force: it would refuse a key below /tmp
-        self.start("munged", "--foreground", "--force", *munge)
+        self.start("munged", "--foreground", "--force", *(f"--{name}={file}" for name, file in files.items()))
         data, mysql = folder / "mysql", folder / "mysql.sock"
         database = ["--no-defaults", "--user=root", f"--datadir={data}"]
         output_of("mariadb-install-db", *database, "--auth-root-authentication-method=normal")
@@ -184,10 +187,22 @@ class Cluster:
     def start_node(self, name: str) -> None:
         """Start a node, and wait until jobs may be sent to it."""
         # the shell, as the namespace's first process, buries its orphans
-        command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", f"slurmd -D -N {name} & wait"]
+        command = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+            "sh",
+            "-c",
+            f"slurmd -D -N {name} & wait",
+        ]
         with open(self.folder / f"{name}.out", "w") as log:
             self.nodes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_for(f"node {name}", lambda: output_of("sinfo", "-h", "-N", "-n", name, "-p", "cpu", "-o", "%T").strip() == "idle")
+        wait_for(
+            f"node {name}",
+            lambda: output_of("sinfo", "-h", "-N", "-n", name, "-p", "cpu", "-o", "%T").strip() == "idle",
+        )
 
     def kill_node(self, name: str) -> None:
         """Cut a node's power: SIGKILL to slurmd, its job steps and all that they started."""
