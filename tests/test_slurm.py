@@ -40,7 +40,7 @@ def cluster(tmp_path):
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     """A run in a fresh copy of the code. SIGINT, since snakemake heeds no other signal while jobs are pending."""
-    command = ["timeout", "-s", "INT", "-k", "10", "500", sys.executable, "-m", "snakemake", *arguments]
+    command = ["timeout", "-s", "INT", "-k", "10", "900", sys.executable, "-m", "snakemake", *arguments]
     return subprocess.Popen(
         [*command, "--configfile", str(CONFIG)], cwd=copy_code(folder), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -86,6 +86,9 @@ def test_the_tables_are_those_of_one_machine(cluster, tables, tmp_path):
         "gpu", "billing=1,cpu=1,gres/gpu=1,mem=5000M,node=1",
     )  # fmt: skip
     assert asked["rule_train_wildcards_simulated_maze_5_val_smoothing_0"] == ("cpu", "billing=1,cpu=1,mem=4000M,node=1")
+    # one job's memory, as they are done one after the other
+    grouped = [asked[comment][1] for comment in asked if comment.startswith(("rule_cut", "rule_score"))]
+    assert grouped == ["billing=1,cpu=1,mem=3000M,node=1"] * 2
     assert "nlbflow: 17 jobs, 0.00 GB to fetch, at most 0.5 GPU hours" in output
 
 
@@ -99,7 +102,7 @@ def test_the_tables_are_the_same_when_a_node_dies(cluster, tables, tmp_path):
         return bool(training) or run.poll() is not None
 
     try:
-        wait_for("a training on n2", trains, 300)
+        wait_for("a training on n2", trains, 600)
         assert run.poll() is None, run.communicate()[0]
         # somewhere in its work
         time.sleep(3)
