@@ -181,8 +181,8 @@ rule ensemble:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
