@@ -18,8 +18,8 @@ rule score:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=20,
+        mem_mb=growing(3000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -43,8 +43,8 @@ rule compare:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         digest=planned_digest,
     message:
@@ -73,8 +73,8 @@ rule tables:
         "../envs/results.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -99,8 +99,8 @@ rule leaderboard:
         "../envs/results.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:

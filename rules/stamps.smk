@@ -1,6 +1,9 @@
 # The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/digest.py).
 
 STAMPS = Stamps()
+if not workflow.is_main_process:
+    # on another node the process that submitted the job cannot be watched; SLURM ends this one
+    lead_jobs()
 # what of a dataset's definition the tensors depend on, and what the answers do
 CUTTING = {
     "tensors": (
