@@ -14,13 +14,22 @@ include: "rules/stamps.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/results.smk"
+include: "rules/plan.smk"
 
 
 report: "report/workflow.rst"
 
 
+# On a cluster, these run where snakemake does: nodes mostly have no internet, and the tables take seconds.
 localrules:
     all,
+    submission,
+    fetch,
+    fetch_answers,
+    link,
+    choose,
+    tables,
+    leaderboard,
 
 
 rule all:
@@ -31,3 +40,4 @@ rule all:
 
 onstart:
     STAMPS.keep()
+    say_plan()

@@ -1,6 +1,9 @@
 # The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/digest.py).
 
 STAMPS = Stamps()
+if not workflow.is_main_process:
+    # on another node the process that submitted the job cannot be watched; SLURM ends this one
+    lead_jobs()
 # what of a dataset's definition the tensors depend on, and what the answers do
 CUTTING = {
     "tensors": (
@@ -32,6 +35,7 @@ ENVIRONMENTS = {
     "compare": "models",
     "tables": "results",
     "leaderboard": "results",
+    "page": "results",
     "boards": "results",
     "paper": "results",
     "write_submission": "models",
@@ -207,6 +211,14 @@ def paper_stamp(wildcards):
     """The tables, what to cite, and the template."""
     parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
     return stamp("paper", parameters=parameters)
+
+
+def page_stamp(wildcards):
+    """What the page says beside the scores, and the files that it is made of."""
+    folder = ROOT / "resources"
+    parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
+    resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
+    return stamp("page", parameters=frozen(absent=absences(), about=cited(), resources=resources))
 
 
 def submission_stamp(wildcards):

@@ -12,7 +12,7 @@ from workflow import ROOT, copy_code
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NEEDS = ("network", "slurm", "gpu")
+NEEDS = ("network", "slurm", "gpu", "conda")
 
 
 def steps(page: Path) -> list[tuple[str, str, str]]:
