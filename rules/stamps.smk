@@ -16,6 +16,7 @@ CUTTING = {
         "split",
     )
 }
+STYLE = "resources/nlbflow.mplstyle"
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ENVIRONMENTS = {
     "simulate": "prepare",
@@ -31,6 +32,10 @@ ENVIRONMENTS = {
     "compare": "models",
     "tables": "results",
     "leaderboard": "results",
+    "plot_scores": "figures",
+    "plot_predictions": "figures",
+    "plot_speed": "figures",
+    "plot_pipeline": "figures",
     "write_submission": "models",
 }
 
@@ -173,6 +178,32 @@ def leaderboard_stamp(wildcards):
     """What could not be had and why, and the table of published scores."""
     published = digest_of((ROOT / "resources/published.csv").read_text())
     return stamp("leaderboard", parameters=frozen(absent=absences(), published=published))
+
+
+def plot_scores_stamp(wildcards):
+    """What is drawn: the places, and the families of datasets; and in which style."""
+    drawn = {"places": [list(place) for place in scored_places()], "families": [list(f) for f in families()]}
+    return stamp("plot_scores", parameters=frozen(style=style_digest(), **drawn))
+
+
+def plot_stamp(stage):
+    """Of a stage that draws the predictions of one place: the runs, and how long before or after spikes is zero."""
+
+    def of(wildcards):
+        place = place_of(wildcards)
+        runs = [list(run) for run in compared(wildcards)]
+        start_ms = DATASETS[wildcards.dataset]["window_ms"][0]
+        return stamp(stage, *place, parameters=frozen(style=style_digest(), runs=runs, start_ms=start_ms))
+
+    return of
+
+
+def plot_pipeline_stamp(wildcards):
+    return stamp("plot_pipeline", parameters=frozen(style=style_digest()))
+
+
+def style_digest():
+    return digest_of((ROOT / STYLE).read_text())
 
 
 def submission_stamp(wildcards):
