@@ -1,6 +1,6 @@
 """What the figures of one place (dataset, bin width, phase) are drawn from: the answers and the best models' rates."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def columns(path: Path, group: str) -> dict[str, np.ndarray] | None:
 
 
 def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
-    """A colour for each group of trials: the direction of its mean movement, or how large its produced interval is.
+    """A colour for each group of trials, in the order of its mean movement's direction, or of its produced interval.
 
     Args:
         target: arrays of target.h5.
@@ -106,13 +106,14 @@ def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
     behavior = target.get("eval_behavior")
     if behavior is not None and behavior.ndim == 3:
         means = np.array([_mean(behavior[trials].reshape(-1, behavior.shape[2])) for trials in groups])
-        return [to_hex(RING(angle / (2 * np.pi) % 1.0)) for angle in np.arctan2(means[:, 1], means[:, 0])]
-    if behavior is not None:
-        values = np.array([_mean(behavior[trials, -1:])[0] for trials in groups])
-        places = np.argsort(np.argsort(values, kind="stable"), kind="stable") / max(len(values) - 1, 1)
-    else:
-        places = np.linspace(0, 1, len(groups))
-    return [to_hex(color) for color in colormaps["viridis"](0.92 * places)]
+        return [to_hex(color) for color in RING(_ranks(np.arctan2(means[:, 1], means[:, 0])) / len(groups))]
+    produced = [_mean(behavior[trials, -1:])[0] for trials in groups] if behavior is not None else range(len(groups))
+    return [to_hex(color) for color in colormaps["viridis"](0.92 * _ranks(produced) / max(len(groups) - 1, 1))]
+
+
+def _ranks(values: Iterable[float]) -> np.ndarray:
+    """From 0, the smallest first."""
+    return np.argsort(np.argsort([*values], kind="stable"), kind="stable")
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib import rcParams
 
 from nlbflow.decoder import decoded, decoder_rows
-from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, say, write
+from nlbflow.figures.canvas import PAGE_MM, page, panel, say, write
 from nlbflow.figures.predictions import Place, evenly, rates
 from nlbflow.files import open_h5
 
@@ -92,7 +92,7 @@ def _label_neurons(axes: Axes, label: str | None, heldin: int, neurons: int) -> 
 def _draw_spikes(axes: Axes, place: Place, counts: np.ndarray, heldin: int) -> None:
     bins, neurons = np.nonzero(np.nan_to_num(counts) > 0)
     size = 0.75 * SPIKES_MM / counts.shape[1] * 72 / 25.4
-    axes.plot(place.times[bins], neurons, "|", color="black", markersize=max(size, 0.8), markeredgewidth=0.35)
+    axes.plot(place.times[bins], neurons, "|", color="black", markersize=max(size, 0.8), markeredgewidth=0.5)
     axes.set_xlim(place.times[0] - place.bin_ms / 2, place.times[-1] + place.bin_ms / 2)
     axes.tick_params(labelbottom=False)
 
