@@ -1,4 +1,4 @@
-"""Figures of the tables: what is drawn is what the tables say, missing parts are missing, and the bytes are the same."""
+"""Figures of the tables: what is drawn is what the tables say, what is missing is said, and the bytes are the same."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def tables(tmp_path_factory):
     """Made-up tables by name; those of one place, where a model failed, with `here_` before the name."""
     datasets = (DATASET, "mc_maze", "mc_maze_large", "mc_maze_small")
     paths = fake_results(tmp_path_factory.mktemp("fake"), models=16, datasets=datasets, bin_ms=(5,), seeds=3)
-    found = {name: pd.read_csv(paths[name], keep_default_na=False, na_values={c: "" for c in NUMBERS})
+    found = {name: pd.read_csv(paths[name], keep_default_na=False, na_values=dict.fromkeys(NUMBERS, ""))
              for name in ("scores", "ranks", "neurons", "costs")}  # fmt: skip
     return found | {f"here_{name}": table[table["dataset"] == DATASET] for name, table in found.items()}
 
@@ -95,7 +95,11 @@ def test_missing_is_said_and_never_zero(tables, known):
 
 def test_far_scores_get_an_arrow_and_their_number(tables, known):
     ranks = tables["here_ranks"].copy()
-    ranks.loc[(ranks["model"] == "mean_rate") & (ranks["metric"] == "co-bps"), ["value", "low", "high"]] = -57.25, -60, -50
+    ranks.loc[(ranks["model"] == "mean_rate") & (ranks["metric"] == "co-bps"), ["value", "low", "high"]] = (
+        -57.25,
+        -60,
+        -50,
+    )
     axes = titled(draw_scores("title", ranks, tables["here_scores"], known), "co-bps")
     assert axes.get_xlim()[0] > -1 and "−57.2" in [text.get_text() for text in axes.texts]
 
@@ -103,7 +107,9 @@ def test_far_scores_get_an_arrow_and_their_number(tables, known):
 def test_ranks_are_those_of_the_table(tables, known):
     ranks = tables["here_ranks"]
     axes = titled(draw_ranks("title", ranks, known), "co-bps")
-    wanted = ranks[(ranks["metric"] == "co-bps") & (ranks["kind"] == "competitor")].sort_values("value", ascending=False)
+    wanted = ranks[(ranks["metric"] == "co-bps") & (ranks["kind"] == "competitor")].sort_values(
+        "value", ascending=False
+    )
     # rows are sorted by co-bps, so row and rank agree
     assert sorted(drawn_points(axes).tolist()) == [[i + 1, i] for i in range(len(wanted))]
     ends = np.concatenate([c.get_segments() for c in axes.collections if c.get_linewidth()[0] > 1])
@@ -178,7 +184,7 @@ def test_scaling_lines_have_a_gap_where_a_model_failed(tables):
     assert [np.isnan(line[:, 1]).tolist() for line in lines].count([False, True, False]) == 1
     wanted = bits[bits["dataset"].isin(trials)]["value"]
     assert sorted(v for line in lines for v in line[:, 1] if v == v) == pytest.approx(sorted(wanted))
-    assert len([c for c in {line.get_color() for line in titled(figure, "co-bps").lines}]) == COLOURED + 1
+    assert len({line.get_color() for line in titled(figure, "co-bps").lines}) == COLOURED + 1
 
 
 def test_pipeline_names_rules_that_exist():

@@ -85,7 +85,9 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     for i, line in enumerate(key):
         write(figure, 2 + (i // lines) * (PAGE_MM - 4) / KEY_COLUMNS, below + 2.8 * (i % lines), line, fontsize=5.5)
     marks = [
-        Line2D([], [], color=ORANGE, marker="o", label="on the front: no other model is as good in both, better in one"),
+        Line2D(
+            [], [], color=ORANGE, marker="o", label="on the front: no other model is as good in both, better in one"
+        ),
         Line2D([], [], color=BLUE, marker="o", linestyle="none", label="another model does better"),
     ]
     width, height = figure.get_size_inches() * 25.4

@@ -45,13 +45,13 @@ def _free_place(
     point: np.ndarray, width: float, height: float, taken: np.ndarray, frame: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """The box (left, bottom, right, top) nearest to a point that covers the least of what is taken, and how far off."""
-    boxes, radii = [], []
+    boxes, radii, half = [], [], np.array([width, height]) / 2
     for radius in RADII_MM:
         for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
             away = np.array([np.cos(angle), np.sin(angle)])
             # its edge, not its centre, is so far from the point
-            centre = point + away * radius + away * np.array([width, height]) / 2
-            boxes.append([*(centre - [width / 2, height / 2]), *(centre + [width / 2, height / 2])])
+            centre = point + away * (radius + half)
+            boxes.append([*(centre - half), *(centre + half)])
             radii.append(radius)
     boxes = np.array(boxes)
     low, high = np.maximum(boxes[:, None, :2], taken[:, :2]), np.minimum(boxes[:, None, 2:], taken[:, 2:])

@@ -20,7 +20,9 @@ def draw_latents(place: Place) -> Figure:
         columns[model if found is not None else f"{model} (rates)"] = rates(path, "eval") if found is None else found
     if not columns:
         return say(place.title, "No competing model has made a prediction here.")
-    groups = place.groups() or [np.array([i]) for i in evenly([*range(len(next(iter(columns.values()))))], SINGLE_TRIALS)]
+    groups = place.groups() or [
+        np.array([i]) for i in evenly([*range(len(next(iter(columns.values()))))], SINGLE_TRIALS)
+    ]
     colors = group_colors(place.target, groups)
     each = (PAGE_MM - LEFT_MM - RIGHT_MM - GAP_MM * (MODELS - 1)) / MODELS
     components = {name: principal_components(found, groups) for name, found in columns.items()}

@@ -1,4 +1,4 @@
-"""Learning curves of the networks, and the history of population-based training (the group `history` of predictions)."""
+"""Learning curves of networks, and the history of population-based training (the group `history` of predictions)."""
 
 from collections.abc import Mapping
 

@@ -49,7 +49,9 @@ def draw_psths(place: Place) -> Figure:
           "time from the event that trials are aligned to (ms)")  # fmt: skip
     more = len(place.groups()) - len(shown)
     if more:
-        write(figure, PAGE_MM - RIGHT_MM, 2.0, f"{len(shown)} conditions of {len(shown) + more}", ha="right", color=GREY)
+        write(
+            figure, PAGE_MM - RIGHT_MM, 2.0, f"{len(shown)} conditions of {len(shown) + more}", ha="right", color=GREY
+        )
     return figure
 
 

@@ -178,7 +178,9 @@ def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
         axes.set_xlim(0.3, last + 0.7)
         step = next(step for step in (1, 2, 5, 10, 20, 50, last) if last <= 5 * step or step == last)
         axes.set_xticks([1, *range(max(step, 2), last + 1, step)])
-        mark_missing(axes, [(i, "no result" if rows[i].kind == "absent" else "no score") for i in np.flatnonzero(~ranked)])
+        mark_missing(
+            axes, [(i, "no result" if rows[i].kind == "absent" else "no score") for i in np.flatnonzero(~ranked)]
+        )
         axes.set_xlabel("rank")
     interval = Line2D([], [], color=RULE, linewidth=3, label="ranks that the data allow")
     legend(figure, [*_keys()[:2], interval])

@@ -67,7 +67,9 @@ def _keep_in_view(axes: Axes, values: np.ndarray) -> None:
     axes.set_ylim(values[near].min() - margin, values[near].max() + margin)
     hidden = (~np.isnan(values) & ~near).any(axis=1).sum()
     if hidden:
-        axes.text(0.98, 0.02, f"{hidden} partly outside", transform=axes.transAxes, ha="right", fontsize=5.5, color=GREY)
+        axes.text(
+            0.98, 0.02, f"{hidden} partly outside", transform=axes.transAxes, ha="right", fontsize=5.5, color=GREY
+        )
 
 
 def _name_lines(axes: Axes, table: pd.DataFrame, colors: dict[str, str], models: int) -> None:

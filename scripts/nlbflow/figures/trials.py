@@ -14,7 +14,7 @@ from nlbflow.figures.predictions import Place, evenly, rates
 from nlbflow.files import open_h5
 
 TRIALS, MODELS = 3, 3
-LEFT_MM, TOP_MM, RIGHT_MM, GAP_MM = 13.0, 10.0, 14.0, 5.0
+LEFT_MM, TOP_MM, RIGHT_MM, GAP_MM = 13.0, 10.0, 14.0, 8.0
 SPIKES_MM, RATES_MM, PATH_MM, BETWEEN_MM = 32.0, 24.0, 40.0, 4.0
 # The brightest colour is the rate that one bin in a hundred exceeds.
 BRIGHTEST = 99.0
@@ -36,7 +36,7 @@ def draw_trials(place: Place) -> Figure:
     spikes = recorded_spikes(place, trials)
     inferred = {model: rates(path, "eval", trials) * 1000 / place.bin_ms for model, path in models.items()}
     moving = place.target.get("eval_behavior", np.zeros(0)).ndim == 3
-    height = TOP_MM + SPIKES_MM + len(models) * (RATES_MM + BETWEEN_MM) + (PATH_MM + 12 if moving else 0) + 14
+    height = TOP_MM + SPIKES_MM + len(models) * (RATES_MM + BETWEEN_MM) + (PATH_MM + 20 if moving else 5)
     figure = page(PAGE_MM, height, place.title)
     each = (PAGE_MM - LEFT_MM - RIGHT_MM - (len(trials) - 1) * GAP_MM) / len(trials)
     lefts = [LEFT_MM + i * (each + GAP_MM) for i in range(len(trials))]
