@@ -1,5 +1,6 @@
 """What all figures share: pages measured in millimetres, names of files, saving that gives the same bytes each time."""
 
+import logging
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ MM_PER_INCH = 25.4
 POINTS_PER_MM = 72 / MM_PER_INCH
 # What a file says of its making, but for the date.
 UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+# Whoever embeds the fonts tells of every glyph, in the job's log too.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 GREY, RULE = "#777777", "#BBBBBB"
 
 
