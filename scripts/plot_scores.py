@@ -43,7 +43,7 @@ def main(smk) -> None:
         for family, bin_ms, phase, datasets in asked["families"]:
             trials = {dataset: training_trials(next(tensors)) for dataset in datasets}
             here = ranks[(ranks["bin_ms"] == bin_ms) & (ranks["phase"] == phase)]
-            figure = draw_scaling(place_title((family, bin_ms, phase)), here, trials)
+            figure = draw_scaling(place_title((f"family {family}", bin_ms, phase)), here, trials)
             save(figure, files_of(figure_name("scaling", family, bin_ms, phase), run.out))
 
 

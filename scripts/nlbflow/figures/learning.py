@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from nlbflow.figures.canvas import PAGE_MM, RULE, page, panel, say, shortened, write
+from nlbflow.figures.canvas import MM_PER_INCH, PAGE_MM, RULE, page, panel, say, shortened, write
 from nlbflow.figures.predictions import Place, columns
 
-LEFT_MM, TOP_MM, RIGHT_MM, HEIGHT_MM, BELOW_MM = 13.0, 12.0, 3.0, 32.0, 15.0
+LEFT_MM, TOP_MM, RIGHT_MM, HEIGHT_MM, BELOW_MM = 13.0, 17.0, 3.0, 32.0, 15.0
 # Panels beside each other: of learning curves, of a population's hyperparameters.
 CURVES, TRAITS = 3, 4
 # Losses above the 98th percentile, those of the first epochs, leave the panel.
@@ -54,8 +54,11 @@ def draw_learning(place: Place) -> Figure:
         Line2D([], [], color=FITTING, linewidth=0.8, linestyle=":", label="fitted again to all training trials"),
         *([Line2D([], [], color=CHOSEN, label="population: the way to the final model")] if populations else []),
     ]
-    figure.legend(handles=marks, loc="upper right", borderaxespad=0.6, ncols=4, title="a colour for each seed",
-                  title_fontsize=6, alignment="right")  # fmt: skip
+    write(figure, PAGE_MM - RIGHT_MM, 2.0, "a colour for each seed", ha="right", fontsize=6)
+    below_title = 1 - 6 / (figure.get_figheight() * MM_PER_INCH)
+    figure.legend(
+        handles=marks, loc="upper left", bbox_to_anchor=(1.5 / PAGE_MM, below_title), borderaxespad=0, ncols=4
+    )
     for model, history in populations.items():
         write(figure, 1.5, top - 4, f"{model}: a population of {len(set(history['member']))}")
         _draw_population(figure, top + 4, history)

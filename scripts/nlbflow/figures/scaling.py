@@ -81,7 +81,7 @@ def _name_lines(axes: Axes, table: pd.DataFrame, colors: dict[str, str], models:
     heights -= max(heights.max(initial=0) - 0.98, 0)
     places = [*zip(known.index, heights, strict=True)]
     # those without this metric are named below the others
-    foot = min([*heights, 0.1])
+    foot = min([*heights, 1.0])
     places += [(model, foot - 0.065 * (i + 1)) for i, model in enumerate(m for m in colors if m not in known.index)]
     for model, height in places:
         axes.text(1.05, height, shortened(model, 22), color=colors[model], transform=axes.transAxes, va="center",

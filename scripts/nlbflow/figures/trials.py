@@ -36,7 +36,7 @@ def draw_trials(place: Place) -> Figure:
     spikes = recorded_spikes(place, trials)
     inferred = {model: rates(path, "eval", trials) * 1000 / place.bin_ms for model, path in models.items()}
     moving = place.target.get("eval_behavior", np.zeros(0)).ndim == 3
-    height = TOP_MM + SPIKES_MM + len(models) * (RATES_MM + BETWEEN_MM) + (PATH_MM + 20 if moving else 5)
+    height = TOP_MM + SPIKES_MM + len(models) * (RATES_MM + BETWEEN_MM) + (PATH_MM + 25 if moving else 5)
     figure = page(PAGE_MM, height, place.title)
     each = (PAGE_MM - LEFT_MM - RIGHT_MM - (len(trials) - 1) * GAP_MM) / len(trials)
     lefts = [LEFT_MM + i * (each + GAP_MM) for i in range(len(trials))]
@@ -82,8 +82,10 @@ def peak_order(mean: np.ndarray, heldin: int) -> np.ndarray:
 def _label_neurons(axes: Axes, label: str | None, heldin: int, neurons: int) -> None:
     axes.set_ylim(neurons - 0.5, -0.5)
     axes.axhline(heldin - 0.5, color="#D55E00", linewidth=0.6)
-    axes.set_yticks([heldin / 2, (heldin + neurons) / 2], ["held-in", "held-out"] if label else ["", ""], rotation=90,
-                    va="center")  # fmt: skip
+    words = ["held-in", "held-out"] if label else ["", ""]
+    axes.set_yticks([heldin / 2, neurons - 0.5], words, rotation=90, va="center")
+    # few held-out neurons: their word begins at the foot, and may reach beyond them
+    axes.get_yticklabels()[1].set_va("bottom")
     axes.tick_params(axis="y", length=0)
     if label:
         axes.set_ylabel(label)
