@@ -13,8 +13,12 @@ from matplotlib.figure import Figure
 COLUMN_MM, PAGE_MM = 85.0, 180.0
 MM_PER_INCH = 25.4
 POINTS_PER_MM = 72 / MM_PER_INCH
-# What a file says of its making, but for the date.
-UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+# What a file says of its making, but for the date; and png packed with less effort, which takes a third of the time.
+OPTIONS = {
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "png": {"pil_kwargs": {"compress_level": 3}},
+}
 # Whoever embeds the fonts tells of every glyph, in the job's log too.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 GREY, RULE = "#777777", "#BBBBBB"
@@ -63,7 +67,7 @@ def say(title: str, sentence: str) -> Figure:
 def save(figure: Figure, paths: Mapping[str, Path]) -> None:
     """Write a figure in each format; `paths` by format."""
     for form, path in paths.items():
-        figure.savefig(path, format=form, metadata=UNDATED[form])
+        figure.savefig(path, format=form, **OPTIONS[form])
 
 
 def place_title(place: tuple) -> str:

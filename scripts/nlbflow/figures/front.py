@@ -67,7 +67,7 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     short = [str(i + 1) if numbered else shortened(model, 16) for i, model in enumerate(table.index)]
     key = [f"{i + 1}  {shortened(model, KEY_LETTERS)}" for i, model in enumerate(table.index)] if numbered else []
     lines = -(-len(key) // KEY_COLUMNS)
-    below = TOP_MM + SIDE_MM + 16
+    below = TOP_MM + SIDE_MM + 17
     figure = page(PAGE_MM, below + 2 + 2.8 * lines, title)
     for number, measure in enumerate(measures(scores)):
         shown = table[[measure.name]].notna().all(axis=1).to_numpy() if measure.name in table else np.zeros(0, bool)
@@ -82,8 +82,9 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
         if not shown.all():
             missing = f"{(~shown).sum()} of {len(shown)} models not shown: {measure.lacking}"
             write(figure, left, TOP_MM + SIDE_MM + 8, missing, color=GREY, fontsize=5.5)
-    for i, line in enumerate(key):
-        write(figure, 2 + (i // lines) * (PAGE_MM - 4) / KEY_COLUMNS, below + 2.8 * (i % lines), line, fontsize=5.5)
+    for column in range(KEY_COLUMNS if key else 0):
+        left, part = 2 + column * (PAGE_MM - 4) / KEY_COLUMNS, key[column * lines : (column + 1) * lines]
+        write(figure, left, below, "\n".join(part), fontsize=5.5, linespacing=1.25)
     marks = [
         Line2D(
             [], [], color=ORANGE, marker="o", label="on the front: no other model is as good in both, better in one"
@@ -91,7 +92,7 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
         Line2D([], [], color=BLUE, marker="o", linestyle="none", label="another model does better"),
     ]
     width, height = figure.get_size_inches() * 25.4
-    figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(1.5 / width, 1 - (below - 4) / height), ncols=2)
+    figure.legend(handles=marks, loc="upper left", bbox_to_anchor=(1.5 / width, 1 - (below - 4.5) / height), ncols=2)
     return figure
 
 
