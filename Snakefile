@@ -14,7 +14,7 @@ include: "rules/stamps.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/results.smk"
-include: "rules/figure_files.smk"
+include: "rules/figure_lookups.smk"
 include: "rules/figures.smk"
 
 

@@ -97,7 +97,7 @@ rule plot_pipeline:
     input:
         stamp=plot_pipeline_stamp,
     output:
-        **figure_files("pipeline", "pipeline", "pipeline", {"figure": FIGURE_TITLES["pipeline"]}),
+        **figure_outputs("pipeline", "pipeline", "pipeline", {"figure": FIGURE_TITLES["pipeline"]}),
     log:
         "logs/plot_pipeline.log",
     benchmark:

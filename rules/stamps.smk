@@ -16,7 +16,7 @@ CUTTING = {
         "split",
     )
 }
-STYLE = "resources/nlbflow.mplstyle"
+STYLE = "nlbflow.mplstyle"
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ENVIRONMENTS = {
     "simulate": "prepare",
@@ -28,6 +28,7 @@ ENVIRONMENTS = {
     "tune": "models",
     "choose": "models",
     "read_submission": "models",
+    "ensemble": "models",
     "score": "models",
     "compare": "models",
     "tables": "results",
@@ -36,6 +37,8 @@ ENVIRONMENTS = {
     "plot_predictions": "figures",
     "plot_speed": "figures",
     "plot_pipeline": "figures",
+    "boards": "results",
+    "paper": "results",
     "write_submission": "models",
 }
 
@@ -156,6 +159,14 @@ def submission_file_stamp(wildcards):
     return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
 
 
+def ensemble_stamp(wildcards):
+    """The predictions that may take part, how they are averaged and how many."""
+    model = wildcards.model
+    runs = [list(run) for run in ensemble_runs(model)]
+    chosen = {"top": None, **MODELS[model]["ensemble"]}
+    return stamp("ensemble", model, parameters=frozen(runs=runs, average=chosen["average"], top=chosen["top"]))
+
+
 def score_stamp(wildcards):
     """How the trials are resampled and few of them drawn."""
     block = DATASETS[wildcards.dataset].get("bootstrap_block", 1)
@@ -174,16 +185,34 @@ def tables_stamp(wildcards):
     return stamp("tables", parameters=frozen(runs=[list(run) for run in scored()]))
 
 
+def resource_digest(*names):
+    """Digests of files that come with nlbflow and are no code."""
+    return {name: digest_of((ROOT / "resources" / name).read_text()) for name in names}
+
+
 def leaderboard_stamp(wildcards):
-    """What could not be had and why, and the table of published scores."""
-    published = digest_of((ROOT / "resources/published.csv").read_text())
-    return stamp("leaderboard", parameters=frozen(absent=absences(), published=published))
+    """What could not be had and why, what to cite, and the table of published scores."""
+    resources = resource_digest("published.csv")
+    return stamp("leaderboard", parameters=frozen(absent=absences(), about=cited(), resources=resources))
+
+
+def boards_stamp(wildcards):
+    """As of the leaderboard; and which tables, and which published score a model reproduces."""
+    resources = resource_digest("published.csv", "reproduced.csv")
+    parameters = frozen(boards=BOARDS, absent=absences(), about=cited(), resources=resources)
+    return stamp("boards", parameters=parameters)
+
+
+def paper_stamp(wildcards):
+    """The tables, what to cite, and the template."""
+    parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
+    return stamp("paper", parameters=parameters)
 
 
 def plot_scores_stamp(wildcards):
     """What is drawn: the places, and the families of datasets; and in which style."""
     drawn = {"places": [list(place) for place in scored_places()], "families": [list(f) for f in families()]}
-    return stamp("plot_scores", parameters=frozen(style=style_digest(), **drawn))
+    return stamp("plot_scores", parameters=frozen(style=resource_digest(STYLE), **drawn))
 
 
 def plot_stamp(stage):
@@ -193,17 +222,13 @@ def plot_stamp(stage):
         place = place_of(wildcards)
         runs = [list(run) for run in compared(wildcards)]
         start_ms = DATASETS[wildcards.dataset]["window_ms"][0]
-        return stamp(stage, *place, parameters=frozen(style=style_digest(), runs=runs, start_ms=start_ms))
+        return stamp(stage, *place, parameters=frozen(style=resource_digest(STYLE), runs=runs, start_ms=start_ms))
 
     return of
 
 
 def plot_pipeline_stamp(wildcards):
-    return stamp("plot_pipeline", parameters=frozen(style=style_digest()))
-
-
-def style_digest():
-    return digest_of((ROOT / STYLE).read_text())
+    return stamp("plot_pipeline", parameters=frozen(style=resource_digest(STYLE)))
 
 
 def submission_stamp(wildcards):

@@ -16,9 +16,9 @@ from nlbflow.tables import comparison_table, cost_table, neuron_table, score_tab
 # (worst, best) value of each benchmark metric that applies, and the held-out neurons
 DATASETS = {
     "mc_maze": ({"co-bps": (0.2, 0.38), "vel R2": (0.55, 0.92), "psth R2": (0.1, 0.68), "fp-bps": (0, 0.27)}, 45),
-    "mc_maze_large": ({"co-bps": (0.19, 0.39), "vel R2": (0.6, 0.92), "psth R2": (0.2, 0.7), "fp-bps": (0, 0.26)}, 40),
+    "mc_maze_large": ({"co-bps": (0.2, 0.39), "vel R2": (0.6, 0.9), "psth R2": (0.2, 0.7), "fp-bps": (0, 0.26)}, 40),
     "mc_maze_medium": ({"co-bps": (0.16, 0.33), "vel R2": (0.6, 0.9), "psth R2": (0.2, 0.65), "fp-bps": (0, 0.2)}, 38),
-    "mc_maze_small": ({"co-bps": (0.12, 0.32), "vel R2": (0.5, 0.88), "psth R2": (0.1, 0.6), "fp-bps": (-0.1, 0.2)}, 35),
+    "mc_maze_small": ({"co-bps": (0.12, 0.32), "vel R2": (0.5, 0.88), "psth R2": (0.1, 0.6), "fp-bps": (0, 0.2)}, 35),
     "mc_rtt": ({"co-bps": (0.12, 0.22), "vel R2": (0.4, 0.7), "fp-bps": (0, 0.14)}, 32),
     "area2_bump": ({"co-bps": (0.14, 0.3), "vel R2": (0.55, 0.9), "psth R2": (0.2, 0.75), "fp-bps": (0, 0.17)}, 16),
     "dmfc_rsg": ({"co-bps": (0.1, 0.19), "tp corr": (-0.3, -0.88), "psth R2": (0.2, 0.68), "fp-bps": (0, 0.2)}, 14),
@@ -151,7 +151,7 @@ def _entry(place: dict, model: str, seed: int, kind: str) -> dict:
 
 
 def _interval(value: float, span: float, error: float) -> tuple[float, float]:
-    return value - abs(span) * error, min(value + abs(span) * error, 1.0)
+    return max(value - abs(span) * error, -1.0), min(value + abs(span) * error, 1.0)
 
 
 def _ranks(metric: str, means: dict[Model, float], runs: dict, span: float, interval: bool) -> list[dict]:

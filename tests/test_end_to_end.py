@@ -106,16 +106,17 @@ def test_costs_are_beside_the_scores_not_in_them(finished):
 
 def test_leaderboard_marks_and_sorts(finished):
     board = (finished[1] / "results/leaderboard.md").read_text()
-    assert board.count("## simulated_maze, ") == 4
+    assert board.count("phase\n") == 4 and board.count("phase: beyond the benchmark\n") == 4
     assert "true_rates (oracle)" in board and "| null " in board and "nan" not in board
 
 
 def test_report(finished):
     run(*finished, "--report", "report.html")
     report = (finished[1] / "report.html").read_text()
-    assert "Leaderboards" in report and "Accuracy and interpretability" in report
-    # a caption
-    assert "joins the models on the front" in report
+    assert "Leaderboards" in report and '"Tables": {"Dataset by dataset": ' in report
+    assert '"labels": {"table": "Simulated maze", "bins": "20 ms", "phase": "val"}' in report
+    # a figure and its caption
+    assert "Accuracy and interpretability" in report and "joins the models on the front" in report
 
 
 def test_every_figure_in_every_format(finished):

@@ -28,14 +28,15 @@ from small_lfads import RANGES, SIZES, population, trials
 MODELS = Path(__file__).parent.parent / "scripts/models"
 
 
-@pytest.mark.parametrize("block", [2, 3])
-def test_three_members_at_once_are_three_runs(block, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_three_members_at_once_are_three_runs(block, threads, monkeypatch):
     """Ten updates, each member with its own hyperparameters and batches, in double precision."""
     monkeypatch.setattr("nlbflow.population.CPU_MEMBERS", block)
     data = trials()
     together = population([0, 1, 2], data)
     start = together.weights.clone()
-    train_epochs(together, SIZES, data, Schedule(4, 2, 0.9), [stream(3, m, 1) for m in range(3)], 5)
+    train_epochs(together, SIZES, data, Schedule(4, 2, 0.9, threads), [stream(3, m, 1) for m in range(3)], 5)
     assert together.updates == 10 and (together.weights - start).abs().max() > 1e-3
     for member in range(3):
         alone = population([member], data)
@@ -46,6 +47,15 @@ def test_three_members_at_once_are_three_runs(block, monkeypatch):
                 1 if name in ("weights", "average") else getattr(alone, name).abs().max()
             )
     assert (together.weights[0] - together.weights[1]).abs().max() > 1e-3
+
+
+def test_threads_change_no_byte():
+    ends = []
+    for threads in (1, 2, 4):
+        group = population([0, 1, 2, 3], trials())
+        train_epochs(group, SIZES, trials(), Schedule(4, 2, 0.9, threads), [stream(3, m, 1) for m in range(4)], 5)
+        ends.append(group.weights.numpy().tobytes())
+    assert ends[0] == ends[1] == ends[2]
 
 
 def test_updates_are_adams():

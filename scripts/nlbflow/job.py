@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -79,7 +80,7 @@ def job(smk) -> Iterator[Job]:
     for name, target in targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         for stale in target.parent.glob(f".{target.name}.*.tmp"):
-            stale.unlink(missing_ok=True)
+            _remove(stale)
         out[name] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         _check_plan(stamp, smk)
@@ -101,8 +102,16 @@ def job(smk) -> Iterator[Job]:
         _fail(f"nlbflow: unexpected {type(error).__name__} in rule {smk.rule}: {error}{where}.", log_file, stderr)
     finally:
         for path in out.values():
-            path.unlink(missing_ok=True)
+            _remove(path)
         sys.stderr, sys.stdout = stderr, sys.__stdout__
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_plan(stamp: Path | None, smk) -> None:

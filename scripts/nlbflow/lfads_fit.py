@@ -71,7 +71,8 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         NlbflowError: too few training trials, or no member has learnt anything.
     """
     _check(data, params)
-    torch.set_num_threads(params["threads"])
+    # members are trained side by side; a single one has all threads for its products
+    torch.set_num_threads(params["threads"] // min(params["threads"], params["population"]))
     device = _device(params["device"])
     trials = _trials(data)
     sizes = _sizes(data, params)
@@ -108,7 +109,7 @@ def fit(
         NlbflowError: no member's validation loss is a number.
     """
     training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
-    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
+    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"], params["threads"])
     members, device = range(params["population"]), str(trials.counts.device)
     population = folder.resume(device)
     if population is None:
@@ -302,7 +303,9 @@ def _check(data, params: Mapping) -> None:
             f"LFADS needs at least two training trials, one of them for validation; found "
             f"{len(data.train_spikes_heldin)}."
         )
-    for name in ("population", "batch", "generation_epochs", "validate_epochs", "max_epochs", "patience", "samples"):
+    for name in (
+        "population", "batch", "generation_epochs", "validate_epochs", "max_epochs", "patience", "samples", "threads"
+    ):  # fmt: skip
         if params[name] < 1:
             raise NlbflowError(f"LFADS needs {name} of at least 1; found {params[name]}.")
     if params["device"] not in ("auto", "cpu", "cuda"):

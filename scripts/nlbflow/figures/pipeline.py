@@ -8,7 +8,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from nlbflow.figures.canvas import PAGE_MM, page, panel
 
-HEIGHT_MM, WIDE_MM, HIGH_MM = 89.0, 26.0, 9.0
+HEIGHT_MM, WIDE_MM, HIGH_MM = 90.0, 26.0, 9.0
 # Rules by the middle of their box, in mm from the page's top left corner; those that do like work share one.
 BOXES = {
     ("fetch", "link"): (16, 14),
@@ -18,7 +18,7 @@ BOXES = {
     ("targets",): (54, 62),
     ("check_model",): (92, 10),
     ("tune", "choose"): (92, 30),
-    ("train",): (130, 22),
+    ("train", "ensemble"): (130, 22),
     ("read_submission",): (130, 36),
     ("oracle",): (130, 48),
     ("score",): (130, 62),
@@ -26,7 +26,8 @@ BOXES = {
     ("plot_predictions", "plot_speed"): (165, 42),
     ("compare",): (165, 62),
     ("tables",): (130, 80),
-    ("leaderboard",): (92, 80),
+    ("leaderboard", "boards"): (92, 80),
+    ("paper",): (54, 80),
     ("plot_scores",): (165, 80),
 }
 FILL, EDGE, FILES, ANSWERS = "#EAF2F8", "#0072B2", "#444444", "#D55E00"
@@ -67,6 +68,8 @@ WAYS = (
     Way(((165, 66.5), (165, 71), (136, 71), (136, 75.5)), "comparison.json", (141, 69.3)),
     Way(((117, 80), (105, 80)), "*.csv", (108, 78.5)),
     Way(((143, 80), (152, 80)), "*.csv", (144, 78.5)),
+    Way(((79, 80), (67, 80)), "*.tex", (70, 78.5)),
+    Way(((165, 84.5), (165, 87), (54, 87), (54, 84.5)), "figures/*.pdf", (100, 87)),
 )
 
 

@@ -21,7 +21,7 @@ def families():
     found = {}
     for dataset, bin_ms, phase in scored_places():
         if "family" in DATASETS[dataset]:
-            found.setdefault((DATASETS[dataset]["family"], bin_ms, phase), []).append(dataset)
+            found.setdefault((DATASETS[dataset]["family"]["name"], bin_ms, phase), []).append(dataset)
     return [(*key, members) for key, members in found.items() if len(members) > 1]
 
 
@@ -50,10 +50,10 @@ def drawn(kind, place=None):
     dataset, bin_ms, phase = place or ("{dataset}", "{bin_ms}", "{phase}")
     name = figure_name(kind, dataset, bin_ms, phase)
     labels = {"figure": FIGURE_TITLES[kind], "dataset": dataset, "bins": f"{bin_ms} ms", "phase": phase}
-    return figure_files(name, name if place else kind, kind, labels)
+    return figure_outputs(name, name if place else kind, kind, labels)
 
 
-def figure_files(name, key, kind, labels):
+def figure_outputs(name, key, kind, labels):
     """The outputs of one figure: `name` its files are called by, `key` a rule does."""
     shown = {"caption": f"../report/figure_{kind}.rst", "category": "Figures", "labels": labels}
     files = {form: f"results/figures/{name}.{form}" for form in FORMATS}
