@@ -16,13 +16,23 @@ include: "rules/models.smk"
 include: "rules/results.smk"
 include: "rules/figure_lookups.smk"
 include: "rules/figures.smk"
+include: "rules/plan.smk"
 
 
 report: "report/workflow.rst"
 
 
+# On a cluster, these run where snakemake does: nodes mostly have no internet, and the tables take seconds.
 localrules:
     all,
+    submission,
+    figures,
+    fetch,
+    fetch_answers,
+    link,
+    choose,
+    tables,
+    leaderboard,
 
 
 rule all:
@@ -33,3 +43,4 @@ rule all:
 
 onstart:
     STAMPS.keep()
+    say_plan()

@@ -23,7 +23,7 @@ from nlbflow.datasets import (
 )
 from nlbflow.digest import Stamps, describe, digest_of
 from nlbflow.errors import NlbflowError
-from nlbflow.folder import hold_folder
+from nlbflow.folder import hold_folder, lead_jobs
 from nlbflow.pins import find_pin, read_pins
 from nlbflow.tuning import draw_candidates, grid_of
 
@@ -180,6 +180,16 @@ def model_resource(wildcards, name, usual):
 def model_threads(wildcards):
     """What a model is told to use, so that no other job gets it."""
     return MODELS[wildcards.model].get("params", {}).get("threads", 1)
+
+
+def growing(usual):
+    """Memory or time of a rule: a job that is sent to a cluster again asks for that much more."""
+    return lambda wildcards, attempt: usual * attempt
+
+
+def growing_by_model(name, usual):
+    """The same of what a model's stanza asks for."""
+    return lambda wildcards, attempt: model_resource(wildcards, name, usual) * attempt
 
 
 def prediction_of(wildcards):

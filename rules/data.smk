@@ -14,8 +14,8 @@ rule simulate:
         "../envs/prepare.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -40,8 +40,8 @@ rule fetch:
         "../envs/fetch.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
     params:
         sha256=lambda w: find_pin(PINS, w.dandiset, w.version, w.path).sha256,
     message:
@@ -66,8 +66,8 @@ rule link:
         "../envs/fetch.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=30,
+        mem_mb=growing(500),
+        runtime=growing(30),
     params:
         sha256=lambda w: DATASETS[w.dataset]["files"][w.part].get("sha256"),
     message:
@@ -88,8 +88,8 @@ rule fetch_answers:
         "../envs/fetch.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         sha256=config["published_answers"]["sha256"],
     message:
@@ -112,8 +112,8 @@ rule tensors:
         "../envs/prepare.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         digest=planned_digest,
     message:
@@ -136,8 +136,8 @@ rule targets:
         "../envs/prepare.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=growing(3000),
+        runtime=growing(30),
     params:
         digest=planned_digest,
     message:

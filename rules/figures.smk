@@ -26,7 +26,7 @@ rule plot_scores:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=20,
     params:
         digest=planned_digest,
@@ -56,7 +56,7 @@ rule plot_predictions:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=growing(6000),
         runtime=20,
     params:
         digest=planned_digest,
@@ -83,7 +83,7 @@ rule plot_speed:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=20,
     params:
         digest=planned_digest,
@@ -106,7 +106,7 @@ rule plot_pipeline:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
         runtime=5,
     params:
         digest=planned_digest,

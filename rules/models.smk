@@ -14,8 +14,8 @@ rule check_model:
         model_environment
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -43,8 +43,8 @@ rule train:
         model_environment
     threads: model_threads
     resources:
-        mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
-        runtime=lambda w: model_resource(w, "runtime", 60),
+        mem_mb=growing_by_model("mem_mb", 4000),
+        runtime=growing_by_model("runtime", 60),
         gpu=lambda w: model_resource(w, "gpu", 0),
     params:
         digest=planned_digest,
@@ -70,8 +70,8 @@ rule tune:
         model_environment
     threads: model_threads
     resources:
-        mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
-        runtime=lambda w: model_resource(w, "runtime", 60),
+        mem_mb=growing_by_model("mem_mb", 4000),
+        runtime=growing_by_model("runtime", 60),
         gpu=lambda w: model_resource(w, "gpu", 0),
     params:
         digest=planned_digest,
@@ -96,8 +96,8 @@ rule choose:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         digest=planned_digest,
     message:
@@ -124,8 +124,8 @@ rule oracle:
         model_environment
     threads: 1
     resources:
-        mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
-        runtime=lambda w: model_resource(w, "runtime", 60),
+        mem_mb=growing_by_model("mem_mb", 4000),
+        runtime=growing_by_model("runtime", 60),
         gpu=lambda w: model_resource(w, "gpu", 0),
     params:
         digest=planned_digest,
@@ -153,8 +153,8 @@ rule read_submission:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -181,8 +181,8 @@ rule ensemble:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=growing(4000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -211,8 +211,8 @@ rule write_submission:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         digest=planned_digest,
     message:

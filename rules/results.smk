@@ -18,8 +18,8 @@ rule score:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=20,
+        mem_mb=growing(3000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -43,8 +43,8 @@ rule compare:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         digest=planned_digest,
     message:
@@ -73,8 +73,8 @@ rule tables:
         "../envs/results.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         digest=planned_digest,
     message:
@@ -91,6 +91,30 @@ rule leaderboard:
         stamp=leaderboard_stamp,
     output:
         markdown="results/leaderboard.md",
+    log:
+        "logs/leaderboard.log",
+    benchmark:
+        "logs/leaderboard.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(20),
+    params:
+        digest=planned_digest,
+    message:
+        "Writing the leaderboards"
+    script:
+        "../scripts/leaderboard.py"
+
+
+rule page:
+    input:
+        scores=[result(run, "scores.json") for run in scored()],
+        ranks="results/ranks.csv",
+        stamp=page_stamp,
+    output:
         html=report(
             "results/leaderboard.html",
             caption="../report/leaderboard.rst",
@@ -98,9 +122,9 @@ rule leaderboard:
             labels={"content": "all datasets"},
         ),
     log:
-        "logs/leaderboard.log",
+        "logs/page.log",
     benchmark:
-        "logs/leaderboard.benchmark.tsv"
+        "logs/page.benchmark.tsv"
     conda:
         "../envs/results.yaml"
     threads: 1
@@ -110,9 +134,9 @@ rule leaderboard:
     params:
         digest=planned_digest,
     message:
-        "Writing the leaderboards"
+        "Writing the leaderboard page"
     script:
-        "../scripts/leaderboard.py"
+        "../scripts/page.py"
 
 
 rule boards:

@@ -1,6 +1,9 @@
 # The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/digest.py).
 
 STAMPS = Stamps()
+if not workflow.is_main_process:
+    # on another node the process that submitted the job cannot be watched; SLURM ends this one
+    lead_jobs()
 # what of a dataset's definition the tensors depend on, and what the answers do
 CUTTING = {
     "tensors": (
@@ -37,6 +40,7 @@ ENVIRONMENTS = {
     "plot_predictions": "figures",
     "plot_speed": "figures",
     "plot_pipeline": "figures",
+    "page": "results",
     "boards": "results",
     "paper": "results",
     "write_submission": "models",
@@ -229,6 +233,14 @@ def plot_stamp(stage):
 
 def plot_pipeline_stamp(wildcards):
     return stamp("plot_pipeline", parameters=frozen(style=resource_digest(STYLE)))
+
+
+def page_stamp(wildcards):
+    """What the page says beside the scores, and the files that it is made of."""
+    folder = ROOT / "resources"
+    parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
+    resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
+    return stamp("page", parameters=frozen(absent=absences(), about=cited(), resources=resources))
 
 
 def submission_stamp(wildcards):

@@ -1,4 +1,4 @@
-"""Rule leaderboard: one table per dataset, bin and phase, as Markdown and as a page."""
+"""Rule leaderboard: one table per dataset, bin and phase, as Markdown."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from nlbflow.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from nlbflow.boards import Results
 from nlbflow.files import read_json
-from nlbflow.leaderboards import leaderboards, to_html, to_markdown
+from nlbflow.leaderboards import leaderboards, to_markdown
 from nlbflow.tables import read_table
 
 
@@ -17,7 +17,6 @@ def main(smk) -> None:
         results = Results(*map(read_table, smk.input[:3]), published, asked["absent"])
         sheets = leaderboards(results, asked["about"])
         run.out["markdown"].write_text(to_markdown(sheets, asked["absent"]))
-        run.out["html"].write_text(to_html(sheets, asked["absent"]))
         run.log(f"{len(sheets)} tables")
 
 

@@ -12,6 +12,11 @@ LOCK = Path("results/.running")
 _held = []
 
 
+def lead_jobs() -> None:
+    """Have the jobs that this process starts end with it (see job.py)."""
+    os.environ["NLBFLOW_RUN"] = str(os.getpid())
+
+
 def hold_folder() -> None:
     """Hold the results folder for as long as this process lives; a second call does nothing.
 
@@ -22,8 +27,7 @@ def hold_folder() -> None:
     """
     if _held:
         return
-    # the jobs of this run end with it (see job.py)
-    os.environ["NLBFLOW_RUN"] = str(os.getpid())
+    lead_jobs()
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     file = open(LOCK, "a+")
     _held.append(file)

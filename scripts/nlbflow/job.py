@@ -19,6 +19,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VEC
 
 from nlbflow.errors import NlbflowError
 from nlbflow.files import read_json
+from nlbflow.gpus import hold_gpus
 
 PR_SET_PDEATHSIG = 1
 
@@ -58,7 +59,7 @@ def job(smk) -> Iterator[Job]:
     killed one left, so a survivor of that run fails at its rename instead of overwriting newer results.
 
     Args:
-        smk: the `snakemake` object of a script (output by name, log, input).
+        smk: the `snakemake` object of a script (output by name, log, input, resources).
 
     Raises:
         SystemExit: the work raised; the log holds the traceback, stderr the sentence.
@@ -84,6 +85,7 @@ def job(smk) -> Iterator[Job]:
         out[name] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         _check_plan(stamp, smk)
+        hold_gpus(smk.resources.get("gpu", 0), Job.log)
         yield Job(out, time.monotonic())
         _check_plan(stamp, smk)
         for name, target in targets.items():

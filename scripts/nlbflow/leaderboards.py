@@ -1,7 +1,5 @@
 """The leaderboards: for each dataset, bin width and phase our models, and beside them what others published."""
 
-import html
-
 from nlbflow import markup
 from nlbflow.boards import Results, place_board
 from nlbflow.sheets import LEGEND, Sheet, board_sheets
@@ -18,14 +16,6 @@ def to_markdown(sheets: list[Sheet], absent: list[list]) -> str:
     if absent:
         lines += ["## Not scored", "", *(f"- {_absence(row)}" for row in absent), ""]
     return "\n".join(lines)
-
-
-def to_html(sheets: list[Sheet], absent: list[list]) -> str:
-    """The leaderboards as one self-contained page."""
-    out = [f"<h1>Leaderboards</h1><p>{html.escape(LEGEND)}</p>", *map(markup.to_html, sheets)]
-    if absent:
-        out += ["<h2>Not scored</h2><ul>", *(f"<li>{html.escape(_absence(row))}</li>" for row in absent), "</ul>"]
-    return markup.html_page("nlbflow leaderboards", "\n".join(out))
 
 
 def _absence(row: list) -> str:

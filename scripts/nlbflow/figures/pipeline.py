@@ -26,7 +26,7 @@ BOXES = {
     ("plot_predictions", "plot_speed"): (165, 42),
     ("compare",): (165, 62),
     ("tables",): (130, 80),
-    ("leaderboard", "boards"): (92, 80),
+    ("leaderboard", "boards", "page"): (92, 80),
     ("paper",): (54, 80),
     ("plot_scores",): (165, 80),
 }

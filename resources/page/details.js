@@ -1,0 +1,101 @@
+"use strict";
+// The dialog behind a row: every score of every seed, and what made it.
+
+/** Open the dialog for a row; `runs` are those behind it, `asked` is the metric that was clicked on, if any. */
+function showDetails(dialog, row, { metrics, runs, shared, dataset, asked }) {
+  const title = element("h2", { id: "details-title" }, ...breakable(row.model));
+  const close = element("button", { type: "button", class: "close" }, "Close");
+  close.addEventListener("click", () => dialog.close());
+  const where = `${dataset.title ?? row.dataset}, ${row.bin_ms} ms bins, ${row.phase} phase`;
+  dialog.replaceChildren(
+    element("header", {}, element("div", {}, title, element("p", {}, where)), close),
+    scoreTable(row, metrics, asked),
+    ...(row.grade ? [facts("Published", publication(row))] : []),
+    ...runs.map((run, i) => runDetails(row, run, i, shared)),
+    ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: dataset.citation, licence: dataset.license })] : []),
+  );
+  dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+function scoreTable(row, metrics, asked) {
+  const several = row.seeds?.length > 1;
+  const headers = ["metric", "score", "95 % interval", "ranks"];
+  if (several) headers.push("spread", ...row.seeds.map((seed) => `seed ${seed}`));
+  const rows = metrics.filter(({ name }) => name in row.cells).map(({ name }) => {
+    const cell = row.cells[name];
+    return [
+      name === asked ? element("strong", {}, name) : name,
+      written(cell.value),
+      cell.low === undefined ? "none" : interval(cell.low, cell.high),
+      cell.ranks ? ranks(cell.ranks) : "not ranked",
+      ...(several ? [cell.spread === null ? "none" : `± ${written(cell.spread)}`, ...cell.seeds.map(seedScore)] : []),
+    ];
+  });
+  for (const [name, reason] of Object.entries(row.reasons ?? {})) {
+    rows.push([name, `missing: ${reason}`, ...headers.slice(2).map(() => "–")]);
+  }
+  return plainTable(several ? "Scores: means over seeds, and each seed" : "Scores", headers, rows);
+}
+
+function seedScore([value, low, high]) {
+  if (value === null) return "missing";
+  return element("span", {}, written(value), ...(low === undefined ? [] : [element("small", {}, interval(low, high))]));
+}
+
+function ranks([best, worst]) {
+  return best === worst ? String(best) : `${best}–${worst}`;
+}
+
+function publication(row) {
+  return {
+    grade: row.grade,
+    source: row.source,
+    "bin width": row.bin_stated ? `${row.bin_ms} ms` : `not stated; ${row.bin_ms} ms is taken`,
+  };
+}
+
+function runDetails(row, run, i, shared) {
+  const seed = row.seeds[i];
+  const folder = [row.dataset, `${row.bin_ms}ms`, row.phase, row.model, seed].map(encodeURIComponent).join("/");
+  const stages = { "answers": run.target === undefined ? null : shared[run.target] };
+  for (const [name, stage] of [["prediction", run.prediction], ["score", run.score]]) {
+    stages[name] = stage ? { ...shared[stage[0]], ...stage[1] } : null;
+  }
+  const made = Object.entries(stages).filter(([, record]) => record);
+  const keys = Object.keys(LABELS).filter((key) => made.some(([, record]) => key in record));
+  const provenance = plainTable("Provenance", ["", ...made.map(([name]) => name)], keys.map((key) => [
+    LABELS[key], ...made.map(([, record]) => (record[key] === undefined ? "not recorded" : text(record[key]))),
+  ]));
+  const files = run.prediction ? ["prediction.h5", "scores.json"] : ["scores.json"];
+  const links = files.flatMap((name) => [element("a", { href: `${folder}/${name}` }, name), " "]);
+  return element("details", i === 0 ? { open: "" } : {},
+    element("summary", {}, row.kind === "null" ? "How it was made" : `How seed ${seed} was made`),
+    element("p", {}, "Files beside this page: ", ...links),
+    provenance,
+    ...(Object.keys(shared[run.params]).length ? [facts("Parameters of the model", shared[run.params])] : []),
+    ...(Object.keys(shared[run.facts]).length ? [facts("Facts that the model reports", shared[run.facts])] : []),
+  );
+}
+
+const LABELS = {
+  dataset_version: "dataset version",
+  code_digest: "digest of code and settings",
+  commit: "commit",
+  packages: "packages",
+  device: "device",
+  machine: "machine",
+  seconds: "seconds",
+  peak_mb: "peak memory, MB",
+  date: "date",
+};
+
+function text(value) {
+  if (value === null || value === "") return "none";
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value).map(([key, part]) => (Array.isArray(value) ? text(part) : `${key} ${text(part)}`)).join(", ");
+}
+
+function facts(caption, content) {
+  return plainTable(caption, ["name", "value"], Object.entries(content).map(([key, value]) => [key, text(value)]));
+}

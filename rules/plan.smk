@@ -1,0 +1,28 @@
+# What a run is about to do, in one line: said by each run at its start, and by a dry run at its end.
+import atexit
+
+
+def say_plan():
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+    gigabytes = sum(bytes_to_fetch(job) for job in jobs) / 1e9
+    hours = sum(job.resources.get("gpu", 0) * job.resources.runtime for job in jobs if not job.is_norun) / 60
+    print(
+        f"nlbflow: {len(jobs)} jobs, {gigabytes:.2f} GB to fetch, at most {hours:.1f} GPU hours (by the time limits)",
+        file=sys.stderr,
+    )
+
+
+def bytes_to_fetch(job):
+    """What a job loads from the internet."""
+    if job.rule.name == "fetch_answers":
+        return 0 if config["data_folder"] else config["published_answers"]["bytes"]
+    if job.rule.name != "fetch":
+        return 0
+    pin = find_pin(PINS, job.wildcards.dandiset, job.wildcards.version, job.wildcards.path)
+    return pin.bytes if DATASETS[pin.dataset]["source"] == "dandi" else 0
+
+
+@atexit.register
+def say_plan_of_dry_run():
+    if workflow.dryrun and workflow.dag:
+        say_plan()

@@ -1,0 +1,71 @@
+"""One GPU for one job, where several jobs share a workstation with several. On a cluster, SLURM sees to it."""
+
+import fcntl
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from nlbflow.errors import NlbflowError
+
+_held: list[TextIO] = []
+
+
+def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
+    """Wait for free GPUs and show this process no others (CUDA_VISIBLE_DEVICES), until it ends, however it ends.
+
+    A lock file for each GPU, in the folder for temporary files, keeps the jobs of all of a user's runs apart. Nothing
+    is done where CUDA_VISIBLE_DEVICES is set (by SLURM or the user), where none is asked for, and where there is none.
+
+    Args:
+        asked: how many GPUs.
+        log: takes a line of what happens.
+
+    Raises:
+        NlbflowError: more are asked for than there are.
+    """
+    if asked == 0 or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return
+    names = _names()
+    if not names:
+        return
+    if asked > len(names):
+        raise NlbflowError(
+            f"the model's stanza asks for {asked} GPUs, and this machine has {len(names)}; lower `resources: gpu`."
+        )
+    log(f"waiting for {asked} of {len(names)} GPUs")
+    while len(free := _lock(names, asked)) < asked:
+        time.sleep(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(free)
+    log(f"got {', '.join(free)}")
+
+
+def _names() -> list[str]:
+    """The GPUs' own names, which say the same to every process; empty where there is no driver."""
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
+def _lock(names: list[str], asked: int) -> list[str]:
+    """Lock as many free GPUs as asked for, or none: two jobs that hold one each would wait for ever."""
+    locked = {}
+    for name in names:
+        file = open(Path(tempfile.gettempdir(), f"nlbflow-{os.getuid()}-{name}.lock"), "w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        locked[name] = file
+        if len(locked) == asked:
+            _held.extend(locked.values())
+            return list(locked)
+    for file in locked.values():
+        file.close()
+    return []

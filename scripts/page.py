@@ -1,0 +1,29 @@
+"""Rule page: the leaderboards as one self-contained HTML file."""
+
+from pathlib import Path
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+import pandas as pd
+from nlbflow.files import read_json
+from nlbflow.page import leaderboard_page
+from nlbflow.tables import read_table
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        asked = read_json(smk.input.stamp)["parameters"]
+        resources = Path(smk.scriptdir).parent / "resources"
+        page = leaderboard_page(
+            [read_json(path) for path in smk.input.scores],
+            read_table(smk.input.ranks),
+            pd.read_csv(resources / "published.csv"),
+            asked["about"],
+            asked["absent"],
+            resources / "page",
+        )
+        run.out["html"].write_text(page)
+        run.log(f"{len(smk.input.scores)} predictions, {len(page):,} characters")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

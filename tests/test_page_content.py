@@ -1,0 +1,79 @@
+"""What the leaderboard page holds: numbers, provenance, bundled files."""
+
+import copy
+import hashlib
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fake_page import FOLDER, block, parts
+from nlbflow.page import leaderboard_page
+
+
+@pytest.fixture(scope="module")
+def made() -> dict:
+    return parts()
+
+
+@pytest.fixture(scope="module")
+def html(made) -> str:
+    return leaderboard_page(**made)
+
+
+def test_only_the_block_of_runs_differs_between_two_runs(made, html):
+    again = copy.deepcopy(made)
+    for entry in again["entries"]:
+        for record in filter(None, entry["provenance"].values()):
+            record |= {
+                "date": "2027-02-03T04:05:06Z",
+                "seconds": 9.75,
+                "peak_mb": 1.0,
+                "commit": "f00d",
+                "device": "tpu",
+            }
+    assert leaderboard_page(**made) == html
+    lines = zip(html.splitlines(), leaderboard_page(**again).splitlines(), strict=True)
+    assert ['id="runs"' in first for first, second in lines if first != second] == [True]
+
+
+def test_size_and_policy(html):
+    assert len(html.encode()) < 3e6
+    assert "default-src &#39;none&#39;" in html and "unsafe" not in re.search(r'Policy" content="([^"]*)', html)[1]
+
+
+def test_bundled_files_are_what_their_list_says():
+    listed = re.findall(
+        r"^\| (\S+\.js) \| \S+ \| ([\d.]+) \| (\w{64}) \|$", (FOLDER / "vendor/README.md").read_text(), re.M
+    )
+    assert {name for name, _, _ in listed} == {path.name for path in (FOLDER / "vendor").glob("*.js")}
+    for name, version, digest in listed:
+        content = (FOLDER / "vendor" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest and f" {version}".encode() in content[:60]
+
+
+def test_numbers_are_those_of_the_tables(made, html):
+    rows = [row for row in block(html, "scores")["rows"] if row["group"] < 2]
+    ranks = made["ranks"].set_index(["dataset", "bin_ms", "phase", "model", "metric"])
+    compared = 0
+    for row in rows:
+        for metric, cell in row["cells"].items():
+            key = (row["dataset"], row["bin_ms"], row["phase"], row["model"], metric)
+            if key in ranks.index:
+                of = ranks.loc[key]
+                assert cell["value"] == pytest.approx(of["value"], abs=1e-6)
+                assert ("low" in cell) == pd.notna(of["low"]) and ("ranks" in cell) == (of["kind"] == "competitor")
+                compared += 1
+    assert compared == len(ranks) and len(block(html, "runs")["of"]) == len(rows)
+
+
+def test_a_metric_that_one_seed_lacks():
+    made = parts(9, (5,), 3)
+    seeds = [e for e in made["entries"] if (e["dataset"], e["model"]) == ("mc_maze", "ndt")]
+    del seeds[1]["scores"]["vel R2"], seeds[1]["intervals"]["vel R2"]
+    rows = block(leaderboard_page(**made), "scores")["rows"]
+    cell = next(row["cells"]["vel R2"] for row in rows if (row["dataset"], row["model"]) == ("mc_maze", "ndt"))
+    values = [seeds[i]["scores"]["vel R2"] for i in (0, 2)]
+    assert cell["seeds"][1] == [None] and cell["value"] == pytest.approx(np.mean(values), abs=1e-6)
+    assert cell["spread"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
