@@ -14,6 +14,8 @@ include: "rules/stamps.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/results.smk"
+include: "rules/figure_lookups.smk"
+include: "rules/figures.smk"
 include: "rules/plan.smk"
 
 
@@ -24,6 +26,7 @@ report: "report/workflow.rst"
 localrules:
     all,
     submission,
+    figures,
     fetch,
     fetch_answers,
     link,

@@ -338,6 +338,7 @@ def wanted():
         "results/cross_decoding.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
+        *(f"results/figures/{name}.{form}" for name in figures() for form in FORMATS),
         *table_files(BOARDS).values(),
     ]
 

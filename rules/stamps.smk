@@ -19,6 +19,7 @@ CUTTING = {
         "split",
     )
 }
+STYLE = "nlbflow.mplstyle"
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ENVIRONMENTS = {
     "simulate": "prepare",
@@ -35,6 +36,10 @@ ENVIRONMENTS = {
     "compare": "models",
     "tables": "results",
     "leaderboard": "results",
+    "plot_scores": "figures",
+    "plot_predictions": "figures",
+    "plot_speed": "figures",
+    "plot_pipeline": "figures",
     "page": "results",
     "boards": "results",
     "paper": "results",
@@ -211,6 +216,28 @@ def paper_stamp(wildcards):
     """The tables, what to cite, and the template."""
     parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
     return stamp("paper", parameters=parameters)
+
+
+def plot_scores_stamp(wildcards):
+    """What is drawn: the places, and the families of datasets; and in which style."""
+    drawn = {"places": [list(place) for place in scored_places()], "families": [list(f) for f in families()]}
+    return stamp("plot_scores", parameters=frozen(style=resource_digest(STYLE), **drawn))
+
+
+def plot_stamp(stage):
+    """Of a stage that draws the predictions of one place: the runs, and how long before or after spikes is zero."""
+
+    def of(wildcards):
+        place = place_of(wildcards)
+        runs = [list(run) for run in compared(wildcards)]
+        start_ms = DATASETS[wildcards.dataset]["window_ms"][0]
+        return stamp(stage, *place, parameters=frozen(style=resource_digest(STYLE), runs=runs, start_ms=start_ms))
+
+    return of
+
+
+def plot_pipeline_stamp(wildcards):
+    return stamp("plot_pipeline", parameters=frozen(style=resource_digest(STYLE)))
 
 
 def page_stamp(wildcards):

@@ -115,6 +115,19 @@ def test_report(finished):
     report = (finished[1] / "report.html").read_text()
     assert "Leaderboards" in report and '"Tables": {"Dataset by dataset": ' in report
     assert '"labels": {"table": "Simulated maze", "bins": "20 ms", "phase": "val"}' in report
+    # a figure and its caption
+    assert "Accuracy and interpretability" in report and "joins the models on the front" in report
+
+
+def test_every_figure_in_every_format(finished):
+    folder = finished[1] / "results/figures"
+    kinds = ("scores", "ranks", "front", "neurons", "trials", "psths", "latents", "learning")
+    names = {f"simulated_maze_{b}ms_{p}_{kind}" for b in (5, 20) for p in ("val", "test") for kind in kinds}
+    assert {path.stem for path in folder.iterdir()} == names | {"pipeline"}
+    for path in folder.iterdir():
+        beginning = {".svg": b"<?xml", ".pdf": b"%PDF", ".png": b"\x89PNG"}[path.suffix]
+        assert path.read_bytes().startswith(beginning)
+    assert len([*folder.iterdir()]) == 3 * (len(names) + 1)
 
 
 def test_nothing_half_written_is_left(finished):

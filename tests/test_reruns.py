@@ -84,14 +84,14 @@ class TestElsewhere:
         code = copy_code(tmp_path / "code")
         edit(code, "envs/results.yaml", "pandas=", "pandas>=")
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
-        assert kinds(jobs) == {"Collecting", "Writing"}
+        assert kinds(jobs) == {"Collecting", "Writing", "Drawing"}
 
     def test_a_smaller_selection_rewrites_the_tables(self, finished, tmp_path, memory):
         code = copy_code(tmp_path / "code")
         config = tmp_path / "small.yaml"
         config.write_text((Path(__file__).parent / "small.yaml").read_text().replace("mean_rate, ", ""))
         work = copy_results(finished[1], tmp_path / "work", *memory)
-        assert kinds(planned(code, work, config=config)) == {"Comparing", "Collecting", "Writing"}
+        assert kinds(planned(code, work, config=config)) == {"Comparing", "Collecting", "Writing", "Drawing"}
         run(code, work, config=config)
         assert "mean_rate" not in (work / "results/scores.csv").read_text()
 

@@ -202,19 +202,32 @@ def _psth_statistic(
     return TrialStatistic(score, slopes, strata, len(eval_rates), biased=True, limits=(-np.inf, 1.0))
 
 
-def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -> TrialStatistic:
+def speeds_by_condition(
+    rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What tp corr relates: of each condition with two trials or more, the trials, their neural speeds (distance of the
+    rates per bin, NaN without a step) and their produced intervals in ms.
+
+    Arguments as of `nlbflow.metrics.tp_correlation`.
+    """
     behavior = np.asarray(behavior, dtype=np.float64)
     between, conditions = ~np.isnan(spikes[..., 0]), np.unique(behavior[:, :3], axis=0)
-    strata, pairs = [], []
+    found = []
     for condition in conditions[~np.isnan(conditions).all(axis=1)]:
         trials = np.flatnonzero((behavior[:, :3] == condition).all(axis=1))
         if len(trials) > 1:
             steps = [np.diff(np.asarray(rates[i, between[i]], dtype=np.float64), axis=0) for i in trials]
             speed = np.array([np.linalg.norm(s, axis=1).mean() if len(s) else np.nan for s in steps])
-            # Unit variance, so that rounding alone stays far below any true variance.
-            pair = (speed, behavior[trials, -1])
-            strata.append(trials)
-            pairs.append([(v - v.mean()) / v.std() if np.ptp(v) else np.full(len(v), np.nan) for v in pair])
+            found.append((trials, speed, behavior[trials, -1]))
+    return found
+
+
+def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -> TrialStatistic:
+    strata, pairs = [], []
+    for trials, *pair in speeds_by_condition(rates, spikes, behavior):
+        strata.append(trials)
+        # Unit variance, so that rounding alone stays far below any true variance.
+        pairs.append([(v - v.mean()) / v.std() if np.ptp(v) else np.full(len(v), np.nan) for v in pair])
 
     def correlations(weights: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         for trials, (a, b) in zip(strata, pairs, strict=True):

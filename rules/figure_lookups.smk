@@ -1,0 +1,60 @@
+# Lookups of the figures: which there are, and the files of each.
+from nlbflow.figures import FORMATS, figure_name
+
+FIGURE_TITLES = {
+    "scores": "Scores",
+    "ranks": "Ranks",
+    "front": "Accuracy and interpretability",
+    "neurons": "Neurons",
+    "scaling": "Training trials",
+    "trials": "Example trials",
+    "psths": "PSTHs",
+    "latents": "Latent trajectories",
+    "speed": "Neural speed",
+    "learning": "Learning curves",
+    "pipeline": "Pipeline",
+}
+
+
+def families():
+    """(family, bin_ms, phase, datasets) of each family with two scored datasets or more."""
+    found = {}
+    for dataset, bin_ms, phase in scored_places():
+        if "family" in DATASETS[dataset]:
+            found.setdefault((DATASETS[dataset]["family"]["name"], bin_ms, phase), []).append(dataset)
+    return [(*key, members) for key, members in found.items() if len(members) > 1]
+
+
+def has_produced_times(dataset):
+    """Whether tp corr applies: behaviour is columns of the table of trials, the last of them the produced interval."""
+    return "columns" in DATASETS[dataset].get("behavior", {})
+
+
+def score_figures():
+    """The figures of the tables, (kind, place) each."""
+    return [(kind, place) for place in scored_places() for kind in ("scores", "ranks", "front", "neurons")] + [
+        ("scaling", family[:3]) for family in families()
+    ]
+
+
+def figures():
+    """The names of all figures of the config's selection, without their ending."""
+    found = score_figures()
+    found += [(kind, place) for place in scored_places() for kind in ("trials", "psths", "latents", "learning")]
+    found += [("speed", place) for place in scored_places() if has_produced_times(place[0])]
+    return ["pipeline", *(figure_name(kind, *place) for kind, place in found)]
+
+
+def drawn(kind, place=None):
+    """The files of a figure, as a rule's outputs by name and format; the svg goes into the report, with its caption."""
+    dataset, bin_ms, phase = place or ("{dataset}", "{bin_ms}", "{phase}")
+    name = figure_name(kind, dataset, bin_ms, phase)
+    labels = {"figure": FIGURE_TITLES[kind], "dataset": dataset, "bins": f"{bin_ms} ms", "phase": phase}
+    return figure_outputs(name, name if place else kind, kind, labels)
+
+
+def figure_outputs(name, key, kind, labels):
+    """The outputs of one figure: `name` its files are called by, `key` a rule does."""
+    shown = {"caption": f"../report/figure_{kind}.rst", "category": "Figures", "labels": labels}
+    files = {form: f"results/figures/{name}.{form}" for form in FORMATS}
+    return {f"{key}_{form}": report(path, **shown) if form == "svg" else path for form, path in files.items()}

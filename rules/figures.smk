@@ -1,0 +1,116 @@
+# Figures: of the scores, of the predictions behind them, and of the workflow. Nothing here trains anything.
+
+
+# `snakemake figures`: all of them.
+rule figures:
+    input:
+        [f"results/figures/{name}.{form}" for name in figures() for form in FORMATS],
+
+
+# All in one job: starting Python for each would take longer than drawing.
+rule plot_scores:
+    input:
+        scores="results/scores.csv",
+        ranks="results/ranks.csv",
+        neurons="results/neurons.csv",
+        costs="results/costs.csv",
+        tensors=[f"results/{d}/{family[1]}ms/{family[2]}/input.h5" for family in families() for d in family[3]],
+        stamp=plot_scores_stamp,
+    output:
+        **{key: file for kind, place in score_figures() for key, file in drawn(kind, place).items()},
+    log:
+        "logs/plot_scores.log",
+    benchmark:
+        "logs/plot_scores.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing the scores"
+    script:
+        "../scripts/plot_scores.py"
+
+
+rule plot_predictions:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        target=f"results/{PLACE}/target.h5",
+        comparison=f"results/{PLACE}/comparison.json",
+        predictions=compared_files("prediction.h5"),
+        stamp=plot_stamp("plot_predictions"),
+    output:
+        **drawn("trials"),
+        **drawn("psths"),
+        **drawn("latents"),
+        **drawn("learning"),
+    log:
+        f"logs/plot_predictions/{PLACE}.log",
+    benchmark:
+        f"logs/plot_predictions/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing the predictions on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/plot_predictions.py"
+
+
+rule plot_speed:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        target=f"results/{PLACE}/target.h5",
+        comparison=f"results/{PLACE}/comparison.json",
+        predictions=compared_files("prediction.h5"),
+        stamp=plot_stamp("plot_speed"),
+    output:
+        **drawn("speed"),
+    log:
+        f"logs/plot_speed/{PLACE}.log",
+    benchmark:
+        f"logs/plot_speed/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing neural speed on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/plot_speed.py"
+
+
+rule plot_pipeline:
+    input:
+        stamp=plot_pipeline_stamp,
+    output:
+        **figure_outputs("pipeline", "pipeline", "pipeline", {"figure": FIGURE_TITLES["pipeline"]}),
+    log:
+        "logs/plot_pipeline.log",
+    benchmark:
+        "logs/plot_pipeline.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(500),
+        runtime=5,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing the pipeline"
+    script:
+        "../scripts/plot_pipeline.py"

@@ -1,0 +1,16 @@
+"""The figures: drawn from tables of scores and from predictions, never from a model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def figure_name(figure: str, dataset: str, bin_ms: int | str, phase: str) -> str:
+    """The name of a figure's files without their ending; `dataset` may be a family of datasets."""
+    return f"{dataset}_{bin_ms}ms_{phase}_{figure}"
+
+
+def files_of(name: str, out: Mapping[str, Path]) -> dict[str, Path]:
+    """A figure's files by format, among all that a job writes."""
+    return {form: out[f"{name}_{form}"] for form in FORMATS}

@@ -1,0 +1,58 @@
+"""Latent trajectories: principal components of each model's latents, averaged by condition."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from nlbflow.figures.canvas import PAGE_MM, page, panel, say
+from nlbflow.figures.predictions import Place, evenly, group_colors, latents, rates
+
+MODELS, SINGLE_TRIALS = 4, 24
+LEFT_MM, TOP_MM, RIGHT_MM, GAP_MM, BELOW_MM = 11.0, 12.0, 3.0, 10.0, 9.0
+
+
+def draw_latents(place: Place) -> Figure:
+    """A column per model, and one for the true states of simulated data; PC 2 and PC 3 against PC 1."""
+    columns = {}
+    if "true_states" in place.target:
+        columns["true states"] = place.target["true_states"]["eval_latents"]
+    for model, path in place.best(MODELS - len(columns)).items():
+        found = latents(path)
+        columns[model if found is not None else f"{model} (rates)"] = rates(path, "eval") if found is None else found
+    if not columns:
+        return say(place.title, "No competing model has made a prediction here.")
+    groups = place.groups() or [
+        np.array([i]) for i in evenly([*range(len(next(iter(columns.values()))))], SINGLE_TRIALS)
+    ]
+    colors = group_colors(place.target, groups)
+    each = (PAGE_MM - LEFT_MM - RIGHT_MM - GAP_MM * (MODELS - 1)) / MODELS
+    components = {name: principal_components(found, groups) for name, found in columns.items()}
+    rows = max(min(len(shares), 3) for _, shares in components.values()) - 1
+    figure = page(PAGE_MM, TOP_MM + max(rows, 1) * (each + BELOW_MM) + 1, place.title)
+    for column, (name, (paths, shares)) in enumerate(components.items()):
+        for row in range(max(min(len(shares), 3) - 1, 1)):
+            axes = panel(figure, LEFT_MM + column * (each + GAP_MM), TOP_MM + row * (each + BELOW_MM), each, each)
+            second = row + 1 if len(shares) > 1 else 0
+            for color, path in zip(colors, paths, strict=True):
+                axes.plot(path[:, 0], path[:, second], color=color, linewidth=0.6)
+                axes.plot(path[0, 0], path[0, second], "o", color=color, markersize=2)
+            axes.set_xlabel(f"PC 1 ({shares[0]:.0%})")
+            axes.set_ylabel(f"PC {second + 1} ({shares[second]:.0%})")
+            if row == 0:
+                axes.set_title(name)
+    return figure
+
+
+def principal_components(found: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Averages of latents (trials, bins, dimensions) over groups of trials, on the averages' principal axes.
+
+    Returns:
+        (groups, bins, components) of at most three, each axis turned so that its largest weight is positive; and their
+        shares of the averages' variance.
+    """
+    means = np.stack([found[trials].mean(axis=0, dtype=float) for trials in groups])
+    flat = means.reshape(-1, means.shape[2])
+    flat = flat - flat.mean(axis=0)
+    values, axes = np.linalg.eigh(flat.T @ flat)
+    axes, values = axes[:, ::-1][:, :3], np.maximum(values[::-1], 0)
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return (flat @ axes).reshape(*means.shape[:2], -1), values[: axes.shape[1]] / max(values.sum(), 1e-30)

@@ -1,0 +1,122 @@
+"""What the figures of one place (dataset, bin width, phase) are drawn from: the answers and the best models' rates."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib import colormaps
+
+from nlbflow.figures.canvas import place_title
+from nlbflow.files import open_h5, read_arrays, read_json
+
+PARTS = ("heldin", "heldout")
+# Okabe and Ito's colours in a ring, for directions.
+RING = LinearSegmentedColormap.from_list(
+    "directions", ["#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#0072B2"]
+)
+
+
+@dataclass
+class Place:
+    """The answers of a place, and where its input and the predictions lie.
+
+    `predictions` has the first seed of every competitor, best co-bps first; `runs` every (model, seed, path).
+    """
+
+    title: str
+    bin_ms: int
+    start_ms: int
+    input: Path
+    target: dict
+    predictions: dict[str, Path]
+    runs: list[tuple[str, int, Path]]
+
+    @property
+    def times(self) -> np.ndarray:
+        """(bins,) the middle of each bin, in ms from the event that trials are aligned to."""
+        bins = self.target["eval_spikes_heldout"].shape[1]
+        return self.start_ms + (np.arange(bins) + 0.5) * self.bin_ms
+
+    def best(self, number: int) -> dict[str, Path]:
+        """The predictions of so many of the best models."""
+        return dict(list(self.predictions.items())[:number])
+
+    def groups(self, most: int | None = None) -> list[np.ndarray]:
+        """Evaluation trials by condition, evenly chosen if there are more than `most`; [] without conditions."""
+        found = [trials for trials in self.target.get("eval_cond_idx", []) if len(trials)]
+        return evenly(found, most) if most else found
+
+
+def read_place(smk) -> Place:
+    """The place of a job, from its inputs."""
+    asked = read_json(smk.input.stamp)["parameters"]
+    runs = [(run[3], run[4], Path(path)) for run, path in zip(asked["runs"], smk.input.predictions, strict=True)]
+    ranks = [
+        row
+        for row in read_json(smk.input.comparison)["ranks"]
+        if row["metric"] == "co-bps" and row["kind"] == "competitor"
+    ]
+    first = {model: path for model, _, path in reversed(runs)}
+    order = [row["model"] for row in sorted(ranks, key=lambda row: (-row["value"], row["model"]))]
+    target, about = read_arrays(smk.input.target)
+    bin_ms = int(about["bin_ms"])
+    return Place(
+        place_title((about["dataset"], bin_ms, about["phase"])),
+        bin_ms,
+        asked["start_ms"],
+        Path(smk.input.input),
+        target,
+        {model: first[model] for model in order},
+        runs,
+    )
+
+
+def evenly(items: list, most: int) -> list:
+    """At most so many of a list, evenly spread over it."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
+
+
+def rates(path: Path, part: str, trials: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """(trials, bins, neurons) expected spikes per bin, held-in neurons first; `part` is train or eval."""
+    with open_h5(path) as file:
+        return np.concatenate([file[f"{part}_rates_{neurons}"][trials] for neurons in PARTS], axis=2)
+
+
+def latents(path: Path) -> np.ndarray | None:
+    """(evaluation trials, bins, dimensions), or None where the model returns none."""
+    with open_h5(path) as file:
+        return file["eval_latents"][()] if "eval_latents" in file else None
+
+
+def columns(path: Path, group: str) -> dict[str, np.ndarray] | None:
+    """A group of equally long columns of a prediction, or None where it has none."""
+    with open_h5(path) as file:
+        return {name: column[()] for name, column in file[group].items()} if group in file else None
+
+
+def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
+    """A colour for each group of trials, in the order of its mean movement's direction, or of its produced interval.
+
+    Args:
+        target: arrays of target.h5.
+        groups: evaluation trials.
+    """
+    behavior = target.get("eval_behavior")
+    if behavior is not None and behavior.ndim == 3:
+        means = np.array([_mean(behavior[trials].reshape(-1, behavior.shape[2])) for trials in groups])
+        return [to_hex(color) for color in RING(_ranks(np.arctan2(means[:, 1], means[:, 0])) / len(groups))]
+    produced = [_mean(behavior[trials, -1:])[0] for trials in groups] if behavior is not None else range(len(groups))
+    return [to_hex(color) for color in colormaps["viridis"](0.92 * _ranks(produced) / max(len(groups) - 1, 1))]
+
+
+def _ranks(values: Iterable[float]) -> np.ndarray:
+    """From 0, the smallest first."""
+    return np.argsort(np.argsort([*values], kind="stable"), kind="stable")
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Of the known rows; 0 where there is none."""
+    known = rows[~np.isnan(rows).any(axis=1)]
+    return known.mean(axis=0) if len(known) else np.zeros(rows.shape[1])
