@@ -56,7 +56,10 @@ import sys, time, pathlib, types
 sys.path.insert(0, {scripts!r})
 import nlbflow.job
 from nlbflow.job import job
-smk = types.SimpleNamespace(log=[], input={{}}, rule="slow", output={{"out": "results/out.txt"}})
+smk = types.SimpleNamespace(
+    log=[], input={{}}, rule="slow", output={{"out": "results/out.txt"}}, wildcards={{}}, config={{"models": {{}}}},
+    resources=types.SimpleNamespace(runtime=1),
+)
 with job(smk) as run:
     run.out["out"].write_text({text!r})
     pathlib.Path({text!r}).touch()

@@ -24,8 +24,14 @@ def hold_folder() -> None:
         return
     # the jobs of this run end with it (see job.py)
     os.environ["NLBFLOW_RUN"] = str(os.getpid())
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    file = open(LOCK, "a+")
+    try:
+        LOCK.parent.mkdir(parents=True, exist_ok=True)
+        file = open(LOCK, "a+")
+    except OSError as error:
+        raise NlbflowError(
+            f"the folder {LOCK.parent.absolute()} cannot be written to ({error.strerror}); make it writable, or run "
+            "elsewhere."
+        ) from error
     _held.append(file)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
 """What surrounds the work of every rule: log, atomic outputs, one plain sentence at a fault, and dying with the run."""
 
-import ctypes
+import errno
+import io
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
@@ -16,10 +16,14 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[_name] = "1"
 
+from nlbflow.digest import is_stamp_of, refuse_edited
 from nlbflow.errors import NlbflowError
 from nlbflow.files import read_json
+from nlbflow.process import die_with_run, end_children, limit_time
+from nlbflow.seals import seal, set_aside_if_damaged
 
-PR_SET_PDEATHSIG = 1
+# What a log takes; a model may print in every step.
+LOG_BYTES = 20_000_000
 
 
 class Job:
@@ -37,24 +41,41 @@ class Job:
         return time.monotonic() - self.started
 
 
-def die_with_run() -> None:
-    """Ask the kernel to kill this process when its parent ends, so that a killed run leaves no job behind (Linux)."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # the run may have been killed before that line
-    run = os.environ.get("NLBFLOW_RUN")
-    if run and not Path("/proc", run).exists():
-        os.kill(os.getpid(), signal.SIGKILL)
+class LogFile(io.TextIOBase):
+    """A job's log. What comes after its first LOG_BYTES is dropped, and so is what a full disk does not take: no result
+    is lost for want of its log."""
+
+    def __init__(self, path: str | Path):
+        self.left, self.file = LOG_BYTES, None
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            # a buffer would be flushed once more, and fail, when nobody can catch it
+            self.file = open(path, "wb", buffering=0)
+        except OSError as error:
+            print(f"nlbflow: there is no log {path} ({error.strerror}).", file=sys.stderr, flush=True)
+
+    def write(self, text: str) -> int:
+        content, full = text.encode(errors="replace"), self.left <= 0
+        self.left -= len(content)
+        if not full:
+            self.put(content if self.left > 0 else content[: self.left] + b"\n[the log is full]\n")
+        return len(text)
+
+    def put(self, content: bytes) -> None:
+        try:
+            if self.file:
+                self.file.write(content)
+        except OSError:
+            pass
 
 
 @contextmanager
 def job(smk) -> Iterator[Job]:
     """Run a rule's work.
 
-    Outputs are written to unique files beside their targets and renamed, all together, when the work is done; nothing
-    is left under a final name by a job that fails or is killed. A job that was started anew removes what an earlier,
-    killed one left, so a survivor of that run fails at its rename instead of overwriting newer results.
+    Outputs are written to unique files beside their targets, sealed and renamed, all together, when the work is done;
+    nothing is left under a final name by a job that fails or is killed. A job that was started anew removes what an
+    earlier, killed one left, so a survivor of that run fails at its rename instead of overwriting newer results.
 
     Args:
         smk: the `snakemake` object of a script (output by name, log, input).
@@ -64,25 +85,41 @@ def job(smk) -> Iterator[Job]:
     """
     die_with_run()
     stderr = sys.stderr
-    handlers: list[logging.Handler] = [logging.StreamHandler(stderr)]
-    log_file = None
+    log = LogFile(smk.log[0]) if smk.log else stderr
     if smk.log:
-        Path(smk.log[0]).parent.mkdir(parents=True, exist_ok=True)
-        log_file = open(smk.log[0], "w", buffering=1)
-        handlers = [logging.StreamHandler(log_file)]
-        sys.stdout = sys.stderr = log_file
+        sys.stdout = sys.stderr = log
+    handlers = [logging.StreamHandler(log)]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
     # absolute, since a model may change the working directory
     targets = {name: Path(path).absolute() for name, path in smk.output.items()}
     stamp = Path(smk.input.stamp).absolute() if "stamp" in smk.input.keys() else None
-    out = {}
-    for name, target in targets.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for stale in target.parent.glob(f".{target.name}.*.tmp"):
-            stale.unlink(missing_ok=True)
-        out[name] = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
+    out = {name: path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for name, path in targets.items()}
+    # a child that a model forked and let return would write the same files
+    os.register_at_fork(after_in_child=out.clear)
+
+    def expire() -> None:
+        tell(
+            f"rule {smk.rule} did not end within its {smk.resources.runtime} minutes; if it needs more, say so by "
+            f"{_resource(smk, 'runtime')}."
+        )
+        remove(out)
+        os._exit(1)
+
+    def tell(sentence: str) -> None:
+        if smk.log:
+            log.put(f"nlbflow: {sentence}\n".encode())
+        print(f"nlbflow: {sentence}", file=stderr, flush=True)
+
+    clock = limit_time(smk.resources.runtime, expire)
     try:
+        for target in targets.values():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove({path.name: path for path in target.parent.glob(f".{target.name}.*.tmp")})
         _check_plan(stamp, smk)
+        if stamp is not None:
+            refuse_edited(read_json(stamp))
+        for path in smk.input:
+            set_aside_if_damaged(Path(path), Job.log)
         yield Job(out, time.monotonic())
         _check_plan(stamp, smk)
         for name, target in targets.items():
@@ -90,31 +127,58 @@ def job(smk) -> Iterator[Job]:
                 raise NlbflowError(
                     f"{target} is gone while it was written: another run has started it anew; let that finish."
                 )
+            seal(out[name], target, Job.log)
             os.replace(out[name], target)
-    except NlbflowError as error:
-        _fail(f"nlbflow: {error}", log_file, stderr)
-    except (SystemExit, KeyboardInterrupt) as error:
-        _fail(f"nlbflow: rule {smk.rule} was ended by {error!r} before it had finished.", log_file, stderr)
-    except Exception as error:
-        traceback.print_exc(file=log_file or stderr)
-        where = f"; the traceback is in {smk.log[0]}" if smk.log else ""
-        _fail(f"nlbflow: unexpected {type(error).__name__} in rule {smk.rule}: {error}{where}.", log_file, stderr)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        sentence = _sentence(error, smk)
+        if sentence is None:
+            traceback.print_exc(file=log)
+            where = f"; the traceback is in {smk.log[0]}" if smk.log else ""
+            sentence = f"unexpected {type(error).__name__} in rule {smk.rule}: {error}{where}."
+        tell(sentence)
+        raise SystemExit(1) from None
     finally:
-        for path in out.values():
-            path.unlink(missing_ok=True)
+        clock.cancel()
+        remove(out)
         sys.stderr, sys.stdout = stderr, sys.__stdout__
+        if out:
+            end_children()
+
+
+def remove(files: dict[str, Path]) -> None:
+    for path in files.values():
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            pass  # on a disk that takes nothing any more; the next job removes it
 
 
 def _check_plan(stamp: Path | None, smk) -> None:
     """Refuse to go on when another call of snakemake has replaced what this job was planned with."""
-    if stamp is not None and (not stamp.is_file() or read_json(stamp)["digest"] != smk.params.digest):
+    if stamp is not None and (not stamp.is_file() or not is_stamp_of(read_json(stamp), smk.params.digest)):
         raise NlbflowError(
             f"the code or the parameters behind {smk.input.stamp} changed since this run was planned; run again."
         )
 
 
-def _fail(sentence: str, log_file, stderr) -> None:
-    if log_file:
-        print(sentence, file=log_file)
-    print(sentence, file=stderr, flush=True)
-    raise SystemExit(1)
+def _resource(smk, name: str) -> str:
+    """How a job is given more of a resource."""
+    model = smk.wildcards.get("model", "").removesuffix("_tuned")
+    if model in smk.config["models"]:
+        return f"the config key models.{model}.resources.{name}"
+    return f"--set-resources {smk.rule}:{name}=..."
+
+
+def _sentence(error: BaseException, smk) -> str | None:
+    """What a user can do about a fault; None where only its traceback can tell."""
+    if isinstance(error, NlbflowError):
+        return str(error)
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return f"rule {smk.rule} was ended by {error!r} before it had finished."
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return f"rule {smk.rule} ran out of memory ({error}); if the machine has more, say so by {_resource(smk, 'mem_mb')}."
+    for code, what in ((errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "make it writable")):
+        # h5py tells the reason in its text alone
+        if os.strerror(code) in str(error):
+            return f"rule {smk.rule} could not write its results ({os.strerror(code)}); {what} and run again."
+    return None
