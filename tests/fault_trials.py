@@ -1,5 +1,6 @@
 """One trial of a fault: a copy of a finished run with some of it still to do, the fault, and the run that follows."""
 
+import functools
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -77,6 +78,9 @@ CONFIGS = {
 }
 
 
+Cause = Callable[["Trial"], Iterator[None]]
+
+
 class Skip(Exception):
     """Why a fault cannot be tried here."""
 
@@ -103,9 +107,7 @@ class Reference:
         for part, path in files.items():
             content = path.read_bytes()
             sha = hashlib.sha256(content).hexdigest()
-            rows.append(
-                f"mc_maze_small\t000140\t0.220113.0408\t{part}\tsub-Sim/{path.name}\t{len(content)}\t{sha}\t"
-            )
+            rows.append(f"mc_maze_small\t000140\t0.220113.0408\t{part}\tsub-Sim/{path.name}\t{len(content)}\t{sha}\t")
         (folder / "pins.tsv").write_text("\n".join(rows) + "\n")
         self.server = LoopbackArchive({("000140", "0.220113.0408"): files["train"].parent.parent})
         self.server.__enter__()
@@ -119,6 +121,17 @@ class Reference:
 
     def tables(self) -> dict[str, bytes]:
         return tables(self.work)
+
+
+def reference_maker(scratch: Path) -> Callable[[str], Reference]:
+    """References by name, each made when it is first asked for."""
+
+    @functools.cache
+    def reference(kind: str) -> Reference:
+        folder = scratch / f"reference {kind}"
+        return Reference(kind, folder, reference("own") if kind == "recorded" else None)
+
+    return reference
 
 
 def tables(work: Path) -> dict[str, bytes]:
@@ -152,9 +165,12 @@ class Trial:
         return sorted(path for path in self.work.glob(MADE[stage]) if path.suffix != DAMAGED)
 
     def todo(self, stage: str) -> None:
-        """Remove what a stage makes, so that it and all that follows is to be done; the rest must be kept as it is."""
-        for path in self.made(stage):
-            path.unlink()
+        """Remove what a stage and all after it make, so that it is to be done; the rest must be kept as it is."""
+        for name in MADE:
+            # a check needs no data
+            if name == stage or (RANK[name] > RANK[stage] and name != "check_model"):
+                for path in self.made(name):
+                    path.unlink()
         self.keep_before(stage)
 
     def keep_before(self, stage: str) -> None:
@@ -206,17 +222,24 @@ class Trial:
         resume = [sys.executable, str(self.code / "scripts/resume.py")]
         done = subprocess.run(resume, cwd=self.work, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-        if list((self.work / ".snakemake/locks").glob("*")):
-            run(self.code, self.work, "--unlock", config=self.config)
+        for lock in (self.work / ".snakemake/locks").glob("*"):
+            lock.unlink()  # all that --unlock does, without its seconds
         self.run(environment)
         assert self.status == 0, self.output
 
     def saw(self) -> str:
         """The sentence that the user saw last of all, without what is of this machine."""
-        lines = [" ".join(line.split()) for line in self.output.splitlines()]
-        ours = [line for line in lines if line.startswith("nlbflow: ") or "nlbflow: " in line]
-        theirs = [line for line in lines if re.search(r"died with|Exception|Error:|Terminating|Shutting|clock skew", line)]
-        said = (ours or theirs or [line for line in lines if line] or ["nothing: it was killed"])[-1]
+        lines = [" ".join(line.split()) for line in self.output.splitlines() if line.strip()]
+        ours = [line[line.index("nlbflow: ") :] for line in lines if "nlbflow: " in line]
+        rule, died = re.search(r"Error in rule (\w+)", self.output), re.search(r"died with <[^>]+>", self.output)
+        if self.status == -signal.SIGKILL:
+            said = "nothing: it was killed"
+        elif ours:
+            said = ours[-1]
+        elif rule and died:
+            said = f"Error in rule {rule[1]}: … {died[0]}"
+        else:
+            said = next((line for line in lines if re.search(r"^\w+(Error|Exception)\b.*\w+ ", line)), lines[-1])
         for path in (self.work, self.code, self.folder, self.reference.work, Path(sys.prefix)):
             said = said.replace(f"{path}/", "").replace(str(path), "the folder")
         return re.sub(r"-?\b[0-9a-f]{12,}\b", "…", said.removeprefix("nlbflow: "))

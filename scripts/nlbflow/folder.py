@@ -4,7 +4,10 @@ import errno
 import fcntl
 import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from nlbflow.errors import NlbflowError
 
@@ -18,7 +21,7 @@ def hold_folder() -> None:
     On a file system without locks there is nothing to hold, and Snakemake's own lock has to do.
 
     Raises:
-        NlbflowError: another live run holds it.
+        NlbflowError: another live run holds it, or it cannot be written to.
     """
     if _held:
         return
@@ -27,12 +30,20 @@ def hold_folder() -> None:
     try:
         LOCK.parent.mkdir(parents=True, exist_ok=True)
         file = open(LOCK, "a+")
+        _held.append(file)
+        _lock(file)
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
     except OSError as error:
         raise NlbflowError(
-            f"the folder {LOCK.parent.absolute()} cannot be written to ({error.strerror}); make it writable, or run "
-            "elsewhere."
+            f"the folder {LOCK.parent.absolute()} cannot be written to ({error.strerror}); make room there or make it "
+            "writable, then run again."
         ) from error
-    _held.append(file)
+    date_back()
+
+
+def _lock(file: TextIO) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -46,6 +57,18 @@ def hold_folder() -> None:
             f"the folder {Path.cwd()} is in use by a live run of snakemake (process {holder}); wait for it or stop it, "
             "then go on with `make resume`."
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
+
+
+def date_back() -> None:
+    """Date what is of the future to a second ago, in its order: the clock was ahead, and what is made from it today
+    would count as older."""
+    now, ahead = time.time_ns(), {}
+    for top in ("data", "results"):
+        for folder, _, names in os.walk(top):
+            for path in (os.path.join(folder, name) for name in names):
+                if (modified := os.lstat(path).st_mtime_ns) > now:
+                    ahead.setdefault(modified, []).append(path)
+    for age, (_, paths) in enumerate(sorted(ahead.items(), reverse=True)):
+        for path in paths:
+            with suppress(OSError):  # somebody else's keeps its date
+                os.utime(path, ns=(now, now - 1_000_000_000 - age), follow_symlinks=False)

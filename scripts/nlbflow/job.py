@@ -176,7 +176,8 @@ def _sentence(error: BaseException, smk) -> str | None:
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return f"rule {smk.rule} was ended by {error!r} before it had finished."
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return f"rule {smk.rule} ran out of memory ({error}); if the machine has more, say so by {_resource(smk, 'mem_mb')}."
+        more = _resource(smk, "mem_mb")
+        return f"rule {smk.rule} ran out of memory ({error}); use a smaller model or batch, or give it more by {more}."
     for code, what in ((errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "make it writable")):
         # h5py tells the reason in its text alone
         if os.strerror(code) in str(error):

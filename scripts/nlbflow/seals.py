@@ -1,6 +1,7 @@
 """Seals: the checksum of every file that a job made, in a small file beside it, so that damage is found before use.
 
-`prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is taken as it is.
+`prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is taken as it
+is.
 """
 
 import os

@@ -2,8 +2,8 @@
 
 FAULT in the environment is JSON: `stage`; `moment`, a number of seconds after the job began, or `writing` (when an
 output has its first bytes), or `rename N` (right before the N-th file takes its final name); `deed`, a signal to the
-job, `run SIGNAL` to the whole run, `memory` (no more of it than now), `hang`, or a shell command; `mark`, a file that is
-made when it is done. It is done once.
+job, `run SIGNAL` to the whole run, `memory` (no more of it than now), or a shell command; `mark`, a file that is made
+when it is done. It is done once.
 """
 
 import json
@@ -53,8 +53,6 @@ def install(fault: dict) -> None:
         deed, *what = fault["deed"].split(maxsplit=1)
         if deed == "run":
             os.kill(int(os.environ["NLBFLOW_RUN"]), getattr(signal, what[0]))
-        elif deed == "hang":
-            time.sleep(600)
         elif deed == "memory":
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used, used))
