@@ -166,11 +166,13 @@ class Trial:
 
     def todo(self, stage: str) -> None:
         """Remove what a stage and all after it make, so that it is to be done; the rest must be kept as it is."""
+        dataset = {"link": "linked", "fetch": "mc_maze_small"}.get(stage, "")
         for name in MADE:
-            # a check needs no data
+            # a check needs no data, and a dataset no other
             if name == stage or (RANK[name] > RANK[stage] and name != "check_model"):
                 for path in self.made(name):
-                    path.unlink()
+                    if dataset in path.as_posix() or name in ("fetch", "tables", "leaderboard"):
+                        path.unlink()
         self.keep_before(stage)
 
     def keep_before(self, stage: str) -> None:

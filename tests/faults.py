@@ -42,7 +42,7 @@ OFTEN = {"score": 2, "compare": 2, "tables": 4, "leaderboard": 4}
 FAULTS = [
     *(Fault(f"a job killed: {s}", cause.at_stage(s, "SIGKILL"), KILLED, OFTEN.get(s, 1)) for s in STAGES),
     Fault("a job killed: link", cause.at_stage("link", "SIGKILL"), KILLED, 1, "recorded"),
-    Fault("a job killed: fetch", cause.at_stage("fetch", "SIGKILL"), KILLED, 2, "recorded"),
+    Fault("a job killed: fetch", cause.at_stage("fetch", "SIGKILL"), KILLED, 1, "recorded"),
     Fault("a job killed between its renames", cause.between_renames, KILLED, 3),
     Fault("a training killed in the midst", cause.in_training, KILLED, 3, "network"),
     Fault("the run killed (SIGKILL)", cause.any_stage("run SIGKILL"), "", 5),
@@ -103,6 +103,6 @@ FAULTS = [
     Fault("the results folder a link, the run killed", cause.linked_folder, "", 2),
     Fault("no temporary folder", cause.no_temporary_folder, "", 1, fails=False),
     Fault("a job stopped and continued", cause.stopped, "", 3, fails=False),
-    Fault("the archive cuts the connection", cause.archive("cut", 2), "", 2, "recorded", fails=False),
-    Fault("the archive sends a wrong byte", cause.archive("corrupt"), "came with the wrong checksum", 2, "recorded"),
+    Fault("the archive cuts the connection", cause.archive("cut", 2), "", 1, "recorded", fails=False),
+    Fault("the archive sends a wrong byte", cause.archive("corrupt"), "came with the wrong checksum", 1, "recorded"),
 ]
