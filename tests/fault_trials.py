@@ -20,7 +20,7 @@ import yaml
 
 from loopback_dandi import LoopbackArchive
 from nlbflow.seals import DAMAGED, seal_of
-from workflow import ROOT, command, copy_code, run
+from workflow import ROOT, command, copy_code, processes_in, run
 
 HOOKS = ROOT / "tests/fault_hooks"
 SECONDS = 240
@@ -268,18 +268,6 @@ class Trial:
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def processes_in(work: Path) -> list[int]:
-    """Processes that work in the folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "cwd").resolve() == work.resolve() and " Z " not in (entry / "stat").read_text():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def wait_for_end(work: Path) -> None:
