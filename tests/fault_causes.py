@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from fault_trials import Cause, Trial
+from fault_trials import RANK, Cause, Trial
 from loopback_dandi import Fault as ArchiveFault
 from workflow import command
 
@@ -71,7 +71,8 @@ def full_disk(stage: str, part: str = "results") -> Cause:
     def cause(trial: Trial) -> Iterator[None]:
         trial.todo(stage)
         trial.own_disk(part, 8)
-        left = 4 * trial.random.randint(0, 3)
+        # tables would find room in what is left
+        left = 4 * trial.random.randint(0, 3) if RANK[stage] < 4 else 0
         fill = f"cat /dev/zero > {part}/.filler; truncate -s -{left}K {part}/.filler"
         trial.at(stage, 0, fill)
         yield
@@ -279,7 +280,3 @@ def archive(kind: str, times: int = 1) -> Cause:
         yield
 
     return cause
-
-
-def told_of_memory(stage: str) -> Cause:
-    return at_stage(stage, "memory", (0,))

@@ -37,7 +37,7 @@ FILES = {
     "scores.csv": ("tables", "leaderboard", "scores.csv"),
 }
 ASIDE = r"is not what was written there .* set aside"
-OFTEN = {"score": 2, "compare": 2, "tables": 4, "leaderboard": 4}
+OFTEN = {"compare": 2, "tables": 4, "leaderboard": 4}
 
 FAULTS = [
     *(Fault(f"a job killed: {s}", cause.at_stage(s, "SIGKILL"), KILLED, OFTEN.get(s, 1)) for s in STAGES),
@@ -45,16 +45,17 @@ FAULTS = [
     Fault("a job killed: fetch", cause.at_stage("fetch", "SIGKILL"), KILLED, 1, "recorded"),
     Fault("a job killed between its renames", cause.between_renames, KILLED, 3),
     Fault("a training killed in the midst", cause.in_training, KILLED, 3, "network"),
-    Fault("the run killed (SIGKILL)", cause.any_stage("run SIGKILL"), "", 5),
+    Fault("the run killed (SIGKILL)", cause.any_stage("run SIGKILL"), "", 4),
     Fault("the run ended (SIGTERM)", cause.any_stage("run SIGTERM"), "", 2),
     Fault("Ctrl-C", cause.ctrl_c, "", 1),
     *(Fault(f"disk full: {s}", cause.full_disk(s), FULL, 1) for s in STAGES if s != "simulate"),
     Fault("disk full: simulate", cause.full_disk("simulate", "data"), FULL, 1),
     Fault("disk full from the start", cause.full_from_the_start, FULL),
-    Fault("disk full: the logs", cause.full_disk("score", "logs"), "", 2),
+    Fault("disk full: the logs", cause.full_disk("score", "logs"), "", 1, fails=False),
     Fault("read-only results, in the midst", cause.read_only("score"), "Read-only file system", 2),
     Fault("read-only results, from the start", cause.read_only(None), "Read-only file system", 2),
-    Fault("out of memory", cause.told_of_memory("train"), "ran out of memory|MemoryError|Signals", 2),
+    Fault("out of memory", cause.at_stage("train", "memory", (0,)), "out of memory|MemoryError", 1),
+    Fault("a model that asks for too much memory", cause.bad_model("np.ones(10**13)"), "ran out of memory", 1),
     *(Fault(f"truncated: {what}", cause.damage(s, u, "truncated", w), ASIDE, 1) for what, (s, u, w) in FILES.items()),
     *(
         Fault(f"a bit flipped: {what}", cause.damage(s, u, "flipped", w), ASIDE, 2 if RANK[s] > 2 else 1)
@@ -102,7 +103,7 @@ FAULTS = [
     Fault("a killed run's results copied elsewhere", cause.copied_half_way, "", 2),
     Fault("the results folder a link, the run killed", cause.linked_folder, "", 2),
     Fault("no temporary folder", cause.no_temporary_folder, "", 1, fails=False),
-    Fault("a job stopped and continued", cause.stopped, "", 3, fails=False),
+    Fault("a job stopped and continued", cause.stopped, "", 2, fails=False),
     Fault("the archive cuts the connection", cause.archive("cut", 2), "", 1, "recorded", fails=False),
     Fault("the archive sends a wrong byte", cause.archive("corrupt"), "came with the wrong checksum", 1, "recorded"),
 ]

@@ -24,6 +24,8 @@ from nlbflow.seals import seal, set_aside_if_damaged
 
 # What a log takes; a model may print in every step.
 LOG_BYTES = 20_000_000
+# What torch, CUDA and Python say of it.
+NO_MEMORY = ("out of memory", "can't allocate memory", "can't start new thread")
 
 
 class Job:
@@ -45,6 +47,8 @@ class LogFile(io.TextIOBase):
     """A job's log. What comes after its first LOG_BYTES is dropped, and so is what a full disk does not take: no result
     is lost for want of its log."""
 
+    encoding = "utf-8"
+
     def __init__(self, path: str | Path):
         self.left, self.file = LOG_BYTES, None
         try:
@@ -60,6 +64,9 @@ class LogFile(io.TextIOBase):
         if not full:
             self.put(content if self.left > 0 else content[: self.left] + b"\n[the log is full]\n")
         return len(text)
+
+    def fileno(self) -> int:
+        return self.file.fileno() if self.file else super().fileno()
 
     def put(self, content: bytes) -> None:
         try:
@@ -110,8 +117,9 @@ def job(smk) -> Iterator[Job]:
             log.put(f"nlbflow: {sentence}\n".encode())
         print(f"nlbflow: {sentence}", file=stderr, flush=True)
 
-    clock = limit_time(smk.resources.runtime, expire)
+    clock = None
     try:
+        clock = limit_time(smk.resources.runtime, expire)
         for target in targets.values():
             target.parent.mkdir(parents=True, exist_ok=True)
             remove({path.name: path for path in target.parent.glob(f".{target.name}.*.tmp")})
@@ -138,7 +146,8 @@ def job(smk) -> Iterator[Job]:
         tell(sentence)
         raise SystemExit(1) from None
     finally:
-        clock.cancel()
+        if clock:
+            clock.cancel()
         remove(out)
         sys.stderr, sys.stdout = stderr, sys.__stdout__
         if out:
@@ -175,7 +184,7 @@ def _sentence(error: BaseException, smk) -> str | None:
         return str(error)
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return f"rule {smk.rule} was ended by {error!r} before it had finished."
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         more = _resource(smk, "mem_mb")
         return f"rule {smk.rule} ran out of memory ({error}); use a smaller model or batch, or give it more by {more}."
     for code, what in ((errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "make it writable")):
