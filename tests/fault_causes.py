@@ -178,12 +178,12 @@ def two_runs(trial: Trial) -> Iterator[None]:
     assert second[0].returncode != 0 and "in use by a live run" in second[0].stdout + second[0].stderr
 
 
-def dated(hours: float, *stages: str) -> Cause:
-    """The clock was ahead when the first stages were done, and has gone back since."""
+def dated(hours: float, *patterns: str) -> Cause:
+    """The clock was ahead when some files were made, and has gone back since."""
 
     def cause(trial: Trial) -> Iterator[None]:
         trial.todo("score")
-        for path in [p for stage in stages for p in trial.made(stage)]:
+        for path in [p for pattern in patterns for p in trial.work.glob(pattern) if p.is_file()]:
             status = path.stat()
             ahead = int(hours * 3600e9)
             os.utime(path, ns=(status.st_atime_ns + ahead, status.st_mtime_ns + ahead))

@@ -63,7 +63,8 @@ def date_back() -> None:
     """Date what is of the future to a second ago, in its order: the clock was ahead, and what is made from it today
     would count as older."""
     now, ahead = time.time_ns(), {}
-    for top in ("data", "results"):
+    # logs too: Snakemake counts a job's benchmark file among what it made
+    for top in ("data", "results", "logs"):
         for folder, _, names in os.walk(top):
             for path in (os.path.join(folder, name) for name in names):
                 if (modified := os.lstat(path).st_mtime_ns) > now:
