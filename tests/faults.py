@@ -66,7 +66,7 @@ FAULTS = [
     Fault("a bit flipped: finished tables", cause.finished_table_damaged, "", 2, fails=False),
     Fault("two runs at once", cause.two_runs, "", 2, fails=False),
     Fault("clock gone back an hour", cause.dated(1, "**/input.h5", "**/target.h5"), "", 2, fails=False),
-    Fault("clock gone back, everything dated ahead", cause.dated(5, "data/**/*", "results/**/*", "logs/**/*"), "", fails=False),
+    Fault("clock gone back five hours", cause.dated(5, "data/**/*", "results/**/*", "logs/**/*"), "", 2, fails=False),
     Fault("a model that hangs", cause.hanging, "did not end within its 1 minutes", 1),
     Fault("a model that returns wrong shapes", cause.bad_model("rates['eval_rates_heldin'] = np.ones(3)"), "of shape"),
     Fault("a model that returns NaN", cause.bad_model("rates['eval_rates_heldin'][0] = np.nan"), "NaN"),
