@@ -6,7 +6,7 @@ CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: demo demo-deep test faults lint small official excerpt resume lock
+.PHONY: demo demo-deep test faults lint small official excerpt excerpt-deep resume lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -46,6 +46,13 @@ official: .venv/run.done
 # The labelled excerpt of MC_Maze_Large, found below the folder DATA.
 excerpt: .venv/run.done
 	$(SNAKEMAKE) --configfile configs/mc_maze_large_excerpt.yaml --config "data_folder=$(call needed,DATA)"
+	@cat results/leaderboard.md
+
+# The same with networks and an ensemble of them, seeds 0 to 4, on a CPU; then the test phase's rates as submissions.
+EXCERPT_DEEP = configs/mc_maze_large_excerpt.yaml configs/mc_maze_large_excerpt_deep.yaml
+excerpt-deep: .venv/deep.done
+	$(SNAKEMAKE) --configfile $(EXCERPT_DEEP) --config "data_folder=$(call needed,DATA)"
+	$(SNAKEMAKE) submission --configfile $(EXCERPT_DEEP) configs/test_phase.yaml --config "data_folder=$(DATA)"
 	@cat results/leaderboard.md
 
 # Go on after a run was killed: CONFIG=the config it ran with, and DATA where that needs it.

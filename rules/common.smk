@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from nlbflow.catalogue import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.config import check_config
+from nlbflow.contents import planned_boards, table_files, tables_in_report
 from nlbflow.datasets import (
     SIMULATED,
     checksums,
@@ -35,6 +36,7 @@ except NlbflowError as error:
 RUN = config["run"]
 DATASETS = config["datasets"]
 MODELS = with_tuned(config["models"])
+BOARDS = planned_boards(RUN, DATASETS)
 NULL = "null"
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 ANSWERS = "data/answers/eval_data_test.h5"
@@ -57,8 +59,8 @@ def parts_of(dataset):
 
 @lru_cache(maxsize=None)
 def declaration(model):
-    """What a model's file says of itself, and where the file is; a submission is scored as it is."""
-    if "prediction" in MODELS[model]:
+    """What a model's file says of itself, and where the file is; submissions and ensembles have none."""
+    if "file" not in MODELS[model]:
         return {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": []}
     path = find_model(MODELS[model]["file"], ROOT / "scripts/models")
     return {"path": path, **read_declaration(path)}
@@ -107,6 +109,12 @@ def unavailable(dataset, bin_ms, phase, model=None):
     lacks = lacking(DATASETS[dataset], parts_of(dataset), phase, bin_ms)
     if model not in (None, NULL) and dataset not in MODELS[model].get("datasets", [dataset]):
         return f"not among its datasets (config key models.{model}.datasets)"
+    if model not in (None, NULL) and "ensemble" in MODELS[model]:
+        lacks |= {
+            member: f"its member {member}: {reason}"
+            for member in MODELS[model]["ensemble"]["members"]
+            if (reason := unavailable(dataset, bin_ms, phase, member))
+        }
     if model in (None, NULL):
         needs = ["train", "evaluation", "truth"]
     else:
@@ -115,6 +123,7 @@ def unavailable(dataset, bin_ms, phase, model=None):
             "evaluation",
             *declaration(model)["NEEDS"],
             *(["truth"] if declaration(model)["ORACLE"] else []),
+            *MODELS[model].get("ensemble", {}).get("members", {}),
         ]
     return next((lacks[need] for need in needs if need in lacks), "")
 
@@ -144,13 +153,13 @@ def target_parts(wildcards):
 
 
 def named(kind):
-    """A wildcard constraint: the models that are trained, the oracles, the submissions, or nothing at all."""
+    """A wildcard constraint: the models that are trained, oracles, submissions or ensembles, or nothing at all."""
     return "|".join(model for model in MODELS if kind_of(model) == kind) or "(?!)"
 
 
 def kind_of(model):
-    if "prediction" in MODELS[model]:
-        return "submission"
+    if "file" not in MODELS[model]:
+        return "submission" if "prediction" in MODELS[model] else "ensemble"
     return "oracle" if is_oracle(model) else "trained"
 
 
@@ -168,6 +177,11 @@ def model_resource(wildcards, name, usual):
     return MODELS[wildcards.model].get("resources", {}).get(name, usual)
 
 
+def model_threads(wildcards):
+    """What a model is told to use, so that no other job gets it."""
+    return MODELS[wildcards.model].get("params", {}).get("threads", 1)
+
+
 def prediction_of(wildcards):
     """The null row has no prediction: score makes it from the answers."""
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
@@ -176,6 +190,44 @@ def prediction_of(wildcards):
 def submission_file(wildcards):
     """The file that a stanza names as a prediction."""
     return MODELS[wildcards.model]["prediction"].replace("{phase}", wildcards.phase)
+
+
+@lru_cache(maxsize=None)
+def ensemble_runs(model):
+    """The (model, seed) that an ensemble may be the mean of."""
+    found = []
+    for member, seeds in MODELS[model]["ensemble"]["members"].items():
+        key = f"config key models.{model}.ensemble.members.{member}"
+        if is_oracle(member):
+            raise NlbflowError(f"{key}: an oracle has seen the answers; leave it out.")
+        if not declaration(member)["SEEDED"] and seeds != [0]:
+            raise NlbflowError(f"{key} is {seeds}; a model that is not seeded runs once: expected [0].")
+        found += [(member, seed) for seed in seeds]
+    return found
+
+
+def member_predictions(wildcards):
+    """The predictions that an ensemble may be the mean of."""
+    place = wildcards.dataset, wildcards.bin_ms, wildcards.phase
+    return [result((*place, *run), "prediction.h5") for run in ensemble_runs(wildcards.model)]
+
+
+def look_at_run(run):
+    """What can be said of a selected run before anything runs, and of the runs that it is an ensemble of.
+
+    Raises:
+        NlbflowError: its model's stanza is at fault.
+    """
+    dataset, bin_ms, phase, model, _ = run
+    model_params(model, dataset, bin_ms)
+    model_environment(SimpleNamespace(model=model))
+    if "tuned_from" in MODELS[model]:
+        candidates(model, dataset)
+    if kind_of(model) == "submission":
+        look_for_submission(model, phase)
+    if kind_of(model) == "ensemble":
+        for member, seed in ensemble_runs(model):
+            look_at_run((dataset, bin_ms, phase, member, seed))
 
 
 def look_for_submission(model, phase):
@@ -246,6 +298,17 @@ def absences():
     return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 
 
+def cited():
+    """What tables say of the selected datasets."""
+    return {name: {key: DATASETS[name][key] for key in ("title", "citation", "license")} for name in RUN["datasets"]}
+
+
+def figure_files():
+    """The figures of the paper: what rule figures makes or gathers as PDF."""
+    declared = [str(path) for rule in workflow.rules if rule.name == "figures" for path in (*rule.input, *rule.output)]
+    return [path for path in declared if path.endswith(".pdf")]
+
+
 def result(run, file):
     dataset, bin_ms, phase, model, seed = run
     return f"results/{dataset}/{bin_ms}ms/{phase}/{model}/{seed}/{file}"
@@ -264,6 +327,7 @@ def wanted():
         "results/cross_decoding.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
+        *table_files(BOARDS).values(),
     ]
 
 
@@ -276,11 +340,6 @@ try:
         if not done:
             look_for_files(place[0], DATASETS[place[0]], parts_of(place[0]), config["data_folder"])
     for run in runs():
-        model_params(run[3], run[0], run[1])
-        model_environment(SimpleNamespace(model=run[3]))
-        if "tuned_from" in MODELS[run[3]]:
-            candidates(run[3], run[0])
-        if kind_of(run[3]) == "submission":
-            look_for_submission(run[3], run[2])
+        look_at_run(run)
 except NlbflowError as error:
     raise WorkflowError(str(error))

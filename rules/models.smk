@@ -41,7 +41,7 @@ rule train:
         model=named("trained"),
     conda:
         model_environment
-    threads: 1
+    threads: model_threads
     resources:
         mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
         runtime=lambda w: model_resource(w, "runtime", 60),
@@ -68,7 +68,7 @@ rule tune:
         f"logs/tune/{PLACE}/{{model}}/{{candidate}}.benchmark.tsv"
     conda:
         model_environment
-    threads: 1
+    threads: model_threads
     resources:
         mem_mb=lambda w: model_resource(w, "mem_mb", 4000),
         runtime=lambda w: model_resource(w, "runtime", 60),
@@ -161,6 +161,34 @@ rule read_submission:
         "Reading the submission {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/read_submission.py"
+
+
+# The mean of other predictions, chosen by what their trainings tell of validation trials of their own.
+rule ensemble:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        predictions=member_predictions,
+        stamp=ensemble_stamp,
+    output:
+        prediction=f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5",
+    log:
+        f"logs/ensemble/{PLACE}/{{model}}/{{seed}}.log",
+    benchmark:
+        f"logs/ensemble/{PLACE}/{{model}}/{{seed}}.benchmark.tsv"
+    wildcard_constraints:
+        model=named("ensemble"),
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Averaging the ensemble {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/ensemble.py"
 
 
 # `snakemake submission`: the selected models' rates in the benchmark's submission layout.

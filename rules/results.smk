@@ -87,6 +87,7 @@ rule leaderboard:
     input:
         scores="results/scores.csv",
         ranks="results/ranks.csv",
+        differences="results/differences.csv",
         stamp=leaderboard_stamp,
     output:
         markdown="results/leaderboard.md",
@@ -112,3 +113,58 @@ rule leaderboard:
         "Writing the leaderboards"
     script:
         "../scripts/leaderboard.py"
+
+
+rule boards:
+    input:
+        scores="results/scores.csv",
+        ranks="results/ranks.csv",
+        differences="results/differences.csv",
+        stamp=boards_stamp,
+    output:
+        **table_files(BOARDS, ("csv", "parquet", "md", "tex")),
+        **{
+            name: report(f"results/tables/{name}", category="Tables", **place)
+            for name, place in tables_in_report(BOARDS).items()
+        },
+    log:
+        "logs/boards.log",
+    benchmark:
+        "logs/boards.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Writing the tables"
+    script:
+        "../scripts/boards.py"
+
+
+rule paper:
+    input:
+        tables=table_files(BOARDS).values(),
+        figures=lambda wildcards: figure_files(),
+        stamp=paper_stamp,
+    output:
+        folder=directory("results/paper"),
+    log:
+        "logs/paper.log",
+    benchmark:
+        "logs/paper.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Gathering tables and figures into a paper"
+    script:
+        "../scripts/paper.py"

@@ -27,10 +27,13 @@ ENVIRONMENTS = {
     "tune": "models",
     "choose": "models",
     "read_submission": "models",
+    "ensemble": "models",
     "score": "models",
     "compare": "models",
     "tables": "results",
     "leaderboard": "results",
+    "boards": "results",
+    "paper": "results",
     "write_submission": "models",
 }
 
@@ -151,6 +154,14 @@ def submission_file_stamp(wildcards):
     return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
 
 
+def ensemble_stamp(wildcards):
+    """The predictions that may take part, how they are averaged and how many."""
+    model = wildcards.model
+    runs = [list(run) for run in ensemble_runs(model)]
+    chosen = {"top": None, **MODELS[model]["ensemble"]}
+    return stamp("ensemble", model, parameters=frozen(runs=runs, average=chosen["average"], top=chosen["top"]))
+
+
 def score_stamp(wildcards):
     """How the trials are resampled and few of them drawn."""
     block = DATASETS[wildcards.dataset].get("bootstrap_block", 1)
@@ -169,10 +180,28 @@ def tables_stamp(wildcards):
     return stamp("tables", parameters=frozen(runs=[list(run) for run in scored()]))
 
 
+def resource_digest(*names):
+    """Digests of files that come with nlbflow and are no code."""
+    return {name: digest_of((ROOT / "resources" / name).read_text()) for name in names}
+
+
 def leaderboard_stamp(wildcards):
-    """What could not be had and why, and the table of published scores."""
-    published = digest_of((ROOT / "resources/published.csv").read_text())
-    return stamp("leaderboard", parameters=frozen(absent=absences(), published=published))
+    """What could not be had and why, what to cite, and the table of published scores."""
+    resources = resource_digest("published.csv")
+    return stamp("leaderboard", parameters=frozen(absent=absences(), about=cited(), resources=resources))
+
+
+def boards_stamp(wildcards):
+    """As of the leaderboard; and which tables, and which published score a model reproduces."""
+    resources = resource_digest("published.csv", "reproduced.csv")
+    parameters = frozen(boards=BOARDS, absent=absences(), about=cited(), resources=resources)
+    return stamp("boards", parameters=parameters)
+
+
+def paper_stamp(wildcards):
+    """The tables, what to cite, and the template."""
+    parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
+    return stamp("paper", parameters=parameters)
 
 
 def submission_stamp(wildcards):

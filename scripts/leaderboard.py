@@ -2,26 +2,24 @@
 
 from pathlib import Path
 
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
-
+from nlbflow.boards import Results
 from nlbflow.files import read_json
-from nlbflow.job import job
-from nlbflow.leaderboards import boards, to_html, to_markdown
+from nlbflow.leaderboards import leaderboards, to_html, to_markdown
+from nlbflow.tables import read_table
 
 
 def main(smk) -> None:
     with job(smk) as run:
-        # "null" is the name of a model here, not a missing value
-        scores, ranks = (pd.read_csv(path, keep_default_na=False, na_values=NUMBERS) for path in smk.input[:2])
+        asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
-        absent = read_json(smk.input.stamp)["parameters"]["absent"]
-        tables = boards(scores, ranks, published)
-        run.out["markdown"].write_text(to_markdown(tables, absent))
-        run.out["html"].write_text(to_html(tables, absent))
-        run.log(f"{len(tables)} leaderboards")
+        results = Results(*map(read_table, smk.input[:3]), published, asked["absent"])
+        sheets = leaderboards(results, asked["about"])
+        run.out["markdown"].write_text(to_markdown(sheets, asked["absent"]))
+        run.out["html"].write_text(to_html(sheets, asked["absent"]))
+        run.log(f"{len(sheets)} tables")
 
-
-NUMBERS = {name: [""] for name in ("value", "low", "high", "best_rank", "worst_rank")}
 
 if "snakemake" in globals():
     main(snakemake)  # noqa: F821

@@ -23,7 +23,18 @@ class Fault:
     fails: bool = True
 
 
-STAGES = ("simulate", "tensors", "targets", "check_model", "train", "score", "compare", "tables", "leaderboard")
+STAGES = (
+    "simulate",
+    "tensors",
+    "targets",
+    "check_model",
+    "train",
+    "score",
+    "compare",
+    "tables",
+    "leaderboard",
+    "boards",
+)
 FILES = {
     # what: its stage, the stage that reads it, which of the stage's files
     "NWB": ("simulate", "tensors", ""),
@@ -37,7 +48,7 @@ FILES = {
     "scores.csv": ("tables", "leaderboard", "scores.csv"),
 }
 ASIDE = r"is not what was written there .* set aside"
-OFTEN = {"compare": 2, "tables": 4, "leaderboard": 4}
+OFTEN = {"compare": 2, "tables": 3, "leaderboard": 3}
 
 FAULTS = [
     *(Fault(f"a job killed: {s}", cause.at_stage(s, "SIGKILL"), KILLED, OFTEN.get(s, 1)) for s in STAGES),

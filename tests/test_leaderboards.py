@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nlbflow.boards import Results
 from nlbflow.bootstrap import Bootstrap, TrialStatistic, bootstrap
 from nlbflow.comparisons import cross_decoding_table, difference_table, rank_table
-from nlbflow.leaderboards import boards, to_html, to_markdown
+from nlbflow.leaderboards import leaderboards, to_html, to_markdown
 from nlbflow.tables import COMPARISONS, PLACE, comparison_table, score_table
 
 TRIALS = 100
@@ -67,7 +68,7 @@ def test_cross_decoding_pairs():
 
 
 @pytest.fixture
-def tables(scores):
+def sheets(scores):
     place = {"dataset": "mc_maze", "bin_ms": 5, "phase": "test"}
     entries = [
         {
@@ -82,7 +83,12 @@ def tables(scores):
         for (model, seed), metrics in scores.items()
     ]
     entries.append({**place, "model": "null", "seed": 0, "kind": "null", "scores": {"co-bps": 0.0}, "intervals": {}})
-    comparison = {**place, "ranks": rank_table(scores, ["ideal"]), "differences": [], "cross_decoding": []}
+    comparison = {
+        **place,
+        "ranks": rank_table(scores, ["ideal"]),
+        "differences": difference_table({run: metrics for run, metrics in scores.items() if run[0] != "ideal"}),
+        "cross_decoding": [],
+    }
     published = pd.DataFrame(
         [
             ["mc_maze", 5, "test", "GPFA", "co-bps", 0.1872, "A", "a paper"],
@@ -93,36 +99,42 @@ def tables(scores):
         ],
         columns=["dataset", "bin_ms", "phase", "method", "metric", "value", "grade", "source"],
     )
-    return boards(score_table(entries), comparison_table([comparison], "ranks"), published)
+    compared = (comparison_table([comparison], name) for name in ("ranks", "differences"))
+    results = Results(score_table(entries), *compared, published, [])
+    about = {"mc_maze": {"title": "MC_Maze", "citation": "them (2021)", "license": "CC-BY-4.0"}}
+    return leaderboards(results, about)
 
 
-def test_board(tables):
-    (parts,) = tables.values()
-    main, further, published = parts
-    assert main.header == ["rank", "model", "seeds", "co-bps", "tp corr"]
-    rows = {row[1]: row for row in main.rows}
-    order = [row[1] for row in main.rows]
+def test_board(sheets):
+    main, further = sheets
+    assert main.header == ["rank", "model", "seeds", "co-bps", "tp corr", "source"]
+    (_, ours), (title, published) = main.groups
+    rows = {row[1]: row for row in ours}
+    order = [row[1] for row in ours]
     assert order[0] == "ideal (oracle)" and set(order[1:3]) == {"good", "close"} and order[3:] == ["bad", "null"]
     assert {rows["good"][0], rows["close"][0]} == {"1 (1–2)", "2 (1–2)"} and rows["bad"][0] == "3"
-    assert rows["null"] == ["–", "null", "1", "0.0000", ""] and rows["ideal (oracle)"][0] == "–"
-    assert "±" in rows["good"][3] and "±" not in rows["close"][3] and rows["bad"][4] == ""
-    assert rows["good"][3].endswith("*") and rows["close"][3].endswith("*") and not rows["bad"][3].endswith("*")
-    assert main.aside == [True, False, False, False, True]
-    assert further.header == ["model", "16-shot co-bps"] and sorted(further.rows) == [
-        ["bad", "0.2000"],
-        ["good", "0.2500 ± 0.0707"],
+    assert rows["null"][3].value == 0 and rows["null"][4].missing == "not defined for the null model"
+    assert rows["null"][0] == rows["ideal (oracle)"][0] == "–"
+    assert rows["good"][3].sd > 0 and rows["close"][3].sd is None and rows["bad"][4].value is None
+    assert rows["good"][3].unbeaten and rows["close"][3].unbeaten and not rows["bad"][3].unbeaten
+    assert main.aside == [[True, False, False, False, True], [False, False]]
+    assert further.header == ["model", "16-shot co-bps"]
+    assert [(name, cell.value) for name, cell in further.groups[0][1]] == [
+        ("good", pytest.approx(0.25)),
+        ("bad", pytest.approx(0.2)),
     ]
-    assert published.rows == [
-        ["Better (bin width not stated)", "0.4000", "", "C", "<b>a page</b>"],
-        ["GPFA", "0.1872", "0.6399", "A", "a paper"],
+    assert title == "published" and [(row[1], row[3].value, row[-1]) for row in published] == [
+        ("Better (bin width not stated)", 0.4, "C1"),
+        ("GPFA", 0.1872, "A2"),
     ]
+    assert "Data: MC_Maze, them (2021), CC-BY-4.0." in main.notes
 
 
-def test_pages(tables):
+def test_pages(sheets):
     absent = [["mc_maze", 20, "test", "all models", "no truth"]]
-    text, page = to_markdown(tables, absent), to_html(tables, absent)
+    text, page = to_markdown(sheets, absent), to_html(sheets, absent)
     assert "mc_maze, 20 ms bins, test phase: all models: no truth" in text and "no truth" in page
-    assert "&lt;b&gt;a page" in page and "<b>a page" not in page
+    assert "&lt;b>a page" in text and "&lt;b&gt;a page" in page and "<b>a page" not in page
     for table in text.split("\n\n"):
         if table.startswith("|"):
             assert len({line.count("|") for line in table.splitlines()}) == 1

@@ -9,10 +9,13 @@ torch = pytest.importorskip("torch", reason="torch is an extra (pip install torc
 
 from nlbflow.catalogue import read_declaration
 from nlbflow.models import check_model, load_model, run_model, tiny_input
+from nlbflow.ndt import NDT
 from nlbflow.neural import TimeSteps, coordinated_dropout, log_mean_rates, poisson_loss, scored_entries
 from nlbflow.transformer import SpatialLayer, context_mask, contrast, corrupt, mask_spans, span_of
 
 MODELS = Path(__file__).parent.parent / "scripts/models"
+# file and parameters of each network
+NETWORKS = {"gru": ("gru.py", {}), "ndt": ("ndt.py", {}), "stndt": ("ndt.py", {"spatial": True})}
 CPU = torch.device("cpu")
 
 
@@ -116,7 +119,7 @@ def test_attention_never_sees_beyond_its_context(backward, forward):
     ndt, layers, steps = load_model(MODELS / "ndt.py"), 2, 16
     reach = {"context_backward": backward, "context_forward": forward}
     params = {**ndt.DEFAULTS, **ndt.CHECK, "layers": layers, **reach}
-    net = ndt.NDT(TimeSteps(steps, 0, 1), 5, 9, params).eval()
+    net = NDT(TimeSteps(steps, 0, 1), 5, 9, params).eval()
     counts = torch.poisson(torch.ones(1, steps, 5))
     before = net(counts)[0]
     for step in range(steps):
@@ -140,8 +143,8 @@ def test_published_network_has_a_column_for_each_neuron():
     ndt = load_model(MODELS / "ndt.py")
     params = {**ndt.DEFAULTS, "width": 0}
     # odd: the two heads need one more
-    assert ndt.NDT(TimeSteps(8, 2, 1), 13, 3, params).width == 14
-    table = ndt.NDT(TimeSteps(8, 2, 1), 13, 3, {**params, "count_columns": 2}).eval()
+    assert NDT(TimeSteps(8, 2, 1), 13, 3, params).width == 14
+    table = NDT(TimeSteps(8, 2, 1), 13, 3, {**params, "count_columns": 2}).eval()
     assert table.width == 26 and table.table.num_embeddings == 4
     counts = torch.zeros(1, 8, 5)
     high, higher = counts.clone(), counts.clone()
@@ -175,15 +178,16 @@ def test_attention_between_columns_reaches_across_time_and_columns():
     assert not (layer(x, alone) != layer(moved, alone))[0, 5].any()
 
 
-@pytest.mark.parametrize("name", ["gru", "ndt", "stndt"])
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("bin_ms", [5, 20])
 def test_contract(name, bin_ms):
-    model = load_model(MODELS / f"{name}.py")
-    assert check_model(MODELS / f"{name}.py", name, model.DEFAULTS)["facts"]["parameters"] > 0
+    file, params = NETWORKS[name]
+    model = load_model(MODELS / file)
+    assert check_model(MODELS / file, name, model.DEFAULTS | params)["facts"]["parameters"] > 0
     data = tiny_input()
     data.bin_ms = bin_ms
     data.train_spikes_heldin_forward = data.train_spikes_heldout_forward = None
-    found = model.predict(data, {**model.DEFAULTS, **model.CHECK}, 0)
+    found = model.predict(data, {**model.DEFAULTS, **model.CHECK, **params}, 0)
     assert not any("forward" in key for key in found)
     assert found["eval_latents"].shape[:2] == data.eval_spikes_heldin.shape[:2]
 
@@ -220,13 +224,14 @@ def test_networks_learn(name):
         assert bits_per_spike(found[key], observed) > 0.6 * ceiling > 0.1, key
 
 
-@pytest.mark.parametrize("name", ["gru", "ndt", "stndt"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_forward_windows_that_were_not_recorded_are_not_scored(name):
-    path = MODELS / f"{name}.py"
+    file, params = NETWORKS[name]
+    path = MODELS / file
     declared = read_declaration(path)
-    params = {**declared["DEFAULTS"], **declared["CHECK"]}
+    params = {**declared["DEFAULTS"], **declared["CHECK"], **params}
     data = tiny_input()
     for group in ("heldin", "heldout"):
         getattr(data, f"train_spikes_{group}_forward")[2] = np.nan
     rates, _ = run_model(path, name, data, params, 0)
-    assert all(np.isfinite(array).all() for array in rates.values())
+    assert all(np.isfinite(array).all() for name, array in rates.items() if name != "history")

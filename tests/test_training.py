@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is an extra (pip install torc
 
 from nlbflow.checkpoints import HISTORY
 from nlbflow.errors import NlbflowError
-from nlbflow.training import Settings, learning_rate, prepare, train, validation_trials
+from nlbflow.training import CURVES, Settings, learning_rate, prepare, train, validation_trials
 from nlbflow.work import CHECKPOINT
 
 TRIALS, INPUTS = 40, 6
@@ -47,8 +47,9 @@ def score(net, batch):
 def fit(trials, work=None, loss=squares, seed=0, **settings):
     prepare(seed, "cpu")
     net = network()
-    facts = train(net, trials, loss, squares, score, Settings(**{**SETTINGS, **settings}), work)
-    return net, facts
+    facts, history = train(net, trials, loss, squares, score, Settings(**{**SETTINGS, **settings}), work)
+    # as lists, and without NaN, they can be compared
+    return net, {**facts, "history": {name: np.nan_to_num(c, nan=-1).tolist() for name, c in history.items()}}
 
 
 def weights(net):
@@ -66,6 +67,7 @@ def test_the_best_weights_are_the_ones_kept(trials, tmp_path, averaging):
     validation = {name: tensor[validation_trials(TRIALS, 5)[1]] for name, tensor in trials.items()}
     assert squares(net, validation).item() == facts["validation_loss"] == -facts["validation_co_bps"]
     assert all({"training_loss", "learning_rate", "seconds", "memory_mb"} <= line.keys() for line in lines)
+    assert facts["history"] == {name: [line[name] for line in lines] for name in CURVES}
 
 
 def test_validation_trials_are_not_fitted_to(trials):

@@ -107,5 +107,5 @@ def predict(data, params: dict, seed: int) -> dict:
         none = batch["heldin"] < 0
         return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
 
-    facts = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
-    return prediction(net, data, facts)
+    facts, history = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    return prediction(net, data, facts, history)

@@ -55,7 +55,7 @@ DEFAULTS = {
     "samples": 50,
     # auto: a GPU if there is one; cpu; cuda.
     "device": "auto",
-    # CPU threads of torch: more can change the last digits of a result.
+    # CPU threads, in which members are trained side by side; more of them than members can change last digits.
     "threads": 1,
 }
 CHECK = {

@@ -7,9 +7,15 @@ predicted, held-out and forward ones always. At `width` 0 and `step_ms` 0 it is 
 the readout's bias starts at the neurons' log mean rates instead of 0, which saves thousands of updates, and an odd
 width, which the heads do not divide, gets a column of zeros. Small data on a CPU wants a narrow network with steps
 longer than a bin: the DEFAULTS.
+
+With `spatial` it is STNDT, the Spatiotemporal Neural Data Transformer (Le & Shlizerman 2022, NeurIPS,
+arXiv:2206.04727): in each layer attention over time makes features of each step, attention between neurons (each a
+token that holds its values over the trial) makes weights, and these mix the features. Its contrastive loss draws the
+latents of two differently masked views of a trial together (Chen et al. 2020, arXiv:2002.05709); it is of their means
+over time here.
 """
 
-from nlbflow.ndt import NDT, fit_and_predict
+from nlbflow.ndt import fit_and_predict
 
 DEFAULTS = {
     # Width of the encoder, a linear map of the counts; 0: the counts themselves, one column for each neuron.
@@ -22,6 +28,10 @@ DEFAULTS = {
     # Length of a time step in ms; the bin's width if that is longer.
     "step_ms": 40,
     "layers": 3,
+    # Attention between neurons besides (columns of the encoder, where it has a width of its own): STNDT.
+    "spatial": False,
+    # Weight of STNDT's contrastive loss; 0: without it, at half the time.
+    "contrast_weight": 0.0,
     "heads": 2,
     # Units of the feed-forward networks.
     "hidden": 128,
@@ -70,4 +80,4 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    return fit_and_predict(data, params, seed, NDT)
+    return fit_and_predict(data, params, seed)

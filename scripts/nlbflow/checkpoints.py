@@ -5,6 +5,7 @@ import logging
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from nlbflow.work import CHECKPOINT
@@ -13,7 +14,7 @@ HISTORY = "training.jsonl"
 
 
 class History:
-    """training.jsonl: a line for each epoch. What a killed job wrote after its last checkpoint is cut off.
+    """A line for each epoch, in training.jsonl too. What a killed job wrote after its last checkpoint is cut off.
 
     Args:
         work: the job's own folder; without one nothing is written.
@@ -21,16 +22,22 @@ class History:
     """
 
     def __init__(self, work: Path | None, lines: int):
-        self.file = None
+        self.file, self.lines = None, []
         if work is not None:
             path = work / HISTORY
             kept = path.read_text().splitlines(keepends=True)[:lines] if path.is_file() else []
+            self.lines = [json.loads(line) for line in kept]
             path.write_text("".join(kept))
             self.file = open(path, "a", buffering=1)
 
     def write(self, line: dict) -> None:
+        self.lines.append(line)
         if self.file:
             self.file.write(json.dumps(line) + "\n")
+
+    def columns(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Some numbers of every line, (lines,) each; NaN where a line has none."""
+        return {name: np.array([line.get(name, np.nan) for line in self.lines], np.float64) for name in names}
 
     def close(self) -> None:
         if self.file:

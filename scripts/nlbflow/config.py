@@ -8,6 +8,7 @@ import yaml
 
 from nlbflow.errors import NlbflowError
 from nlbflow.catalogue import with_tuned
+from nlbflow.ensembles import check_members
 
 
 # 5.0 is a whole number to JSON, but not to a file name
@@ -49,6 +50,8 @@ def check_config(config: dict, schema_path: Path) -> None:
                 f"config key datasets.{name}.split leaves no trial for training; val + test must be < 1."
             )
     for model, stanza in config["models"].items():
+        if "ensemble" in stanza:
+            check_members(model, with_tuned(config["models"]))
         layers = {"per_dataset": stanza, "datasets": stanza, "tune.per_dataset": stanza.get("tune", {})}
         for key, layer in layers.items():
             for name in layer.get(key.split(".")[-1], []):

@@ -4,12 +4,13 @@ import errno
 import io
 import logging
 import os
+import shutil
 import sys
 import time
 import traceback
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # One BLAS thread whatever the machine: sums in another order give other last digits.
@@ -69,11 +70,9 @@ class LogFile(io.TextIOBase):
         return self.file.fileno() if self.file else super().fileno()
 
     def put(self, content: bytes) -> None:
-        try:
+        with suppress(OSError):
             if self.file:
                 self.file.write(content)
-        except OSError:
-            pass
 
 
 @contextmanager
@@ -109,7 +108,7 @@ def job(smk) -> Iterator[Job]:
             f"rule {smk.rule} did not end within its {smk.resources.runtime} minutes; if it needs more, say so by "
             f"{_resource(smk, 'runtime')}."
         )
-        remove(out)
+        remove(out.values())
         os._exit(1)
 
     def tell(sentence: str) -> None:
@@ -122,7 +121,7 @@ def job(smk) -> Iterator[Job]:
         clock = limit_time(smk.resources.runtime, expire)
         for target in targets.values():
             target.parent.mkdir(parents=True, exist_ok=True)
-            remove({path.name: path for path in target.parent.glob(f".{target.name}.*.tmp")})
+            remove(target.parent.glob(f".{target.name}.*.tmp"))
         _check_plan(stamp, smk)
         if stamp is not None:
             refuse_edited(read_json(stamp))
@@ -135,7 +134,8 @@ def job(smk) -> Iterator[Job]:
                 raise NlbflowError(
                     f"{target} is gone while it was written: another run has started it anew; let that finish."
                 )
-            seal(out[name], target, Job.log)
+            if out[name].is_file():
+                seal(out[name], target, Job.log)
             os.replace(out[name], target)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         sentence = _sentence(error, smk)
@@ -148,18 +148,20 @@ def job(smk) -> Iterator[Job]:
     finally:
         if clock:
             clock.cancel()
-        remove(out)
+        remove(out.values())
         sys.stderr, sys.stdout = stderr, sys.__stdout__
         if out:
             end_children()
 
 
-def remove(files: dict[str, Path]) -> None:
-    for path in files.values():
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            pass  # on a disk that takes nothing any more; the next job removes it
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files and folders, those that are there; what a broken disk does not let go is for the next job."""
+    for path in paths:
+        with suppress(OSError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _check_plan(stamp: Path | None, smk) -> None:

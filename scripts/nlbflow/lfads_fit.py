@@ -23,6 +23,7 @@ from nlbflow import lfads
 from nlbflow.digest import code_files
 from nlbflow.errors import NlbflowError
 from nlbflow.lfads import Sizes
+from nlbflow.metrics import bits_per_spike
 from nlbflow.population import (
     EPOCHS,
     EVERYONE,
@@ -48,6 +49,8 @@ LOG_EVERY = 5.0
 HIGHEST_LOG_RATE = 20.0
 # Rows (trials times samples) of a pass at prediction; more takes memory, fewer takes time.
 PREDICT_ROWS = 400
+# Of each generation and member.
+HISTORY = ("generation", "member", *HYPERPARAMETERS, "validation_loss", "parent")
 
 
 def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> dict:
@@ -68,7 +71,8 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         NlbflowError: too few training trials, or no member has learnt anything.
     """
     _check(data, params)
-    torch.set_num_threads(params["threads"])
+    # members are trained side by side; a single one has all threads for its products
+    torch.set_num_threads(params["threads"] // min(params["threads"], params["population"]))
     device = _device(params["device"])
     trials = _trials(data)
     sizes = _sizes(data, params)
@@ -89,9 +93,11 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         "generations": population.generation,
         "best_generation": population.best_generation,
         "validation_nats_per_bin": population.best_loss,
+        "validation_co_bps": _validation_co_bps(population.best[None], sizes, trials, params["samples"], seed),
         "device": device,
     }
-    return {**prediction, "facts": facts}
+    columns = zip(*population.history, strict=True)
+    return {**prediction, "facts": facts, "history": dict(zip(HISTORY, columns, strict=True))}
 
 
 def fit(
@@ -102,9 +108,8 @@ def fit(
     Raises:
         NlbflowError: no member's validation loss is a number.
     """
-    validate = torch.arange(trials.counts.shape[1]) % VALIDATION_EVERY == 0
-    training, validation = (_pick(trials, chosen) for chosen in (~validate, validate))
-    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
+    training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
+    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"], params["threads"])
     members, device = range(params["population"]), str(trials.counts.device)
     population = folder.resume(device)
     if population is None:
@@ -160,6 +165,21 @@ def posterior_average(
     return np.concatenate(rates), np.concatenate(factors)
 
 
+def _divide(trials: Trials) -> tuple[Tensor, Tensor]:
+    """Which trials are trained on and which are for validation, as booleans."""
+    validate = torch.arange(trials.counts.shape[1]) % VALIDATION_EVERY == 0
+    return ~validate, validate
+
+
+def _validation_co_bps(weights: Tensor, sizes: Sizes, trials: Trials, samples: int, seed: int) -> float:
+    """Bits per spike of the held-out neurons in the validation trials; comparable between models."""
+    counts = _pick(trials, _divide(trials)[1]).counts[: sizes.bins]
+    seen, hidden = counts[:, :, : sizes.heldin], counts[:, :, sizes.heldin :]
+    generator = stream(seed, EVERYONE, PREDICTION, device=str(weights.device))
+    rates, _ = posterior_average(weights, sizes, seen.to(weights.device), samples, generator)
+    return bits_per_spike(rates[:, : sizes.bins, sizes.heldin :], hidden.transpose(0, 1).numpy())
+
+
 class _Folder:
     """Where a run keeps its checkpoint and history: `data.work`, if there is one."""
 
@@ -202,7 +222,7 @@ class _Folder:
         torch.save({"digest": self.digest, **vars(population)}, content)
         table = io.StringIO()
         rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(["generation", "member", *HYPERPARAMETERS, "validation_loss", "parent"])
+        rows.writerow(HISTORY)
         rows.writerows(population.history)
         for name, text in (("population.csv", table.getvalue().encode()), ("checkpoint.pt", content.getvalue())):
             temporary = self.work / f".{name}.{os.getpid()}"
@@ -283,7 +303,9 @@ def _check(data, params: Mapping) -> None:
             f"LFADS needs at least two training trials, one of them for validation; found "
             f"{len(data.train_spikes_heldin)}."
         )
-    for name in ("population", "batch", "generation_epochs", "validate_epochs", "max_epochs", "patience", "samples"):
+    for name in (
+        "population", "batch", "generation_epochs", "validate_epochs", "max_epochs", "patience", "samples", "threads"
+    ):  # fmt: skip
         if params[name] < 1:
             raise NlbflowError(f"LFADS needs {name} of at least 1; found {params[name]}.")
     if params["device"] not in ("auto", "cpu", "cuda"):

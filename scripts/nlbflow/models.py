@@ -104,7 +104,7 @@ def check_prediction(prediction: object, shapes: dict[str, tuple], model: str) -
     """Hold a model's result to the contract: names, shapes, finite, not negative.
 
     Returns:
-        (arrays as float32, facts).
+        (arrays as float32, with the history's columns as a dict among them; facts).
 
     Raises:
         NlbflowError: what is wrong, with the model's and the array's name.
@@ -112,17 +112,18 @@ def check_prediction(prediction: object, shapes: dict[str, tuple], model: str) -
     if not isinstance(prediction, dict):
         raise NlbflowError(f"model {model} returned {type(prediction).__name__}; predict must return a dict of arrays.")
     facts = _check_facts(prediction.get("facts", {}), model)
-    unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - {"facts"}
+    unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - {"facts", "history"}
     missing = [name for name in REQUIRED if name not in prediction]
     if any(name in prediction for name in FORWARD):
         missing += [name for name in FORWARD if name not in prediction]
     if unknown or missing:
         raise NlbflowError(
             f"model {model} returned wrong names (missing {missing or 'none'}, unknown {sorted(unknown) or 'none'}); "
-            f"expected {', '.join(REQUIRED)}, optionally {', '.join(FORWARD + LATENTS)} and facts."
+            f"expected {', '.join(REQUIRED)}, optionally {', '.join(FORWARD + LATENTS)}, facts "
+            "and history."
         )
     arrays = {}
-    for name in (n for n in prediction if n != "facts"):
+    for name in (n for n in prediction if n not in ("facts", "history")):
         try:
             array = np.asarray(prediction[name])
         except ValueError as error:
@@ -148,6 +149,8 @@ def check_prediction(prediction: object, shapes: dict[str, tuple], model: str) -
                 f"neuron) {where}; rates are expected spikes per bin and cannot be negative."
             )
         arrays[name] = array
+    if "history" in prediction:
+        arrays["history"] = _check_history(prediction["history"], model)
     return arrays, facts
 
 
@@ -160,6 +163,18 @@ def _check_facts(facts: object, model: str) -> dict:
         if not isinstance(value, int | float | str):
             raise NlbflowError(f"model {model} returned the fact {name} as {type(value).__name__}; expected a number.")
     return plain
+
+
+def _check_history(history: object, model: str) -> dict:
+    """A training's history: columns of numbers, of equal length."""
+    columns = {str(n): np.asarray(c) for n, c in history.items()} if isinstance(history, dict) else {}
+    lengths = {column.shape for column in columns.values()}
+    if len(lengths) != 1 or len(*lengths) != 1 or any(c.dtype.kind not in "fiub" for c in columns.values()):
+        raise NlbflowError(
+            f"model {model} returned a history that is no table; expected a dict of columns, each a list of as many "
+            "numbers."
+        )
+    return columns
 
 
 def run_model(path: Path, name: str, data: ModelInput, params: dict, seed: int) -> tuple[dict, dict]:
@@ -214,6 +229,7 @@ def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
     params = {**params, **declared["CHECK"]}
     first, facts = run_model(path, name, tiny_input(), params, seed)
     again, _ = run_model(path, name, tiny_input(), params, seed)
+    first, again = ({**arrays.pop("history", {}), **arrays} for arrays in (first, again))
     for key, array in first.items():
         if array.tobytes() != again[key].tobytes():
             raise NlbflowError(

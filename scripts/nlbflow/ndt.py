@@ -1,6 +1,6 @@
-"""Neural Data Transformers: the network over time, the one over time and neurons, and how they are fitted.
+"""Neural Data Transformers, over time or over time and neurons, and how they are fitted.
 
-Sources are named in scripts/models/ndt.py and stndt.py.
+Sources are named in scripts/models/ndt.py.
 """
 
 from torch import Tensor, nn
@@ -55,7 +55,8 @@ class NDT(nn.Module):
         self.register_buffer("allowed", allowed, persistent=False)
 
     def make_layer(self, params: dict) -> Layer:
-        return Layer(self.width, params["heads"], params["hidden"], params["dropout"])
+        sizes = params["heads"], params["hidden"], params["dropout"]
+        return SpatialLayer(self.width, self.steps.steps, *sizes) if params["spatial"] else Layer(self.width, *sizes)
 
     def forward(self, heldin: Tensor) -> tuple[Tensor, Tensor]:
         x = nn.functional.pad(self.steps.sums(heldin), (0, self.neurons - heldin.shape[2]))
@@ -71,23 +72,12 @@ class NDT(nn.Module):
         return self.readout(latents), latents
 
 
-class STNDT(NDT):
-    """NDT with attention between columns of the encoder too; they are neurons where it has no width of its own."""
-
-    def make_layer(self, params: dict) -> Layer:
-        return SpatialLayer(self.width, self.steps.steps, params["heads"], params["hidden"], params["dropout"])
-
-
-def fit_and_predict(
-    data: ModelInput, params: dict, seed: int, network: type[NDT], contrast_weight: float = 0.0
-) -> dict:
+def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
     """Fit a network to masked counts, and the prediction that a model returns.
 
     Args:
         params: see DEFAULTS of scripts/models/ndt.py.
         seed: of weights, order of trials, masks and dropout.
-        network: NDT or STNDT.
-        contrast_weight: of the contrastive loss between two differently masked views of each trial, in training.
 
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
@@ -100,7 +90,7 @@ def fit_and_predict(
     steps = TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms)
     # as published: three more than in training
     largest = int(steps.sums(trials["heldin"].cpu()).max()) + 3
-    net = network(steps, neurons, largest, params)
+    net = NDT(steps, neurons, largest, params)
     net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
     ramp = params["span_ramp_start"], params["span_ramp_end"]
@@ -117,14 +107,15 @@ def fit_and_predict(
     def training_loss(net, batch, epoch):
         span = span_of(epoch, ramp, params["max_span"])
         loss, latents = masked_view(net, batch, span)
-        if contrast_weight:
+        if params["contrast_weight"]:
+            # a second, differently masked view of each trial
             other, others = masked_view(net, batch, span)
-            loss = (loss + other) / 2 + contrast_weight * contrast(latents.mean(dim=1), others.mean(dim=1))
+            loss = (loss + other) / 2 + params["contrast_weight"] * contrast(latents.mean(dim=1), others.mean(dim=1))
         return loss
 
     def validation_loss(net, batch):
         # masked as in training, as published, but without spans
         return masked_view(net, batch, 1)[0]
 
-    facts = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
-    return prediction(net, data, facts)
+    facts, history = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    return prediction(net, data, facts, history)

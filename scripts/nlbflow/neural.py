@@ -127,11 +127,11 @@ def validation_co_bps(net: nn.Module, batch: dict[str, Tensor]) -> float:
     return bits_per_spike(rates[:, :bins, heldin:], batch["counts"][:, :bins, heldin:].cpu().numpy())
 
 
-def prediction(net: nn.Module, data: ModelInput, facts: dict) -> dict:
+def prediction(net: nn.Module, data: ModelInput, facts: dict, history: dict) -> dict:
     """What a model's `predict` returns: rates and latents of training and evaluation trials, from all of the held-in
-    counts, and facts."""
+    counts, facts and history."""
     bins, heldin = data.train_spikes_heldin.shape[1:]
-    predicted = {"facts": facts}
+    predicted = {"facts": facts, "history": history}
     for part in ("train", "eval"):
         rates, latents = predict_in_batches(net, getattr(data, f"{part}_spikes_heldin"), BATCH)
         predicted[f"{part}_rates_heldin"] = rates[:, :bins, :heldin]

@@ -10,7 +10,9 @@ never see.
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,8 +24,9 @@ from nlbflow.lfads import Draws, Sizes
 # The loss is scaled before gradients are clipped (by each member's norm), both as published.
 LOSS_SCALE, CLIP_NORM = 1e4, 200.0
 ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
-# Members of one batched program on a CPU: more of them fall out of its caches. On a GPU it is all.
-CPU_MEMBERS = 4
+# Members of one batched program on a CPU, whose caches hold no more; it trains several such side by side. On a GPU it
+# is all.
+CPU_MEMBERS = 1
 # Updates until half of the running mean's memory may be used.
 AVERAGING_START = 10
 # Purposes of a member's streams, and the member of what concerns all.
@@ -64,12 +67,14 @@ class Trials:
 class Schedule:
     """What training takes, beside hyperparameters: trials in a batch; epochs over which KL and L2 penalties grow
     linearly from 0; decay per update of the running mean of the weights, which is what is validated and predicts
-    (Izmailov et al. 2018, arXiv:1803.05407; 0: the weights themselves).
+    (Izmailov et al. 2018, arXiv:1803.05407; 0: the weights themselves); CPU threads in which members are trained side
+    by side, to the same result.
     """
 
     batch: int
     ramp_epochs: int
     averaging: float
+    threads: int = 1
 
 
 @dataclass
@@ -133,15 +138,16 @@ def train_epochs(
         loss = training_loss(weights, sizes, batch, own, ramp, [streams[row] for row in rows])
         return torch.autograd.grad(loss.sum(), weights)[0]
 
-    for _ in range(epochs):
-        order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
-        for chosen in order[:, : size * batches].split(size, dim=1):
-            ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
-            gradient = torch.cat([gradients(rows, chosen, ramp) for rows in blocks])
-            adam_update(population, gradient, hyper["learning_rate"])
-            # a short memory at first, when there is little to remember
-            decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
-            population.average = torch.lerp(population.weights, population.average, decay)
+    with ThreadPoolExecutor(schedule.threads) as pool:
+        for _ in range(epochs):
+            order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
+            for chosen in order[:, : size * batches].split(size, dim=1):
+                ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
+                gradient = torch.cat([*pool.map(partial(gradients, chosen=chosen, ramp=ramp), blocks)])
+                adam_update(population, gradient, hyper["learning_rate"])
+                # a short memory at first, when there is little to remember
+                decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
+                population.average = torch.lerp(population.weights, population.average, decay)
 
 
 def take(trials: Trials, chosen: Tensor) -> Trials:

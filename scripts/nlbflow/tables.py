@@ -1,9 +1,24 @@
 """The long tables: scores, costs, per-neuron scores, comparisons of models."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from nlbflow.metrics import METRICS
 
+# Columns where nothing means no number; everywhere else it is text, and "null" is the name of a model.
+NUMBERS = (
+    "value",
+    "low",
+    "high",
+    "best_rank",
+    "worst_rank",
+    "difference",
+    "parameters",
+    "seconds",
+    "peak_mb",
+    "co-bps",
+)
 PLACE = ["dataset", "bin_ms", "phase"]
 RUN = [*PLACE, "model", "seed"]
 COMPARISONS = {
@@ -11,6 +26,11 @@ COMPARISONS = {
     "differences": ["metric", "model", "other", "difference", "low", "high", "real"],
     "cross_decoding": ["model", "other", "R2"],
 }
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """One of the long tables, read back from its CSV file."""
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
 
 
 def score_table(entries: list[dict]) -> pd.DataFrame:

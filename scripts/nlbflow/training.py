@@ -26,6 +26,8 @@ SECONDS_BETWEEN_LINES = 5
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 SCHEDULES = ("cosine", "constant")
+# What a prediction keeps of each epoch: all that is the same each time.
+CURVES = ("refitting", "epoch", "training_loss", "validation_loss", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def train(
     validation_score: Callable[[nn.Module, dict[str, Tensor]], float],
     settings: Settings,
     work: Path | None = None,
-) -> dict:
+) -> tuple[dict, dict]:
     """Fit a network; leave it with the weights of the lowest validation loss, or, to be refitted, fitted once more to
     all trials, for as many epochs as that took.
 
@@ -155,7 +157,8 @@ def train(
             parameters, seed and code.
 
     Returns:
-        facts: parameters, epochs, best_epoch, validation_loss, validation_co_bps (the score), device.
+        facts: parameters, epochs, best_epoch, validation_loss, validation_co_bps (the score), device; and the history,
+        CURVES over the epochs.
     """
     device = next(net.parameters()).device
     fitted, validated = validation_trials(len(next(iter(trials.values()))), settings.validation_every_trials)
@@ -233,7 +236,7 @@ def train(
                 break
 
             progress |= {"epoch": epoch + 1, "lines": progress["lines"] + 1}
-            line = {"stage": progress["stage"], "epoch": epoch + 1, "training_loss": loss}
+            line = {"refitting": int(refitting), "epoch": epoch + 1, "training_loss": loss}
             if not refitting and ((epoch + 1) % settings.validate_every == 0 or epoch + 1 == epochs):
                 line["validation_loss"] = validate()
                 if line["validation_loss"] < progress["best_loss"]:
@@ -275,7 +278,7 @@ def train(
         checkpoint()
     net.load_state_dict(best)
     net.eval()
-    return {
+    facts = {
         "parameters": sum(p.numel() for p in net.parameters()),
         "epochs": progress["lines"],
         "best_epoch": progress["best_epoch"],
@@ -283,6 +286,7 @@ def train(
         "validation_co_bps": progress["score"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
+    return facts, history.columns(CURVES)
 
 
 def memory_mb(device: torch.device) -> float:

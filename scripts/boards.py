@@ -1,0 +1,47 @@
+"""Rule boards: the tables for reading, each as CSV, Parquet, Markdown, LaTeX and HTML."""
+
+from html import escape
+from pathlib import Path
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+import pandas as pd
+from nlbflow.boards import Results, across_board, board_table, place_board
+from nlbflow.contents import REPRODUCTION
+from nlbflow.files import read_json
+from nlbflow.reproduction import reproduction, reproduction_sheet
+from nlbflow.markup import html_page, to_html, to_latex, to_markdown
+from nlbflow.sheets import LEGEND, Sheet, board_sheets
+from nlbflow.tables import read_table
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        asked = read_json(smk.input.stamp)["parameters"]
+        resources = Path(smk.scriptdir).parent / "resources"
+        published, reproduced = (pd.read_csv(resources / name) for name in ("published.csv", "reproduced.csv"))
+        scores, ranks, differences = map(read_table, smk.input[:3])
+        results = Results(scores, ranks, differences, published, asked["absent"])
+        for wanted in asked["boards"]:
+            datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
+            if len(datasets) > 1:
+                board = across_board(results, wanted["title"], datasets, *at)
+            else:
+                board = place_board(results, (*datasets, *at))
+            write(run.out, wanted["name"], board_table(board), board_sheets(board, asked["about"]), LEGEND)
+        table = reproduction(ranks, published, reproduced)
+        write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], "")
+        run.log(f"{len(asked['boards']) + 1} tables")
+
+
+def write(out: dict[str, Path], name: str, table: pd.DataFrame, sheets: list[Sheet], legend: str) -> None:
+    """One table in every format."""
+    table.to_csv(out[f"{name}.csv"], index=False)
+    table.to_parquet(out[f"{name}.parquet"], index=False)
+    out[f"{name}.md"].write_text("\n".join([*map(to_markdown, sheets), legend, ""]))
+    out[f"{name}.tex"].write_text("\n".join(to_latex(sheet, f"tab:{name}-{i}") for i, sheet in enumerate(sheets)))
+    body = "\n".join([*map(to_html, sheets), f"<p>{escape(legend)}</p>"])
+    out[f"{name}.html"].write_text(html_page(sheets[0].title, body))
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

@@ -1,0 +1,30 @@
+"""Rule paper: every table and figure in one folder, with a main.tex and, where there is LaTeX, its PDF."""
+
+import shutil
+from pathlib import Path
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.contents import REPRODUCTION
+from nlbflow.files import read_json
+from nlbflow.paper import compile_pdf, paper_source
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        asked = read_json(smk.input.stamp)["parameters"]
+        folder, figures = run.out["folder"], [Path(path) for path in smk.input.figures]
+        for part, files in (("tables", smk.input.tables), ("figures", figures)):
+            (folder / part).mkdir(parents=True)
+            for path in files:
+                shutil.copyfile(path, folder / part / Path(path).name)
+        sections: dict[str, list[str]] = {}
+        for board in asked["boards"]:
+            sections.setdefault(board["section"], []).append(board["name"])
+        sections["Reproduction"] = [REPRODUCTION]
+        template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
+        (folder / "main.tex").write_text(paper_source(template, sections, figures, asked["about"]))
+        run.log(f"{len(smk.input.tables)} tables, {len(figures)} figures; {compile_pdf(folder)}")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821
