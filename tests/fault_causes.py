@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from fault_trials import RANK, Cause, Trial
 from loopback_dandi import Fault as ArchiveFault
@@ -84,7 +85,8 @@ def full_disk(stage: str, part: str = "results") -> Cause:
 def full_from_the_start(trial: Trial) -> Iterator[None]:
     trial.todo("score")
     trial.own_disk("results", 8)
-    subprocess.run(f"cat /dev/zero > {trial.work}/results/.filler", shell=True, stderr=subprocess.DEVNULL)
+    fill = "cat /dev/zero > results/.filler"
+    subprocess.run(fill, shell=True, cwd=trial.work, stderr=subprocess.DEVNULL)
     yield
     (trial.work / "results/.filler").unlink()
 
@@ -111,20 +113,24 @@ def damage(stage: str, user: str, how: str, which: str = "") -> Cause:
     def cause(trial: Trial) -> Iterator[None]:
         trial.todo(user)
         trial.keep_before(stage)
-        found = [path for path in trial.made(stage) if which in path.name]
-        path = trial.random.choice(found)
-        before, content = path.stat(), bytearray(path.read_bytes())
-        if how == "flipped":
-            content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
-        else:
-            del content[trial.random.randrange(len(content)) :]
-        path.write_bytes(content)
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        trial.damaged.add(path)
+        harm(trial, [path for path in trial.made(stage) if which in path.name], how)
         yield
         trial.damaged.clear()
 
     return cause
+
+
+def harm(trial: Trial, files: list[Path], how: str) -> None:
+    """Damage one of the files, and leave its date as it was."""
+    path = trial.random.choice(files)
+    before, content = path.stat(), bytearray(path.read_bytes())
+    if how == "flipped":
+        content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
+    else:
+        del content[trial.random.randrange(len(content)) :]
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    trial.damaged.add(path)
 
 
 def damaged_stamp(how: str) -> Cause:
@@ -140,7 +146,7 @@ def damaged_stamp(how: str) -> Cause:
         else:
             del content[trial.random.randrange(len(content)) :]
         (trial.folder / "stamp").write_bytes(content)
-        trial.at("score", 0, f"cp {trial.folder}/stamp {stamp}")
+        trial.at("score", 0, f"cp '{trial.folder}/stamp' {stamp}")
         yield
 
     return cause
@@ -149,11 +155,7 @@ def damaged_stamp(how: str) -> Cause:
 def finished_table_damaged(trial: Trial) -> Iterator[None]:
     """Nothing is to be done, so nobody reads the table; `make resume` finds it."""
     trial.keep_before("tables")
-    path = trial.work / "results" / trial.random.choice(("scores.csv", "ranks.csv", "leaderboard.md"))
-    content = bytearray(path.read_bytes())
-    content[trial.random.randrange(len(content))] ^= 1
-    path.write_bytes(content)
-    trial.damaged.add(path)
+    harm(trial, [trial.work / "results" / name for name in ("scores.csv", "ranks.csv", "leaderboard.md")], "flipped")
     yield
     trial.damaged.clear()
 

@@ -193,7 +193,7 @@ class Trial:
         if done.returncode:
             raise Skip("needs a small disk of its own, and mounting one is not allowed here")
         self.end.callback(subprocess.run, ["umount", "-l", str(place)], check=True)
-        subprocess.run(f"cp -a {aside}/. {place}/", shell=True, check=True)
+        subprocess.run(["cp", "-a", f"{aside}/.", str(place)], check=True)
 
     def run(self, environment: dict[str, str]) -> None:
         """Run the workflow to whatever end it comes; `status` and `output` tell it."""

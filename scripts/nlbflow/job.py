@@ -125,8 +125,10 @@ def job(smk) -> Iterator[Job]:
         _check_plan(stamp, smk)
         if stamp is not None:
             refuse_edited(read_json(stamp))
-        for path in smk.input:
-            set_aside_if_damaged(Path(path), Job.log)
+        for path in map(Path, smk.input):
+            set_aside_if_damaged(path, Job.log)
+            if not path.exists():
+                raise NlbflowError(f"{path} is gone since this run was planned; run again.")
         yield Job(out, time.monotonic())
         _check_plan(stamp, smk)
         for name, target in targets.items():
