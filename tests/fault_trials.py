@@ -37,7 +37,7 @@ MADE = {
     "compare": "results/*/*/*/comparison.json",
     "tables": "results/*.csv",
     "leaderboard": "results/leaderboard.*",
-    "boards": "results/tables/*",
+    "boards": "results/tables/[!.]*",
 }
 RANK = {"simulate": 0, "link": 0, "fetch": 0, "tensors": 1, "targets": 1, "check_model": 1, "train": 2}
 RANK |= {stage: rank for rank, stage in enumerate(("score", "compare", "tables", "leaderboard"), 3)} | {"boards": 6}
