@@ -47,8 +47,10 @@ def main() -> None:
     chosen = [fault for fault in FAULTS if re.search(options.only, fault.kind)]
     with tempfile.TemporaryDirectory() as scratch:
         references = reference_maker(Path(scratch))
-        for fault in chosen:
-            for seed in set(range(fault.times)) - {seed for kind, seed in known if kind == fault.kind}:
+        # every kind once before any is tried again
+        todo = [(seed, fault) for seed in range(max(f.times for f in chosen)) for fault in chosen if seed < fault.times]
+        for seed, fault in todo:
+            if (fault.kind, seed) not in known:
                 trials.append(one_trial(fault, seed, references, Path(scratch)))
                 if options.record:
                     with options.record.open("a") as record:
