@@ -47,10 +47,12 @@ def between_renames(trial: Trial) -> Iterator[None]:
 
 
 def in_training(trial: Trial) -> Iterator[None]:
-    """While checkpoints are written; the resumed job goes on from the last one."""
+    """While epochs pass and checkpoints are written; the resumed job goes on from the last one."""
     trial.todo("train")
-    trial.at("train", trial.random.uniform(2.0, 3.5), "SIGKILL")
+    after = trial.random.uniform(0, 0.3)
+    trial.at("train", "results/**/checkpoint.pt", f"sleep {after:.3f}; kill -KILL $PPID")
     yield
+    assert list(trial.work.rglob("checkpoint.pt")), "the training had ended"
 
 
 def ctrl_c(trial: Trial) -> Iterator[None]:

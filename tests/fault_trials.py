@@ -73,8 +73,8 @@ CONFIGS = {
     },
     "network": {
         **QUICK,
-        "run": {**SELECTION, "datasets": ["simulated_maze"], "models": ["gru"]},
-        "models": {"gru": {"params": {"width": 6, "layers": 1, "epochs": 60, "checkpoint_minutes": 0.0001}}},
+        "run": {**SELECTION, "datasets": ["simulated_maze"], "models": ["network"]},
+        "models": {"network": {"file": "network.py", "params": {"width": 6, "layers": 1, "epochs": 60}}},
     },
 }
 
@@ -94,13 +94,17 @@ class Reference:
         self.config, self.server = folder / "config.yaml", None
         self.work.mkdir()
         (self.work / "mine.py").write_text(MODEL)
+        # a checkpoint after each epoch
+        network = (self.code / "scripts/models/gru.py").read_text()
+        network = network.replace("DEFAULTS = {", 'DEFAULTS = {\n    "checkpoint_minutes": 0.0,', 1)
+        (self.work / "network.py").write_text(network)
         content = self.recorded(first, folder) if kind == "recorded" else CONFIGS[kind]
         self.config.write_text(yaml.safe_dump(content))
         run(self.code, self.work, config=self.config)
 
     def recorded(self, first: "Reference", folder: Path) -> dict:
         """Two datasets from the simulated files of another run: one that is linked, one from an archive on loopback."""
-        files = {part: next((first.work / "data").rglob(f"*desc-{part}*")) for part in ("train", "test")}
+        files = {part: next((first.work / "data").rglob(f"sub-*desc-{part}*")) for part in ("train", "test")}
         stanza = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]["simulated_maze"]
         del stanza["simulator"]
         own = {part: {"path": str(path)} for part, path in files.items()}

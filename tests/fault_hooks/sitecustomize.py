@@ -1,9 +1,9 @@
 """Runs at the start of every Python that has this folder on PYTHONPATH: does a deed at a moment of a stage's job.
 
 FAULT in the environment is JSON: `stage`; `moment`, a number of seconds after the job began, or `writing` (when an
-output has its first bytes), or `rename N` (right before the N-th file takes its final name); `deed`, a signal to the
-job, `run SIGNAL` to the whole run, `memory` (no more of it than now), or a shell command; `mark`, a file that is made
-when it is done. It is done once.
+output has its first bytes), or a pattern of files with a `/` in it (when there is one), or `rename N` (right before the
+N-th file takes its final name); `deed`, a signal to the job, `run SIGNAL` to the whole run, `memory` (no more of it than
+now), or a shell command; `mark`, a file that is made when it is done. It is done once.
 """
 
 import json
@@ -16,6 +16,8 @@ import threading
 import time
 from pathlib import Path
 
+UNFINISHED = ["results/**/.*.tmp", "data/**/.*.tmp"]
+
 
 def install(fault: dict) -> None:
     renames, script = 0, f"/.{fault['stage']}.py".replace("/", "")
@@ -26,7 +28,9 @@ def install(fault: dict) -> None:
         if event == "open" and not state and str(arguments[0]).startswith(f"logs/{fault['stage']}"):
             state.append("begun")
             if fault["moment"] == "writing":
-                threading.Thread(target=wait_for_bytes, daemon=True).start()
+                threading.Thread(target=wait_for, args=(UNFINISHED,), daemon=True).start()
+            elif "/" in str(fault["moment"]):
+                threading.Thread(target=wait_for, args=([fault["moment"]],), daemon=True).start()
             elif isinstance(fault["moment"], int | float) and fault["moment"] > 0:
                 threading.Timer(fault["moment"], do).start()
             elif fault["moment"] == 0:
@@ -36,14 +40,14 @@ def install(fault: dict) -> None:
             if fault["moment"] == f"rename {renames}":
                 do()
 
-    def wait_for_bytes() -> None:
-        while not any(path.stat().st_size for path in unfinished()):
+    def wait_for(patterns: list[str]) -> None:
+        while True:
+            try:
+                if any(path.stat().st_size for pattern in patterns for path in Path().glob(pattern)):
+                    return do()
+            except OSError:
+                pass  # renamed meanwhile
             time.sleep(0.0002)
-        do()
-
-    def unfinished():
-        for folder in ("results", "data"):
-            yield from Path(folder).rglob(".*.tmp")
 
     def do() -> None:
         try:
