@@ -2,8 +2,9 @@
 
 FAULT in the environment is JSON: `stage`; `moment`, a number of seconds after the job began, or `writing` (when an
 output has its first bytes), or a pattern of files with a `/` in it (when there is one), or `rename N` (right before the
-N-th file takes its final name); `deed`, a signal to the job, `run SIGNAL` to the whole run, `memory` (no more of it than
-now), or a shell command; `mark`, a file that is made when it is done. It is done once.
+output has its first bytes), or a pattern of files with a `/` in it (when there is one), or `rename N` (right before
+the N-th file takes its final name); `deed`, a signal to the job, `run SIGNAL` to the whole run, `memory` (no more of it
+than now), or a shell command; `mark`, a file that is made when it is done. It is done once.
 """
 
 import json
