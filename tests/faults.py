@@ -43,9 +43,9 @@ FILES = {
     "model check": ("check_model", "train", ""),
     "prediction.h5": ("train", "score", ""),
     "scores.json": ("score", "tables", "scores.json"),
-    "bootstrap.h5": ("score", "compare", "bootstrap.h5"),
+    "bootstrap.h5": ("score", "compare", "smoothing/0/bootstrap.h5"),
     "comparison.json": ("compare", "tables", ""),
-    "scores.csv": ("tables", "leaderboard", "scores.csv"),
+    "scores.csv": ("tables", "leaderboard", "/scores.csv"),
 }
 ASIDE = r"is not what was written there .* set aside"
 OFTEN = {"compare": 2, "tables": 3, "leaderboard": 3}
@@ -65,7 +65,7 @@ FAULTS = [
     Fault("disk full: the logs", cause.full_disk("score", "logs"), "", 1, fails=False),
     Fault("read-only results, in the midst", cause.read_only("score"), "Read-only file system", 2),
     Fault("read-only results, from the start", cause.read_only(None), "Read-only file system", 2),
-    Fault("out of memory", cause.at_stage("train", "memory", (0,)), "out of memory|MemoryError", 1),
+    Fault("no memory left for a job", cause.at_stage("train", "memory", (0,)), "out of memory|MemoryError", 1),
     Fault("a model that asks for too much memory", cause.bad_model("np.ones(10**13)"), "ran out of memory", 1),
     *(Fault(f"truncated: {what}", cause.damage(s, u, "truncated", w), ASIDE, 1) for what, (s, u, w) in FILES.items()),
     *(
