@@ -165,7 +165,9 @@ class Trial:
         self.damaged: set[Path] = set()
 
     def made(self, stage: str) -> list[Path]:
-        return sorted(path for path in self.work.glob(MADE[stage]) if path.suffix != DAMAGED)
+        found = [path for path in self.work.glob(MADE[stage]) if path.suffix != DAMAGED]
+        # a download that is not finished waits in a hidden folder
+        return sorted(path for path in found if "/." not in path.relative_to(self.work).as_posix())
 
     def todo(self, stage: str) -> None:
         """Remove what a stage and all after it make, so that it is to be done; the rest must be kept as it is."""
