@@ -235,14 +235,14 @@ class Trial:
         assert self.status == 0, self.output
 
     def saw(self) -> str:
-        """The sentence that the user saw last of all, without what is of this machine."""
+        """What the user was told first, without what is of this machine."""
         lines = [" ".join(line.split()) for line in self.output.splitlines() if line.strip()]
         ours = [line[line.index("nlbflow: ") :] for line in lines if "nlbflow: " in line]
         rule, died = re.search(r"Error in rule (\w+)", self.output), re.search(r"died with <[^>]+>", self.output)
         if self.status == -signal.SIGKILL:
             said = "nothing: it was killed"
         elif ours:
-            said = ours[-1]
+            said = ours[0]
         elif rule and died:
             said = f"Error in rule {rule[1]}: … {died[0]}"
         else:

@@ -5,6 +5,7 @@ is.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from nlbflow.checksum import Log, sha256_of
@@ -38,7 +39,8 @@ def set_aside_if_damaged(path: Path, log: Log) -> None:
     if not (path.is_file() and sealed.is_file()) or sealed.read_bytes()[:64] == sha256_of(path, log).encode():
         return
     aside = path.with_name(path.name + DAMAGED)
-    os.replace(path, aside)
+    with suppress(FileNotFoundError):  # another job that reads it was faster
+        os.replace(path, aside)
     raise NlbflowError(
         f"{path} is not what was written there (its SHA-256 differs from the one beside it), so it was set aside as "
         f"{aside.name}; run again, which makes it anew."
