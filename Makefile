@@ -6,7 +6,7 @@ CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: demo demo-deep test lint small official excerpt excerpt-deep resume lock
+.PHONY: demo demo-deep test faults lint small official excerpt excerpt-deep resume lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -22,6 +22,10 @@ demo-deep: .venv/deep.done
 
 test: .venv/test.done
 	$(BIN)/python -m pytest -n 2
+
+# What can go wrong, done to a small run on purpose: the table in docs/faults.md. Needs root for some of it.
+faults: .venv/test.done
+	$(BIN)/python benchmarks/faults.py --write docs/faults.md
 
 lint: .venv/test.done .venv-format/done
 	$(BIN)/ruff check .

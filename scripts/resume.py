@@ -1,12 +1,15 @@
-"""Before a resume: refuse while a live run holds the folder; otherwise say that it is free (exit code 0)."""
+"""Before a resume: refuse while a live run holds the folder, and set aside files that were damaged, to be made anew."""
 
 import sys
+from pathlib import Path
 
 from nlbflow.errors import NlbflowError
 from nlbflow.folder import hold_folder
+from nlbflow.seals import set_aside_damaged
 
 if __name__ == "__main__":
     try:
         hold_folder()
     except NlbflowError as error:
         sys.exit(f"nlbflow: {error}")
+    set_aside_damaged([Path("data"), Path("results")], log=print)

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from nlbflow.digest import code_files, describe_code, digest_of
+from nlbflow.digest import code_files, describe, describe_code, digest_of, is_stamp_of, refuse_edited
+from nlbflow.errors import NlbflowError
 from workflow import ROOT
 
 ENVIRONMENT = ROOT / "envs/models.yaml"
@@ -75,3 +76,22 @@ def test_same_digest_in_every_python(version):
     )
     done = subprocess.run([python, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(ROOT / "scripts/score.py")
+
+
+def test_code_that_was_edited_since_is_refused(package):
+    content = describe(describe_code([ROOT / "scripts/train.py", package / "mine.py"], ENVIRONMENT), {})
+    refuse_edited(content, package)
+    with (package / "helper.py").open("a") as file:
+        file.write("# a comment\n")
+    refuse_edited(content, package)
+    with (package / "helper.py").open("a") as file:
+        file.write("X = 1\n")
+    with pytest.raises(NlbflowError, match=r"helper.py was edited since this run was planned; run again"):
+        refuse_edited(content, package)
+
+
+def test_a_damaged_stamp_is_not_the_one_that_was_planned_with():
+    content = describe(describe_code([ROOT / "scripts/train.py"], ENVIRONMENT), {"alpha": 0.25})
+    assert is_stamp_of(content, content["digest"])
+    assert not is_stamp_of(content, "0" * 16)
+    assert not is_stamp_of(content | {"parameters": {"alpha": 0.35}}, content["digest"])

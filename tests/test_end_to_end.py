@@ -138,7 +138,7 @@ def test_a_submission_scores_as_the_model_that_it_is_of(finished, tmp_path):
     """Written by the workflow, read by it, and read again when another file has taken its place."""
     work, config = copy_results(finished[1], tmp_path / "work"), tmp_path / "theirs.yaml"
     run(finished[0], work, "submission")
-    assert {p.name for p in (work / "results/submissions").iterdir()} == {
+    assert {p.name for p in (work / "results/submissions").glob("[!.]*")} == {
         f"{model}_{phase}.h5" for model in ("mean_rate", "flat_forecast", "smoothing") for phase in ("val", "test")
     }
     given = {phase: work / "results/submissions" / f"smoothing_{phase}.h5" for phase in ("val", "test")}

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("torch")
 
 from nlbflow.catalogue import read_declaration
+from nlbflow.digest import digest_of
 from nlbflow.files import read_arrays, write_arrays, write_json
 from nlbflow.models import tiny_input
 from workflow import ROOT
@@ -22,16 +23,16 @@ from workflow import ROOT
 JOB = """
 import json, sys
 from types import SimpleNamespace
+from snakemake.io import Namedlist
 import train
-
-class Files(dict):
-    __getattr__ = dict.__getitem__
 
 model, scripts = sys.argv[1:]
 train.main(SimpleNamespace(
     rule="train", scriptdir=scripts, log=["train.log"], config={"models": {model: {"file": model + ".py"}}},
-    input=Files(input="../input.h5", stamp="../stamp.json"), output=Files(prediction="prediction.h5"),
-    wildcards=SimpleNamespace(model=model, seed="0"), params=SimpleNamespace(digest="0123"),
+    input=Namedlist(fromdict={"input": "../input.h5", "stamp": "../stamp.json"}),
+    output=Namedlist(fromdict={"prediction": "prediction.h5"}), resources=SimpleNamespace(runtime=60),
+    wildcards=SimpleNamespace(model=model, seed="0"),
+    params=SimpleNamespace(digest=json.load(open("../stamp.json"))["digest"]),
 ))
 """
 # What makes each training long enough to be killed, the table in its work folder that grows with it and by how many
@@ -61,7 +62,8 @@ def test_five_random_kills_change_no_byte(model, tmp_path):
     changes, table, whole_length, taken_up = MODELS[model]
     declared = read_declaration(ROOT / f"scripts/models/{model}.py")
     params = declared["DEFAULTS"] | declared["CHECK"] | {"device": "cpu"} | changes
-    write_json(tmp_path / "stamp.json", {"digest": "0123", "parameters": {"params": params}})
+    made_of = {"code": {}, "parameters": {"params": params}}
+    write_json(tmp_path / "stamp.json", {"digest": digest_of(made_of), **made_of})
     place = {"dataset": "tiny", "bin_ms": 5, "phase": "val"}
     arrays = {name: value for name, value in vars(tiny_input()).items() if name.startswith(("train_", "eval_"))}
     write_arrays(tmp_path / "input.h5", arrays, place | {"absent": {}, "provenance": {"dataset_version": "1"}})

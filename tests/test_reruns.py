@@ -110,7 +110,7 @@ def test_dry_run_of_other_parameters_leaves_no_trace(finished, tmp_path):
 def test_a_plan_changed_by_another_call_is_noticed_by_the_job(finished, tmp_path):
     code = copy_code(tmp_path / "code")
     # the stamp says something else when the job runs than when it was planned
-    edit(code, "scripts/nlbflow/job.py", "        _check_plan(stamp, smk)\n        yield", TAMPER)
+    edit(code, "scripts/nlbflow/job.py", "        _check_plan(stamp, smk)\n", TAMPER)
     output = run(code, tmp_path / "work", "results/checks/mean_rate.json", fails=True)
     assert "changed since this run was planned; run again" in output
     assert not (tmp_path / "work/results/checks/mean_rate.json").exists()
@@ -118,7 +118,7 @@ def test_a_plan_changed_by_another_call_is_noticed_by_the_job(finished, tmp_path
 
 TAMPER = """        stamp.write_text('{"digest": "another"}')
         _check_plan(stamp, smk)
-        yield"""
+"""
 
 
 def test_checkout_reached_by_a_link_is_the_same_code(finished, tmp_path):

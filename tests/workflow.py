@@ -54,3 +54,15 @@ def copy_results(source: Path, target: Path, *extra: str) -> Path:
         if (source / name).exists():
             subprocess.run(["cp", "-a", str(source / name), str(target / name)], check=True)
     return target
+
+
+def processes_in(work: Path) -> list[int]:
+    """Processes that work in the folder (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").resolve() == work.resolve() and " Z " not in (entry / "stat").read_text():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -1,10 +1,7 @@
 """What the rules tensors and targets share: from a job's inputs to its arrays in a file, with where they come from."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-from nlbflow.checksum import sha256_of
-from nlbflow.errors import NlbflowError
 from nlbflow.files import read_json, write_arrays
 from nlbflow.job import Job
 from nlbflow.provenance import provenance
@@ -14,14 +11,6 @@ def write_cut(smk, run: Job, output: str, make: Callable) -> None:
     """Cut a dataset into arrays with `make` (make_input or make_target) and write them to the named output."""
     asked = read_json(smk.input.stamp)["parameters"]
     parts = {part: path for part, path in smk.input.items() if part != "stamp"}
-    for part, sha256 in asked["checksums"].items():
-        # a link leads to a file that its owner may change after it was checked
-        path = Path(parts.get(part, ""))
-        if path.is_symlink() and (found := sha256_of(path, run.log)) != sha256:
-            raise NlbflowError(
-                f"{path.resolve()} has the sha256 {found}, not {sha256} as when it was linked; put the right file back "
-                "or correct the checksum."
-            )
     arrays, absent = make(parts, asked["definition"], asked["bin_ms"], asked["phase"])
     for name, array in arrays.items():
         run.log(f"{name}: {getattr(array, 'shape', f'{len(array)} parts')}")

@@ -125,6 +125,28 @@ def describe(code: dict, parameters: dict) -> dict:
     return {"digest": digest_of(content), **content}
 
 
+def is_stamp_of(content: dict, digest: str) -> bool:
+    """Whether a stamp's content is whole and has the digest."""
+    parts = {key: value for key, value in content.items() if key != "digest"}
+    return content.get("digest") == digest == digest_of(parts)
+
+
+def refuse_edited(content: dict, beside: Path = LIBRARY.parent) -> None:
+    """Refuse to run code that was edited after its stamp was written: the result would pass for that of the old code.
+
+    Args:
+        content: of the stamp.
+        beside: where the code lies that is none of ours, the folder of a user's model.
+
+    Raises:
+        NlbflowError: a file was edited.
+    """
+    for name, digest in content["code"].items():
+        file = next((folder / name for folder in (LIBRARY.parent, beside) if (folder / name).is_file()), None)
+        if file and _code_digest(file, file.stat().st_mtime_ns) != digest:
+            raise NlbflowError(f"{file} was edited since this run was planned; run again.")
+
+
 class Stamps:
     """The stamp files that a run was planned with.
 

@@ -4,7 +4,10 @@ import errno
 import fcntl
 import os
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from nlbflow.errors import NlbflowError
 
@@ -23,14 +26,28 @@ def hold_folder() -> None:
     On a file system without locks there is nothing to hold, and Snakemake's own lock has to do.
 
     Raises:
-        NlbflowError: another live run holds it.
+        NlbflowError: another live run holds it, or it cannot be written to.
     """
     if _held:
         return
     lead_jobs()
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    file = open(LOCK, "a+")
-    _held.append(file)
+    try:
+        LOCK.parent.mkdir(parents=True, exist_ok=True)
+        file = open(LOCK, "a+")
+        _held.append(file)
+        _lock(file)
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+    except OSError as error:
+        raise NlbflowError(
+            f"the folder {LOCK.parent.absolute()} cannot be written to ({error.strerror}); make room there or make it "
+            "writable, then run again."
+        ) from error
+    date_back()
+
+
+def _lock(file: TextIO) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -44,6 +61,19 @@ def hold_folder() -> None:
             f"the folder {Path.cwd()} is in use by a live run of snakemake (process {holder}); wait for it or stop it, "
             "then go on with `make resume`."
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
+
+
+def date_back() -> None:
+    """Date what is of the future to a second ago, in its order: the clock was ahead, and what is made from it today
+    would count as older."""
+    now, ahead = time.time_ns(), {}
+    # logs too: Snakemake counts a job's benchmark file among what it made
+    for top in ("data", "results", "logs"):
+        for folder, _, names in os.walk(top):
+            for path in (os.path.join(folder, name) for name in names):
+                if (modified := os.lstat(path).st_mtime_ns) > now:
+                    ahead.setdefault(modified, []).append(path)
+    for age, (_, paths) in enumerate(sorted(ahead.items(), reverse=True)):
+        for path in paths:
+            with suppress(OSError):  # somebody else's keeps its date
+                os.utime(path, ns=(now, now - 1_000_000_000 - age), follow_symlinks=False)

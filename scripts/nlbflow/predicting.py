@@ -7,15 +7,22 @@ from nlbflow.errors import NlbflowError
 from nlbflow.files import read_arrays, read_json, write_arrays
 from nlbflow.job import Job
 from nlbflow.catalogue import find_model, read_declaration, with_tuned
+from nlbflow.digest import refuse_edited
 from nlbflow.models import ModelInput, run_model
 from nlbflow.provenance import provenance
 from nlbflow.work import tidy_work, work_folder
 
 
 def model_path(smk) -> Path:
-    """The file of the job's model."""
+    """The file of the job's model.
+
+    Raises:
+        NlbflowError: it is gone, or was edited since the run was planned.
+    """
     stanza = with_tuned(smk.config["models"])[smk.wildcards.model]
-    return find_model(stanza["file"], Path(smk.scriptdir) / "models")
+    path = find_model(stanza["file"], Path(smk.scriptdir) / "models")
+    refuse_edited(read_json(smk.input.stamp), path.resolve().parent)
+    return path
 
 
 def read_input(smk, run: Job, **answers) -> tuple[ModelInput, dict]:
