@@ -110,12 +110,6 @@ def unavailable(dataset, bin_ms, phase, model=None):
     lacks = lacking(DATASETS[dataset], parts_of(dataset), phase, bin_ms)
     if model not in (None, NULL) and dataset not in MODELS[model].get("datasets", [dataset]):
         return f"not among its datasets (config key models.{model}.datasets)"
-    if model not in (None, NULL) and "ensemble" in MODELS[model]:
-        lacks |= {
-            member: f"its member {member}: {reason}"
-            for member in MODELS[model]["ensemble"]["members"]
-            if (reason := unavailable(dataset, bin_ms, phase, member))
-        }
     if model in (None, NULL):
         needs = ["train", "evaluation", "truth"]
     else:
@@ -124,9 +118,12 @@ def unavailable(dataset, bin_ms, phase, model=None):
             "evaluation",
             *declaration(model)["NEEDS"],
             *(["truth"] if declaration(model)["ORACLE"] else []),
-            *MODELS[model].get("ensemble", {}).get("members", {}),
         ]
-    return next((lacks[need] for need in needs if need in lacks), "")
+    reasons = [lacks[need] for need in needs if need in lacks]
+    for member in MODELS.get(model, {}).get("ensemble", {}).get("members", {}):
+        if reason := unavailable(dataset, bin_ms, phase, member):
+            reasons.append(f"its member {member}: {reason}")
+    return reasons[0] if reasons else ""
 
 
 def user_file(wildcards):
@@ -180,7 +177,7 @@ def model_resource(wildcards, name, usual):
 
 def model_threads(wildcards):
     """What a model is told to use, so that no other job gets it."""
-    return MODELS[wildcards.model].get("params", {}).get("threads", 1)
+    return model_params(wildcards.model, wildcards.dataset, wildcards.bin_ms).get("threads", 1)
 
 
 def growing(usual):
@@ -213,6 +210,11 @@ def ensemble_runs(model):
             raise NlbflowError(f"{key}: an oracle has seen the answers; leave it out.")
         if not declaration(member)["SEEDED"] and seeds != [0]:
             raise NlbflowError(f"{key} is {seeds}; a model that is not seeded runs once: expected [0].")
+        if "top" in MODELS[model]["ensemble"] and "file" not in MODELS[member]:
+            raise NlbflowError(
+                f"{key}: `top` chooses by what a training tells of its validation trials, and a {kind_of(member)} is not "
+                "trained; leave it out, or leave `top` out."
+            )
         found += [(member, seed) for seed in seeds]
     return found
 

@@ -1,7 +1,7 @@
 """Rule ensemble: the mean rates of the predictions that did best on their own validation trials."""
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.ensembles import VALIDATION, average, choose
+from nlbflow.ensembles import VALIDATION, average, choose, cost
 from nlbflow.files import read_arrays, read_attributes, read_json
 from nlbflow.models import check_prediction
 from nlbflow.predicting import read_input, write_prediction
@@ -13,17 +13,18 @@ def main(smk) -> None:
         asked = read_json(smk.input.stamp)["parameters"]
         data, about = read_input(smk, run)
         paths = {tuple(member): path for member, path in zip(asked["runs"], smk.input.predictions, strict=True)}
-        facts = {member: read_attributes(path)["facts"] for member, path in paths.items()}
+        attributes = {member: read_attributes(path) for member, path in paths.items()}
+        facts = {member: known["facts"] for member, known in attributes.items()}
         chosen = choose(facts, asked["top"])
         for model, seed in chosen:
             run.log(f"{model}, seed {seed}: {VALIDATION} {facts[model, seed].get(VALIDATION, 'not told')}")
         rates = average((read_arrays(paths[member])[0] for member in chosen), asked["average"])
-        told = {
-            "members": ", ".join(f"{model} {seed}" for model, seed in chosen),
-            "parameters": sum(facts[member].get("parameters", 0) for member in chosen),
-        }
+        told = {"members": ", ".join(f"{model} {seed}" for model, seed in chosen)}
+        if all("parameters" in facts[member] for member in chosen):
+            told["parameters"] = sum(facts[member]["parameters"] for member in chosen)
         arrays, told = check_prediction({**rates, "facts": told}, data.shapes(), smk.wildcards.model)
         made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds)
+        made = cost(made, [known["provenance"] for known in attributes.values()])
         params = {"average": asked["average"], "top": asked["top"]}
         write_prediction(smk, run, about, arrays, "competitor", params, told, made)
 

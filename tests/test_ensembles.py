@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from nlbflow.ensembles import average, check_members, choose
+from nlbflow.catalogue import read_declaration
+from nlbflow.ensembles import average, check_members, choose, cost
 from nlbflow.errors import NlbflowError
 from nlbflow.files import read_arrays
-from nlbflow.models import FORWARD, LATENTS, REQUIRED
+from nlbflow.models import FORWARD, LATENTS, REQUIRED, run_model, tiny_input
 from workflow import ROOT, planned, run
 
 
@@ -59,6 +60,33 @@ def test_forward_rates_only_where_all_have_them(order):
     assert average([both[i] for i in order], "log").keys() == set(REQUIRED)
 
 
+def test_an_ensemble_costs_what_its_members_cost():
+    gru = {"seconds": 60.5, "peak_mb": 900.0, "device": "cpu", "date": "then"}
+    lfads = {"seconds": 600.0, "peak_mb": 80.0, "device": "H100", "date": "later"}
+    own = {"seconds": 0.5, "peak_mb": 100.0, "device": "cpu", "date": "now"}
+    assert cost(own, [gru, lfads]) == {"seconds": 661.0, "peak_mb": 900.0, "device": "H100, cpu", "date": "now"}
+    # of somebody's file it is not known
+    assert cost(own, [gru, {"date": "then"}]) == {"date": "now"}
+
+
+@pytest.mark.parametrize("model", ["gru", "ndt", "lfads", "autolfads"])
+def test_validation_scores_are_of_the_same_trials_and_all_of_their_input(model):
+    """What a training tells is what a prediction of every fifth trial gives, so that models can be compared by it."""
+    pytest.importorskip("torch")
+    path = ROOT / f"scripts/models/{model}.py"
+    declared = read_declaration(path)
+    # a network that is fitted once more to all trials is scored before
+    params = declared["DEFAULTS"] | declared["CHECK"] | {"device": "cpu"}
+    params |= {"refit": False} if "refit" in params else {}
+    data = tiny_input()
+    counts = data.train_spikes_heldout[::5]
+    data.eval_spikes_heldin = data.train_spikes_heldin[::5]
+    predicted, told = run_model(path, model, data, params, 0)
+    rates, null = predicted["eval_rates_heldout"], counts.mean(axis=(0, 1), keepdims=True)
+    gain = (counts * np.log(rates / null) - rates + null).sum(dtype=np.float64)
+    assert told["validation_co_bps"] == pytest.approx(gain / counts.sum() / np.log(2), abs=1e-6)
+
+
 def test_circles_and_strangers_are_refused():
     def ensemble(*members):
         return {"ensemble": {"members": {member: [0] for member in members}, "average": "log"}}
@@ -103,6 +131,8 @@ def test_an_ensemble_in_the_workflow(folder):
     np.testing.assert_allclose(arrays["eval_rates_heldout"], np.sqrt(two[0] * two[1]), rtol=1e-5)
     nested = read["nested"][0]["eval_rates_heldout"]
     np.testing.assert_allclose(nested, (arrays["eval_rates_heldout"] + two[0]) / 2, rtol=1e-5)
+    made = {model: about["provenance"] for model, (_, about) in read.items()}
+    assert made["together"]["seconds"] >= made["smoothing"]["seconds"] + made["wide"]["seconds"]
     table = (folder / "results/scores.csv").read_text()
     assert ",together,0,co-bps," in table and ",wide," not in table
 
@@ -122,6 +152,7 @@ def test_a_changed_member_makes_the_ensemble_anew(folder):
     [
         ({"members": {"true_rates": [0]}, "average": "log"}, "members.true_rates: an oracle has seen the answers"),
         ({"members": {"smoothing": [0, 1]}, "average": "log"}, r"expected \[0\]"),
+        ({"members": {"theirs": [0]}, "average": "log", "top": 1}, "a submission is not trained"),
         ({"members": {"smothing": [0]}, "average": "log"}, "names the model 'smothing'"),
         ({"members": {"mine": [0]}, "average": "log"}, "mine > mine"),
         ({"members": {}, "average": "log"}, "members"),
@@ -130,7 +161,8 @@ def test_a_changed_member_makes_the_ensemble_anew(folder):
     ],
 )
 def test_faults_are_told_before_anything_runs(tmp_path, stanza, sentence):
-    config = {"run": {"models": ["mine"]}, "models": {"mine": {"ensemble": stanza}}}
+    models = {"mine": {"ensemble": stanza}, "theirs": {"prediction": "theirs.h5"}}
+    config = {"run": {"models": ["mine"]}, "models": models}
     (tmp_path / "config.json").write_text(json.dumps(config))
     output = run(ROOT, tmp_path, "-n", "--configfile", str(tmp_path / "config.json"), config=None, fails=True)
     assert re.search(sentence, output), output

@@ -180,6 +180,7 @@ def predict(data, params, seed):
         ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1j', "of type complex128; expected real numbers"),
         ('rates["eval_rates_heldin"] = [[1, 2], [3]]', "eval_rates_heldin that is no array"),
         ('rates["facts"] = 3', "returned facts of type int"),
+        ('rates["history"] = {"loss": [[1], [2, 3]]}', "returned a history that is no table"),
         ("import sys; sys.exit(0)", "rule check_model was ended by SystemExit(0)"),
         ("raise RuntimeError('out of luck')", "unexpected RuntimeError in rule check_model: out of luck"),
     ],

@@ -3,7 +3,7 @@
 import yaml
 
 from nlbflow.pins import read_pins
-from workflow import ROOT, run
+from workflow import ROOT, copy_code, run
 
 PROFILES = ROOT / "profiles"
 
@@ -20,11 +20,28 @@ def test_plan_line(tmp_path):
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     pins = read_pins(ROOT / settings["pins"])["mc_maze_small"]
     gigabytes = (sum(pin.bytes for pin in pins.values()) + settings["published_answers"]["bytes"]) / 1e9
-    # three files, two phases (tensors, targets, three trainings, four scores, a comparison), two checks, two tables
-    # and `all`; four trainings on two GPUs for an hour and a half
-    jobs = 3 + 2 * (2 + 3 + 4 + 1) + 2 + 2 + 1
+    # three files, two phases (tensors, targets, three trainings, four scores, a comparison, a figure), two checks, four
+    # tables and pages, two figures and `all`; four trainings on two GPUs for an hour and a half
+    jobs = 3 + 2 * (2 + 3 + 4 + 1 + 1) + 2 + 4 + 2 + 1
     line = f"nlbflow: {jobs} jobs, {gigabytes:.2f} GB to fetch, at most 12.0 GPU hours (by the time limits)"
     assert line in run(ROOT, tmp_path / "work", "-n", "--quiet", config=config)
+
+
+def test_threads_are_those_that_a_model_is_told_to_use(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        """
+        run: {models: [smoothing, mine], phases: [val], seeds: [0]}
+        models:
+          mine: {file: autolfads.py, params: {threads: 2}, per_dataset: {simulated_maze: {threads: 3}}}
+        """
+    )
+    code = copy_code(tmp_path / "code")
+    with open(code / "Snakefile", "a") as file:
+        # a dry run does not show a job's threads
+        wildcards = 'SimpleNamespace(model="mine", dataset="simulated_maze", bin_ms="5")'
+        file.write(f"\nprint('asks for', model_threads({wildcards}))\n")
+    assert "asks for 3" in run(code, tmp_path / "work", "-n", config=config)
 
 
 def test_profiles_agree_where_they_say_the_same():

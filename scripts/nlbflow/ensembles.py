@@ -71,11 +71,36 @@ def average(predictions: Iterable[Mapping[str, np.ndarray]], how: str) -> dict[s
     sums: dict[str, np.ndarray] = {}
     count = 0
     for prediction in predictions:
-        names = [name for name in (*REQUIRED, *FORWARD) if name in prediction]
-        rates = {name: np.asarray(prediction[name], np.float64) for name in names}
-        if how == "log":
-            rates = {name: np.log(np.maximum(rate, LOWEST_RATE)) for name, rate in rates.items()}
-        sums = {name: sums[name] + rate if count else rate for name, rate in rates.items() if not count or name in sums}
+        for name in (*REQUIRED, *FORWARD):
+            if name not in prediction:
+                sums.pop(name, None)
+            elif not count or name in sums:
+                # a copy, which the arithmetic changes in place: these arrays are the largest there are
+                rate = np.array(prediction[name], np.float64)
+                if how == "log":
+                    np.log(np.maximum(rate, LOWEST_RATE, out=rate), out=rate)
+                sums[name] = np.add(sums[name], rate, out=rate) if count else rate
         count += 1
-    means = {name: total / count for name, total in sums.items()}
-    return {name: np.exp(mean) if how == "log" else mean for name, mean in means.items()}
+    for total in sums.values():
+        total /= count
+        if how == "log":
+            np.exp(total, out=total)
+    return sums
+
+
+def cost(own: Mapping, members: Iterable[Mapping]) -> dict:
+    """The provenance of an ensemble: its own, with the members' seconds added, the highest memory and all devices.
+
+    Args:
+        members: of each prediction that it could choose from, since all had to be made; what is not known of one (a
+            submission) is not known of the ensemble.
+    """
+    everyone = [own, *members]
+    known = {key for key in ("seconds", "peak_mb", "device") if all(key in one for one in everyone)}
+    together = {
+        "seconds": lambda values: round(sum(values), 3),
+        "peak_mb": max,
+        "device": lambda values: ", ".join(sorted(set(values))),
+    }
+    kept = {key: value for key, value in own.items() if key not in together}
+    return kept | {key: together[key]([one[key] for one in everyone]) for key in sorted(known)}

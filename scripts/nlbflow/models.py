@@ -167,7 +167,10 @@ def _check_facts(facts: object, model: str) -> dict:
 
 def _check_history(history: object, model: str) -> dict:
     """A training's history: columns of numbers, of equal length."""
-    columns = {str(n): np.asarray(c) for n, c in history.items()} if isinstance(history, dict) else {}
+    try:
+        columns = {str(n): np.asarray(c) for n, c in history.items()} if isinstance(history, dict) else {}
+    except ValueError:  # rows of different lengths in a column
+        columns = {}
     lengths = {column.shape for column in columns.values()}
     if len(lengths) != 1 or len(*lengths) != 1 or any(c.dtype.kind not in "fiub" for c in columns.values()):
         raise NlbflowError(

@@ -7,6 +7,7 @@ commits, packages, devices, dates and seconds.
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -209,9 +210,14 @@ class _Shared:
         return self._places[key]
 
 
+def _plain(item: dict) -> dict:
+    """NaN and infinity, which a fact may be and JSON does not have, as words."""
+    return {key: str(v) if isinstance(v, float) and not math.isfinite(v) else v for key, v in item.items()}
+
+
 def _run(entry: dict, shared: _Shared) -> dict:
     """Parameters, facts and, of answers, prediction and score, what made them."""
-    run = {"params": shared.place(entry["params"]), "facts": shared.place(entry["facts"])}
+    run = {key: shared.place(_plain(entry[key])) for key in ("params", "facts")}
     for stage in ("target", "prediction", "score"):
         record = entry["provenance"][stage]
         if record:
