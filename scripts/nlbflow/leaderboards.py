@@ -20,4 +20,4 @@ def to_markdown(sheets: list[Sheet], absent: list[list]) -> str:
 
 
 def _absence(row: list) -> str:
-    return f"{place_title(*row[:3])}: {row[3]}: {row[4]}"
+    return markup.markdown_text(f"{place_title(*row[:3])}: {row[3]}: {row[4]}")

@@ -35,7 +35,7 @@ def place_title(dataset: str, bin_ms: int, phase: str) -> str:
 
 
 def with_bin_widths(published: pd.DataFrame) -> pd.DataFrame:
-    """Published scores with a bin width each: the benchmark's own is meant where a source does not state (`stated`) one.
+    """Published scores with a bin width each: the benchmark's own where a source does not state one (`stated`).
 
     Args:
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
