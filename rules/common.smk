@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from nlbflow.catalogue import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.config import check_config
-from nlbflow.contents import planned_boards, table_files, tables_in_report
+from nlbflow.contents import families, planned_boards, table_files, tables_in_report
 from nlbflow.datasets import (
     SIMULATED,
     checksums,

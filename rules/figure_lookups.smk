@@ -16,13 +16,14 @@ FIGURE_TITLES = {
 }
 
 
-def families():
+def scored_families():
     """(family, bin_ms, phase, datasets) of each family with two scored datasets or more."""
-    found = {}
-    for dataset, bin_ms, phase in scored_places():
-        if "family" in DATASETS[dataset]:
-            found.setdefault((DATASETS[dataset]["family"]["name"], bin_ms, phase), []).append(dataset)
-    return [(*key, members) for key, members in found.items() if len(members) > 1]
+    return [
+        (family, bin_ms, phase, members)
+        for bin_ms in RUN["bin_ms"]
+        for phase in RUN["phases"]
+        for family, members in families([d for d, *at in scored_places() if at == [bin_ms, phase]], DATASETS).items()
+    ]
 
 
 def has_produced_times(dataset):
@@ -33,7 +34,7 @@ def has_produced_times(dataset):
 def score_figures():
     """The figures of the tables, (kind, place) each."""
     return [(kind, place) for place in scored_places() for kind in ("scores", "ranks", "front", "neurons")] + [
-        ("scaling", family[:3]) for family in families()
+        ("scaling", family[:3]) for family in scored_families()
     ]
 
 

@@ -14,7 +14,7 @@ rule plot_scores:
         ranks="results/ranks.csv",
         neurons="results/neurons.csv",
         costs="results/costs.csv",
-        tensors=[f"results/{d}/{family[1]}ms/{family[2]}/input.h5" for family in families() for d in family[3]],
+        tensors=[f"results/{d}/{family[1]}ms/{family[2]}/input.h5" for family in scored_families() for d in family[3]],
         stamp=plot_scores_stamp,
     output:
         **{key: file for kind, place in score_figures() for key, file in drawn(kind, place).items()},

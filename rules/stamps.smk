@@ -220,7 +220,7 @@ def paper_stamp(wildcards):
 
 def plot_scores_stamp(wildcards):
     """What is drawn: the places, and the families of datasets; and in which style."""
-    drawn = {"places": [list(place) for place in scored_places()], "families": [list(f) for f in families()]}
+    drawn = {"places": [list(place) for place in scored_places()], "families": [list(f) for f in scored_families()]}
     return stamp("plot_scores", parameters=frozen(style=resource_digest(STYLE), **drawn))
 
 

@@ -7,43 +7,34 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nlbflow.figures import figure_name, files_of
-from nlbflow.figures.canvas import place_title, save, say, use_style
+from nlbflow.figures.canvas import save, say, use_style
 from nlbflow.figures.front import draw_front
 from nlbflow.figures.rows import draw_neurons, draw_ranks, draw_scores
 from nlbflow.figures.scaling import draw_scaling
 from nlbflow.files import open_h5, read_json
-from nlbflow.tables import PLACE
+from nlbflow.tables import PLACE, place_title, read_table
 
-# "null" is the name of a model here, not a missing value
-NUMBERS = {
-    "scores": ["value", "low", "high"],
-    "ranks": ["value", "low", "high", "best_rank", "worst_rank"],
-    "neurons": ["co-bps"],
-    "costs": ["parameters"],
-}
+TABLES = ("scores", "ranks", "neurons", "costs")
 
 
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         use_style(Path(smk.scriptdir).parent / "resources/nlbflow.mplstyle")
-        tables = {
-            name: pd.read_csv(smk.input[name], keep_default_na=False, na_values=dict.fromkeys(columns, ""))
-            for name, columns in NUMBERS.items()
-        }
+        tables = {name: read_table(smk.input[name]) for name in TABLES}
         ranks = tables["ranks"]
         known = list(dict.fromkeys(ranks.loc[ranks["kind"] == "competitor", "model"]))
         grouped = {name: dict(tuple(table.groupby(PLACE))) for name, table in tables.items()}
         for place in map(tuple, asked["places"]):
-            found = [grouped[name].get(place, tables[name][:0]) for name in NUMBERS]
-            for kind, figure in draw_place(place_title(place), *found, known).items():
+            found = [grouped[name].get(place, tables[name][:0]) for name in TABLES]
+            for kind, figure in draw_place(place_title(*place), *found, known).items():
                 save(figure, files_of(figure_name(kind, *place), run.out))
-            run.log(f"drew {place_title(place)}")
+            run.log(f"drew {place_title(*place)}")
         tensors = iter(smk.input.tensors)
         for family, bin_ms, phase, datasets in asked["families"]:
             trials = {dataset: training_trials(next(tensors)) for dataset in datasets}
             here = ranks[(ranks["bin_ms"] == bin_ms) & (ranks["phase"] == phase)]
-            figure = draw_scaling(place_title((f"family {family}", bin_ms, phase)), here, trials)
+            figure = draw_scaling(place_title(f"family {family}", bin_ms, phase), here, trials)
             save(figure, files_of(figure_name("scaling", family, bin_ms, phase), run.out))
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from fake_results import DATASETS, FAILED, NO_INTERVAL, fake_results
 from nlbflow.boards import Results, across_board, board_table, place_board
 from nlbflow.marks import best_and_second
-from nlbflow.markup import LATEX, cell_text, latex_text, to_html, to_latex, to_markdown
+from nlbflow.markup import LATEX, cell_text, latex_text, markdown_text, to_html, to_latex, to_markdown
 from nlbflow.reproduction import reproduction, reproduction_sheet, verdict
 from nlbflow.sheets import board_sheets, reasons
 from nlbflow.tables import COMPARISONS, PLACE, read_table
@@ -190,3 +191,24 @@ def test_latex_text():
     )
     assert latex_text("Müller Łukasz 神経 – “x”") == r"Müller \L{}ukasz ?? -- ``x''"
     assert cell_text("–", LATEX, {}) == "--"
+
+
+def test_hostile_names_stay_text():
+    assert markdown_text("a|b *c* [d](e) <i> `f` _g_ h_i &amp; j\nk") == (
+        r"a\|b \*c\* \[d\](e) &lt;i> \`f\` \_g\_ h_i \&amp; j k"
+    )
+    assert markdown_text("a\\|b") == r"a\\\|b", "the cell ends where the table says"
+    assert latex_text("[a]* b\n\nc") == "{[}a]{*} b c", "no argument of a row's end, no paragraph in a caption"
+    assert latex_text("½ … ﬁ x² e\u0301 ḧ") == "1/2 ... fi x2 é h"
+    assert latex_text("\x07μ") == "??"
+
+
+def test_a_model_that_differs_says_so_beside_its_reproduction():
+    """Whose file tells how it differs from the baseline is not called the same in the table."""
+    reproduced = pd.read_csv(ROOT / "resources/reproduced.csv")
+    stanzas = yaml.safe_load((ROOT / "config.yaml").read_text())["models"]
+    for model in reproduced.loc[reproduced["differs"].isna(), "model"]:
+        text = (ROOT / "scripts/models" / stanzas[model]["file"]).read_text()
+        assert "differ" not in text.split('"""')[1].lower(), model
+    contrast = reproduced[reproduced["model"] == "stndt"].set_index("method")["differs"]
+    assert "contrastive" in contrast["STNDT single"] and "contrastive" not in contrast["STNDT single w/o contrastive"]

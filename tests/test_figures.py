@@ -10,12 +10,14 @@ import pytest
 
 from fake_results import FAILED, fake_results
 from nlbflow.figures import FORMATS
-from nlbflow.figures.canvas import place_title, save, say, shortened, use_style
+from nlbflow.figures.canvas import save, say, shortened, use_style
 from nlbflow.figures.front import draw_front, undominated
 from nlbflow.figures.labels import _free_place, spread_out
 from nlbflow.figures.pipeline import BOXES, WAYS, draw_pipeline
-from nlbflow.figures.rows import draw_neurons, draw_ranks, draw_scores, order
+from nlbflow.figures.rows import MARKS, draw_neurons, draw_ranks, draw_scores, order
 from nlbflow.figures.scaling import COLOURED, draw_scaling
+from nlbflow.marks import positions, unbeaten
+from nlbflow.tables import place_title
 from workflow import ROOT
 
 use_style(ROOT / "resources/nlbflow.mplstyle")
@@ -199,7 +201,7 @@ def test_pipeline_names_rules_that_exist():
 
 
 def test_a_sentence_instead_of_an_empty_figure(tmp_path):
-    figure = say(place_title(("d", 5, "val")), "There is nothing to draw. " * 8)
+    figure = say(place_title("d", 5, "val"), "There is nothing to draw. " * 8)
     assert not figure.axes and len(figure.texts) == 2
     save(figure, {form: tmp_path / f"a.{form}" for form in FORMATS})
     assert all((tmp_path / f"a.{form}").stat().st_size > 1000 for form in FORMATS)
@@ -234,3 +236,39 @@ def test_the_same_bytes_in_another_process(tmp_path):
         command = [sys.executable, "-c", DRAW, str(tmp_path), str(ROOT / "resources/nlbflow.mplstyle")]
         outputs.add(subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout)
     assert len(outputs) == 1 and outputs.pop().count("\n") == 9
+
+
+def test_nobody_competed_is_said(tables):
+    oracles = {name: table[table["model"] == "condition_psth"] for name, table in tables.items()}
+    drawn = [
+        draw_ranks("d", oracles["here_ranks"], []),
+        draw_front("d", oracles["here_scores"], oracles["here_costs"]),
+        draw_scaling("d", oracles["ranks"], {"mc_maze": 100, "mc_maze_small": 10}),
+    ]
+    for figure in drawn:
+        assert not figure.axes and any("No competing model" in text for text in words(figure))
+
+
+def test_colours_and_ranks_are_the_tables(tables):
+    ranks = tables["ranks"]
+    open_order = (ranks["dataset"] == "mc_maze_small") & (ranks["metric"] == "psth R2")
+    assert ranks.loc[open_order, "low"].isna().all() and (ranks.loc[open_order, "best_rank"] == 1).any()
+    assert not unbeaten(ranks)[open_order].any()
+    small = ranks[ranks["dataset"] == "mc_maze_small"]
+    axes = titled(draw_scores("d", small, tables["scores"][:0], []), "psth R2")
+    orange = [line for line in axes.lines if line.get_color() == MARKS["unbeaten"]["color"]]
+    assert len(small) and all(len(line.get_xdata()) == 0 for line in orange)
+
+
+def test_equal_scores_share_a_rank():
+    ranks = pd.DataFrame(
+        {
+            "dataset": "d", "bin_ms": 5, "phase": "val", "metric": ["co-bps"] * 4 + ["tp corr"] * 2,
+            "model": [*"abcdab"], "kind": ["competitor"] * 3 + ["oracle"] + ["competitor"] * 2,
+            "value": [0.1, 0.3, 0.1, 0.9, -0.2, -0.4], "low": 0.0, "high": 1.0, "best_rank": 1, "worst_rank": 3,
+        }
+    )  # fmt: skip
+    found = positions(ranks)
+    assert found[:3].tolist() == [2, 1, 2] and np.isnan(found[3]) and found[4:].tolist() == [2, 1]
+    assert unbeaten(ranks).tolist() == [True, True, True, False, True, True]
+    assert not unbeaten(ranks[:1]).any(), "nobody to beat"

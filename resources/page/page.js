@@ -8,7 +8,7 @@ rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
 
 const form = document.getElementById("choices");
 const dialog = document.getElementById("details");
-const RANKED = 0, PUBLISHED = 2, MISSING = 3;
+const PUBLISHED = 2, MISSING = 3;
 const GROUPS = ["Ranked by co-bps", "Not ranked: oracles and the null model", "Published elsewhere", "Without scores"];
 // where the columns of dataset, bin width and phase begin, and those of the metrics
 const PLACED = 2, SCORED = 5;
@@ -63,8 +63,7 @@ function scoreCell(row, metric) {
   const score = row.cells[metric.name];
   if (!score) return element("small", { class: "missing" }, row.reasons?.[metric.name] ?? (row.group === MISSING ? "missing" : "not given"));
   // no other competitor really beats it
-  const unbeaten = score.ranks?.[0] === 1 && row.group === RANKED;
-  const number = element(unbeaten ? "strong" : "span", {}, written(score.value), unbeaten ? " *" : "");
+  const number = element(score.unbeaten ? "strong" : "span", {}, written(score.value), score.unbeaten ? " *" : "");
   const spans = [
     score.low === undefined ? "" : interval(score.low, score.high),
     score.spread === undefined || score.spread === null ? "" : `± ${written(score.spread)}`,

@@ -6,12 +6,13 @@ value and with a reason.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import pandas as pd
 
-from nlbflow.marks import best_and_second
+from nlbflow.marks import best_and_second, positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
-from nlbflow.tables import PLACE
+from nlbflow.tables import PLACE, place_title, with_bin_widths
 
 WHOLE = "all models"
 NONE = float("inf")
@@ -90,6 +91,7 @@ class Results:
         key = [*PLACE, "metric", "model"]
         means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
         self.means = {tuple(row[:5]): row for row in means.itertuples(index=False)}
+        ranks = ranks.assign(position=positions(ranks), unbeaten=unbeaten(ranks))
         self.ranks = {tuple(getattr(row, name) for name in key): row for row in ranks.itertuples(index=False)}
         self.marks = best_and_second(ranks, differences)
         self.absent = {tuple(row[:4]): row[4] for row in absent}
@@ -100,8 +102,7 @@ class Results:
         for *place, metric, model in self.means:
             self.metrics.setdefault(tuple(place), set()).add(metric)
             self.models.setdefault(tuple(place), set()).add(model)
-        # where a source does not state the bin width, the benchmark's own is meant
-        self._published = published.assign(stated=published["bin_ms"].notna(), bin_ms=published["bin_ms"].fillna(5))
+        self._published = with_bin_widths(published)
 
     def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
         """The published scores of these datasets; `stated` is whether the source says the bin width."""
@@ -116,9 +117,10 @@ class Results:
         }
         return sorted(means, key=lambda model: (sign * means[model], model))
 
-    def competitors(self, place: tuple, metric: str = "co-bps") -> list[str]:
-        """Of these the ones that compete."""
-        return [model for model in self.ordered(place, metric) if self.kinds[model] == "competitor"]
+    def position(self, place: tuple, metric: str, model: str) -> float:
+        """Its rank among the competitors with that score, infinite without one."""
+        rank = self.ranks.get((*place, metric, model))
+        return rank.position if rank and rank.kind == "competitor" else NONE
 
     def cell(self, place: tuple, metric: str, model: str) -> Cell:
         mean = self.means.get((*place, metric, model))
@@ -126,14 +128,13 @@ class Results:
             return Cell(missing=self._reason(place, metric, model))
         rank = self.ranks.get((*place, metric, model))
         known = rank is not None and pd.notna(rank.low)
-        alone = len(self.competitors(place, metric)) < 2
         return Cell(
             value=mean.mean + 0.0,  # no -0
             low=rank.low if known else None,
             high=rank.high if known else None,
             sd=mean.std if mean.count > 1 else None,
             mark=self.marks.get((*place, metric, model), ""),
-            unbeaten=known and rank.kind == "competitor" and rank.best_rank == 1 and not alone,
+            unbeaten=rank is not None and bool(rank.unbeaten),
         )
 
     def _reason(self, place: tuple, metric: str, model: str) -> str:
@@ -160,19 +161,18 @@ def place_board(results: Results, place: tuple) -> Board:
         here = results.published_at([place[0]], *place[1:])
         rows += _published_rows(here.assign(column=here["metric"]), metrics)
     missing = "" if rows else results.absent.get((*place, WHOLE), "no model has a result there")
-    return Board(_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing)
+    return Board(place_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing)
 
 
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
-    competitors = results.competitors(place)
-    rank = results.ranks.get((*place, "co-bps", model)) if model in competitors else None
+    rank = results.ranks.get((*place, "co-bps", model)) if results.kinds[model] == "competitor" else None
     cells = {metric: results.cell(place, metric, model) for metric in columns}
     counts = [results.means[*place, metric, model].count for metric, cell in cells.items() if cell.value is not None]
     return Row(
         model,
         results.kinds[model],
         cells,
-        rank=1 + competitors.index(model) if rank else None,
+        rank=rank.position if rank else None,
         best_rank=int(rank.best_rank) if rank else None,
         worst_rank=int(rank.worst_rank) if rank else None,
         seeds=max(counts, default=None),
@@ -194,13 +194,13 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
     for metric in METRICS:
         scored = [place for place in places.values() if metric in results.metrics.get(place, ())]
         ranks = _mean_ranks([results.ordered(place, metric) for place in scored])
-        placed = _mean_ranks([results.competitors(place, metric) for place in scored])
+        placed = {model: fmean(results.position(place, metric, model) for place in scored) for model in ranks}
         rows = [
             Row(
                 model,
                 results.kinds[model],
                 {dataset: results.cell(place, metric, model) for dataset, place in places.items()},
-                rank=placed[model] if placed.get(model, NONE) < NONE else None,
+                rank=placed[model] if placed[model] < NONE else None,
             )
             for model in sorted(ranks, key=lambda model: (ranks[model], model))
         ]
@@ -209,7 +209,7 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
         if scored:
             groups.append(Group(metric, rows))
     missing = "" if groups else "no model has a result there"
-    return Board(_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing)
+    return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing)
 
 
 def _mean_ranks(orders: list[list[str]]) -> dict[str, float]:
@@ -228,10 +228,6 @@ def _published_rows(published: pd.DataFrame, columns: list[str], least: int = 1)
         if len(values.keys() & set(columns)) >= least:
             rows.append(Row(name, "published", cells, grade=grade, source=source))
     return sorted(rows, key=lambda row: -NONE if row.cells[columns[0]].missing else row.cells[columns[0]].value)[::-1]
-
-
-def _title(what: str, bin_ms: int, phase: str) -> str:
-    return f"{what}, {bin_ms} ms bins, {phase} phase"
 
 
 PARTS = ("low", "high", "sd", "mark", "missing")

@@ -1,9 +1,22 @@
 """Which tables for reading there are, and where they stand in the report and the paper."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 REPRODUCTION = "reproduction"
 TABLE_FORMATS = ("csv", "parquet", "md", "tex", "html")
+
+
+def families(selected: Iterable[str], datasets: Mapping) -> dict[str, list[str]]:
+    """The selected datasets of each `family`, that with the fewest trials first, where there are two or more.
+
+    Args:
+        datasets: the catalogue.
+    """
+    found: dict[str, list[str]] = {}
+    for dataset in sorted(selected, key=lambda name: (datasets[name].get("family", {}).get("trials", 0), name)):
+        if "family" in datasets[dataset]:
+            found.setdefault(datasets[dataset]["family"]["name"], []).append(dataset)
+    return {name: members for name, members in found.items() if len(members) > 1}
 
 
 def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
@@ -14,15 +27,11 @@ def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
         datasets: the catalogue; sets with the same `family` are shown side by side, the smallest first.
     """
     titles = {dataset: datasets[dataset]["title"] for dataset in run["datasets"]}
-    families: dict[str, list] = {}
-    for dataset in run["datasets"]:
-        if family := datasets[dataset].get("family"):
-            families.setdefault(family["name"], []).append((family["trials"], dataset))
     shown = [("All datasets", "all-datasets", "All datasets", titles)] if len(titles) > 1 else []
-    for family, members in families.items():
-        labels = {dataset: f"{titles[dataset]} ({trials} trials)" for trials, dataset in sorted(members)}
-        if len(labels) > 1:
-            shown.append(("Families of datasets", f"family-{family}", f"{family} by training trials", labels))
+    for family, members in families(run["datasets"], datasets).items():
+        labels = {d: f"{titles[d]} ({datasets[d]['family']['trials']} trials)" for d in members}
+        title = f"{family} by trials for training and validation"
+        shown.append(("Families of datasets", f"family-{family}", title, labels))
     shown += [("Dataset by dataset", dataset, title, {dataset: title}) for dataset, title in titles.items()]
     return [
         {

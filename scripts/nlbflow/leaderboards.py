@@ -3,6 +3,7 @@
 from nlbflow import markup
 from nlbflow.boards import Results, place_board
 from nlbflow.sheets import LEGEND, Sheet, board_sheets
+from nlbflow.tables import place_title
 
 
 def leaderboards(results: Results, about: dict[str, dict]) -> list[Sheet]:
@@ -19,4 +20,4 @@ def to_markdown(sheets: list[Sheet], absent: list[list]) -> str:
 
 
 def _absence(row: list) -> str:
-    return "{}, {} ms bins, {} phase: {}: {}".format(*row)
+    return markup.markdown_text(f"{place_title(*row[:3])}: {row[3]}: {row[4]}")

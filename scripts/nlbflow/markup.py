@@ -1,6 +1,7 @@
 """Sheets in Markdown, LaTeX (booktabs) and HTML."""
 
 import html
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +13,14 @@ LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "–": "--", "—": "---", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "|": r"\textbar{}",
     '"': "''", **{c: "\\" + c for c in "{}$&#%_"}, **{c: c for c in "ßøØæÆåÅ"}, "ł": r"\l{}", "Ł": r"\L{}",
-    "“": "``", "”": "''", "‘": "`", "’": "'",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "\u2044": "/",
+    # at the start of a row they would be an argument of the end of the last
+    "[": "{[}", "*": "{*}",
 }  # fmt: skip
-# grave, acute, circumflex, tilde, diaeresis, cedilla, caron: LaTeX sets them in any font
+# "<" is told by its name; an underscore within a word is none of Markdown's
+MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+# grave, acute, circumflex, tilde, diaeresis, cedilla, caron: LaTeX sets them in any font, on the letters before this
+LATIN_END = "\u0180"
 ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u0327\u030c"
 
 
@@ -31,25 +37,27 @@ class Markup:
     star: str
 
 
-def _markdown_text(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+def markdown_text(text: str) -> str:
+    """Text for one line of Markdown, a cell or a paragraph, in which nothing is markup."""
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
 
 
 def latex_text(text: str) -> str:
     """Text for LaTeX; characters that its usual fonts lack lose their accents or become question marks."""
-    return "".join(map(_latex_character, text))
+    return "".join(map(_latex_character, " ".join(unicodedata.normalize("NFC", text).split())))
 
 
 def _latex_character(character: str) -> str:
     if character in LATEX_SPECIAL:
         return LATEX_SPECIAL[character]
-    letter, *accents = unicodedata.normalize("NFKD", character)
-    if letter.isascii():
-        return character if len(accents) == 1 and accents[0] in ACCENTS else LATEX_SPECIAL.get(letter, letter)
-    return "?"
+    letter, *others = unicodedata.normalize("NFKD", character)
+    if character < LATIN_END and letter.isascii() and len(others) == 1 and others[0] in ACCENTS:
+        return character
+    plain = [part for part in (letter, *others) if not unicodedata.combining(part)]
+    return "".join(LATEX_SPECIAL.get(part, part if part.isascii() and part.isprintable() else "?") for part in plain)
 
 
-MARKDOWN = Markup(_markdown_text, str, "**{}**", "<u>{}</u>", " ({})", " ± {}", " *")
+MARKDOWN = Markup(markdown_text, str, "**{}**", "<u>{}</u>", " ({})", " ± {}", " *")
 LATEX = Markup(
     latex_text, lambda number: number.replace("-", "$-$"), r"\textbf{{{}}}", r"\underline{{{}}}",
     r"\textsuperscript{{{}}}", r" $\pm$ {}", r"\textsuperscript{*}",
@@ -75,12 +83,12 @@ def cell_text(cell: str | Cell, markup: Markup, keys: Mapping[str, str]) -> str:
 
 def to_markdown(sheet: Sheet, level: int = 2) -> str:
     """The sheet as an aligned Markdown table under a heading of that level, and its notes."""
-    keys, lines = reasons(sheet), [f"{'#' * level} {_markdown_text(sheet.title)}", ""]
-    table = [[_markdown_text(name) for name in sheet.header]]
+    keys, lines = reasons(sheet), [f"{'#' * level} {markdown_text(sheet.title)}", ""]
+    table = [[markdown_text(name) for name in sheet.header]]
     for title, rows in sheet.groups:
         if title:
             heading = [""] * len(sheet.header)
-            heading[sheet.header.index("model")] = f"*{_markdown_text(title)}*"
+            heading[sheet.header.index("model")] = f"*{markdown_text(title)}*"
             table.append(heading)
         table += [[cell_text(cell, MARKDOWN, keys) for cell in row] for row in rows]
     if sheet.groups:
@@ -89,7 +97,7 @@ def to_markdown(sheet: Sheet, level: int = 2) -> str:
         lines += ["| " + " | ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) + " |" for r in table]
         lines.append("")
     for note in _notes(sheet, keys):
-        lines += [_markdown_text(note), ""]
+        lines += [markdown_text(note), ""]
     return "\n".join(lines)
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nlbflow.marks import positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
-from nlbflow.tables import PLACE
+from nlbflow.tables import PLACE, with_bin_widths
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
 GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE}
@@ -113,6 +114,7 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame) -> tuple[list[dict], dic
     by_model: dict[tuple, list[dict]] = {}
     for entry in entries:
         by_model.setdefault((*_place(entry), entry["model"]), []).append(entry)
+    ranks = ranks.assign(position=positions(ranks), unbeaten=unbeaten(ranks))
     compared = {(*(getattr(row, key) for key in PLACE), row.model, row.metric): row for row in ranks.itertuples()}
     rows, shared = [], _Shared()
     for key, seeds in by_model.items():
@@ -128,8 +130,10 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame) -> tuple[list[dict], dic
                 "runs": [_run(entry, shared) for entry in seeds],
             }
         )
+        bits = compared.get((*key, "co-bps"))
+        if bits is not None and pd.notna(bits.position):
+            rows[-1]["rank"] = int(bits.position)
     rows.sort(key=_by_bits)
-    _add_ranks(rows)
     _add_reasons(rows, entries)
     runs = {"of": [row.pop("runs") for row in rows], "shared": shared.items}
     return rows, runs
@@ -144,6 +148,8 @@ def _cell(metric: str, seeds: list[dict], compared) -> dict:
             cell |= {"low": _rounded(compared.low), "high": _rounded(compared.high)}
         if pd.notna(compared.best_rank):
             cell["ranks"] = [int(compared.best_rank), int(compared.worst_rank)]
+        if compared.unbeaten:
+            cell["unbeaten"] = True
     if len(seeds) > 1:
         cell["spread"] = _rounded(values.std()) if values.count() > 1 else None
         cell["seeds"] = [
@@ -158,17 +164,9 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or pd.isna(value) else round(float(value), DIGITS) + 0.0
 
 
-def _by_bits(row: dict) -> float:
+def _by_bits(row: dict) -> tuple[float, str]:
     """A key that puts the best co-bps first."""
-    return -row["cells"].get("co-bps", {"value": float("-inf")})["value"]
-
-
-def _add_ranks(rows: list[dict]) -> None:
-    """The place of each competitor among rows that are sorted by co-bps."""
-    counted: dict[tuple, int] = {}
-    for row in rows:
-        if row["group"] == RANKED:
-            row["rank"] = counted[_place(row)] = counted.get(_place(row), 0) + 1
+    return -row["cells"].get("co-bps", {"value": float("-inf")})["value"], row["model"]
 
 
 def _add_reasons(rows: list[dict], entries: list[dict]) -> None:
@@ -232,10 +230,8 @@ def _run(entry: dict, shared: _Shared) -> dict:
 
 def _published_rows(published: pd.DataFrame, places: set[tuple]) -> list[dict]:
     """A row per place, method, grade and source."""
-    # where a source does not state the bin width, the benchmark's own is meant
-    table = published.assign(stated=published["bin_ms"].notna(), bin_ms=published["bin_ms"].fillna(5).astype(int))
     rows = []
-    for key, group in table.groupby([*PLACE, "method", "grade", "source"], sort=True):
+    for key, group in with_bin_widths(published).groupby([*PLACE, "method", "grade", "source"], sort=True):
         place, (method, grade, source) = key[:3], key[3:]
         if place in places:
             cells = {row.metric: {"value": _rounded(row.value)} for row in group.itertuples()}

@@ -5,7 +5,7 @@ import pandas as pd
 from nlbflow.boards import Cell
 from nlbflow.metrics import METRICS
 from nlbflow.sheets import Sheet, citations
-from nlbflow.tables import PLACE
+from nlbflow.tables import PLACE, place_title
 
 NOTHING = "nothing published"
 COLUMNS = [
@@ -53,7 +53,7 @@ def reproduction_sheet(table: pd.DataFrame, about: dict[str, dict]) -> Sheet:
     header = ["model", "metric", "ours", "published", "difference", "verdict", "method", "source"]
     groups, keys, nothing, datasets = [], {}, [], []
     for place, rows in table.groupby(PLACE, sort=True):
-        name = "{}, {} ms bins, {} phase".format(*place)
+        name = place_title(*place)
         known = rows.groupby("model")["published"].transform("count") > 0
         if lacking := list(dict.fromkeys(rows["model"][~known])):
             nothing.append(f"{name}: {', '.join(lacking) if known.any() else 'all models'}")

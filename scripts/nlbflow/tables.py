@@ -19,6 +19,7 @@ NUMBERS = (
     "peak_mb",
     "co-bps",
 )
+BENCHMARK_BIN_MS = 5
 PLACE = ["dataset", "bin_ms", "phase"]
 RUN = [*PLACE, "model", "seed"]
 COMPARISONS = {
@@ -26,6 +27,22 @@ COMPARISONS = {
     "differences": ["metric", "model", "other", "difference", "low", "high", "real"],
     "cross_decoding": ["model", "other", "R2"],
 }
+
+
+def place_title(dataset: str, bin_ms: int, phase: str) -> str:
+    """A place for people."""
+    return f"{dataset}, {bin_ms} ms bins, {phase} phase"
+
+
+def with_bin_widths(published: pd.DataFrame) -> pd.DataFrame:
+    """Published scores with a bin width each: the benchmark's own where a source does not state one (`stated`).
+
+    Args:
+        published: dataset, bin_ms, phase, method, metric, value, grade, source.
+    """
+    return published.assign(
+        stated=published["bin_ms"].notna(), bin_ms=published["bin_ms"].fillna(BENCHMARK_BIN_MS).astype(int)
+    )
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

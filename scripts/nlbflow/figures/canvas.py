@@ -70,11 +70,6 @@ def save(figure: Figure, paths: Mapping[str, Path]) -> None:
         figure.savefig(path, format=form, **OPTIONS[form])
 
 
-def place_title(place: tuple) -> str:
-    """(dataset, bin_ms, phase) for people."""
-    return f"{place[0]}, {place[1]} ms bins, {place[2]} phase"
-
-
 def shortened(name: str, length: int) -> str:
     """A name of at most so many letters, its middle left out if it must be."""
     if len(name) <= length:

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, shortened, write
+from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, say, shortened, write
 from nlbflow.figures.labels import label_points
-from nlbflow.figures.rows import BLUE, ORANGE
+from nlbflow.figures.rows import BLUE, NOBODY, ORANGE
 
 SIDE_MM, LEFT_MM, TOP_MM, GAP_MM = 49.0, 12.5, 8.0, 9.0
 KEY_COLUMNS, KEY_LETTERS = 4, 31
@@ -46,7 +46,7 @@ def competitors(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     table["parameters"] = costs.groupby("model")["parameters"].mean().reindex(table.index)
     # a logarithm has no place for none at all
     table["parameters"] = table["parameters"].where(table["parameters"] > 0)
-    return table.sort_values("co-bps", ascending=False, kind="stable")
+    return table if table.empty else table.sort_values("co-bps", ascending=False, kind="stable")
 
 
 def undominated(cost: np.ndarray, gain: np.ndarray) -> np.ndarray:
@@ -63,6 +63,8 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
         scores, costs: rows of scores.csv and costs.csv of one place.
     """
     table = competitors(scores, costs)
+    if table.empty:
+        return say(title, NOBODY)
     numbered = len(table) > MOST_NAMES
     short = [str(i + 1) if numbered else shortened(model, 16) for i, model in enumerate(table.index)]
     key = [f"{i + 1}  {shortened(model, KEY_LETTERS)}" for i, model in enumerate(table.index)] if numbered else []

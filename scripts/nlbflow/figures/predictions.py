@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib import colormaps
 
-from nlbflow.figures.canvas import place_title
 from nlbflow.files import open_h5, read_arrays, read_json
+from nlbflow.tables import place_title
 
 PARTS = ("heldin", "heldout")
 # Okabe and Ito's colours in a ring, for directions.
@@ -63,7 +63,7 @@ def read_place(smk) -> Place:
     target, about = read_arrays(smk.input.target)
     bin_ms = int(about["bin_ms"])
     return Place(
-        place_title((about["dataset"], bin_ms, about["phase"])),
+        place_title(about["dataset"], bin_ms, about["phase"]),
         bin_ms,
         asked["start_ms"],
         Path(smk.input.input),

@@ -9,13 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from nlbflow.figures.canvas import COLUMN_MM, GREY, PAGE_MM, RULE, page, panel, shortened
+from nlbflow.figures.canvas import COLUMN_MM, GREY, PAGE_MM, RULE, page, panel, say, shortened
+from nlbflow.marks import positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
 
 ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28
 ZERO = {"color": GREY, "linestyle": "--", "linewidth": 0.6, "zorder": 1}
 GRID = {"color": "#E4E4E4", "linewidth": 0.4, "zorder": 0.5}
+NOBODY = "No competing model has a score here."
 BITS = ("co-bps", "fp-bps")
 BLUE, ORANGE, SEED = "#0072B2", "#D55E00", "#333333"
 MARKS = {
@@ -134,6 +136,7 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
     """
     rows, metrics = order(placed, known), metrics_of(placed)
     figure, panels = draw_rows(title, rows, metrics)
+    placed = placed.assign(unbeaten=unbeaten(placed))
     for metric, axes in panels.items():
         table = placed[placed["metric"] == metric].set_index("model")
         table = table.reindex([row.model for row in rows])
@@ -142,7 +145,7 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
         bounded = ~np.isnan(lows)
         axes.hlines(at[bounded], lows[bounded], highs[bounded], color=RULE, linewidth=1.6, zorder=2)
         _draw_seeds(axes, scores[scores["metric"] == metric], {row.model: i for i, row in enumerate(rows)})
-        groups = _groups(rows, table["best_rank"].to_numpy(float) == 1)
+        groups = _groups(rows, table["unbeaten"].eq(True).to_numpy(bool))
         for group, members in groups.items():
             shown = members & ~np.isnan(values)
             axes.plot(values[shown], at[shown], linestyle="none", zorder=3, **MARKS[group])
@@ -163,16 +166,18 @@ def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
     """The ranks that the data allow each competitor, and its rank by score; arguments as of `draw_scores`."""
     metrics = metrics_of(placed)
     rows = [row for row in order(placed, known) if row.kind != "oracle"]
+    if not rows:
+        return say(title, NOBODY)
     figure, panels = draw_rows(title, rows, metrics)
+    placed = placed.assign(position=positions(placed), unbeaten=unbeaten(placed))
     for metric, axes in panels.items():
         table = placed[(placed["metric"] == metric) & (placed["kind"] == "competitor")].set_index("model")
         table = table.reindex([row.model for row in rows])
-        best, worst = (table[name].to_numpy(float) for name in ("best_rank", "worst_rank"))
-        own = table["value"].rank(ascending=metric in LOWER_IS_BETTER, method="min").to_numpy(float)
+        best, worst, own = (table[name].to_numpy(float) for name in ("best_rank", "worst_rank", "position"))
         at = np.arange(len(rows))
         ranked = ~np.isnan(best)
         axes.hlines(at[ranked], best[ranked], worst[ranked], color=RULE, linewidth=3, zorder=2)
-        for group, members in _groups(rows, best == 1).items():
+        for group, members in _groups(rows, table["unbeaten"].eq(True).to_numpy(bool)).items():
             axes.plot(own[members & ranked], at[members & ranked], linestyle="none", zorder=3, **MARKS[group])
         last = int(max(ranked.sum(), 1))
         axes.set_xlim(0.3, last + 0.7)
