@@ -226,7 +226,8 @@ class Trial:
 
     def recover(self) -> None:
         """What `make resume` does."""
-        self.during, environment = lambda process: None, dict(os.environ, OMP_NUM_THREADS="1")
+        self.during, self.arguments = lambda process: None, []
+        environment = dict(os.environ, OMP_NUM_THREADS="1")
         resume = [sys.executable, str(self.code / "scripts/resume.py")]
         done = subprocess.run(resume, cwd=self.work, capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 0, done.stdout + done.stderr
