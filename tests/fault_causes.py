@@ -173,13 +173,12 @@ def two_runs(trial: Trial) -> Iterator[None]:
         while not trial.mark.exists() and process.poll() is None:
             time.sleep(0.01)
         done = subprocess.run(
-            command(trial.code, config=trial.config), cwd=trial.work, capture_output=True, text=True, timeout=120
+            command(trial.code, config=trial.config), cwd=trial.work, capture_output=True, text=True, timeout=300
         )
         second.append(done)
 
     trial.at("score", 0, "sleep 5")
     trial.during = during
-    trial.also = second
     yield
     assert second[0].returncode != 0 and "in use by a live run" in second[0].stdout + second[0].stderr
 
@@ -199,7 +198,8 @@ def dated(hours: float, *patterns: str) -> Cause:
 
 
 def hanging(trial: Trial) -> Iterator[None]:
-    """A model that never ends; its time limit is a minute."""
+    """A model that never ends, with a time limit of a minute."""
+    trial.arguments = ["--set-resources", "train:runtime=1"]
     yield from bad_model("while True: pass")(trial)
 
 

@@ -6,7 +6,6 @@ import fault_causes as cause
 from fault_trials import RANK, Cause
 
 KILLED = r"died with <Signals.SIGKILL: 9>"
-HELD = r"in use by a live run of snakemake"
 FULL = r"No space left on device"
 
 
@@ -78,7 +77,7 @@ FAULTS = [
     Fault("two runs at once", cause.two_runs, "", 2, fails=False),
     Fault("clock gone back an hour", cause.dated(1, "**/input.h5", "**/target.h5"), "", 2, fails=False),
     Fault("clock gone back five hours", cause.dated(5, "data/**/*", "results/**/*", "logs/**/*"), "", 2, fails=False),
-    Fault("a model that hangs", cause.hanging, "did not end within its 1 minutes", 1),
+    Fault("a model that hangs", cause.hanging, "did not end within its 1 minute", 1),
     Fault("a model that returns wrong shapes", cause.bad_model("rates['eval_rates_heldin'] = np.ones(3)"), "of shape"),
     Fault("a model that returns NaN", cause.bad_model("rates['eval_rates_heldin'][0] = np.nan"), "NaN"),
     Fault("a model that calls sys.exit", cause.bad_model("sys.exit(0)"), r"was ended by SystemExit\(0\)"),

@@ -23,7 +23,7 @@ from workflow import ROOT
 JOB = """
 import json, sys
 from types import SimpleNamespace
-from snakemake.io import Namedlist
+from snakemake.iocontainers import Namedlist
 import train
 
 model, scripts = sys.argv[1:]

@@ -107,7 +107,7 @@ def test_dry_run_of_other_parameters_leaves_no_trace(finished, tmp_path):
     assert not planned(code, work)
 
 
-def test_a_plan_changed_by_another_call_is_noticed_by_the_job(finished, tmp_path):
+def test_a_plan_changed_by_another_call_is_noticed_by_the_job(tmp_path):
     code = copy_code(tmp_path / "code")
     # the stamp says something else when the job runs than when it was planned
     edit(code, "scripts/nlbflow/job.py", "        _check_plan(stamp, smk)\n", TAMPER)
