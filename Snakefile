@@ -33,6 +33,10 @@ localrules:
     choose,
     tables,
     leaderboard,
+    boards,
+    page,
+    paper,
+    plot_pipeline,
 
 
 rule all:
