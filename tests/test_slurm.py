@@ -41,8 +41,9 @@ def cluster(tmp_path):
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     """A run in a fresh copy of the code. SIGINT, since snakemake heeds no other signal while jobs are pending."""
     command = ["timeout", "-s", "INT", "-k", "10", "900", sys.executable, "-m", "snakemake", *arguments]
+    wanted = [f"results/{name}" for name in TABLES]
     return subprocess.Popen(
-        [*command, *(f"results/{name}" for name in TABLES), "--configfile", str(CONFIG)], cwd=copy_code(folder), text=True,
+        [*command, *wanted, "--configfile", str(CONFIG)], cwd=copy_code(folder), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
