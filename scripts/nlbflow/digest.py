@@ -10,7 +10,6 @@ import atexit
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -68,16 +67,19 @@ def _import_names(path: Path, modified_ns: int) -> list[tuple[int, str]]:
     return names
 
 
-def _imported(path: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
+@cache
+def _imported(path: Path, modified_ns: int, roots: tuple[Path, ...]) -> set[Path]:
     """The files of ours that one file imports, packages' __init__ among them."""
-    for level, name in _import_names(path, path.stat().st_mtime_ns):
+    found = set()
+    for level, name in _import_names(path, modified_ns):
         parts = name.split(".")
         for place in (path.parents[level - 1],) if level else roots:
             for depth in range(1, len(parts) + 1):
                 module = place.joinpath(*parts[:depth])
                 for candidate in (module / "__init__.py", module.with_name(module.name + ".py")):
                     if candidate.is_file():
-                        yield candidate.resolve()
+                        found.add(candidate.resolve())
+    return found
 
 
 def code_files(script: Path) -> list[Path]:
@@ -94,7 +96,7 @@ def code_files(script: Path) -> list[Path]:
             found.add(path)
             # a module of the library says `nlbflow.x`; a bare `statistics` there is Python's own
             beside = () if path.parent == LIBRARY else (script.parent, path.parent)
-            pending += _imported(path, (LIBRARY.parent, *beside))
+            pending += _imported(path, path.stat().st_mtime_ns, (LIBRARY.parent, *beside))
     return sorted(found)
 
 
