@@ -48,7 +48,7 @@ import nlbflow.job
 from nlbflow.job import job
 smk = types.SimpleNamespace(
     log=[], input={{}}, rule="slow", output={{"out": "results/out.txt"}}, wildcards={{}}, config={{"models": {{}}}},
-    resources=types.SimpleNamespace(runtime={minutes}, get=lambda name, usual: usual),
+    resources=types.SimpleNamespace(runtime={minutes}),
 )
 with job(smk) as run:
     run.out["out"].write_text({text!r})

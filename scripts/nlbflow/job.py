@@ -124,7 +124,7 @@ def job(smk) -> Iterator[Job]:
             target.parent.mkdir(parents=True, exist_ok=True)
             remove(target.parent.glob(f".{target.name}.*.tmp"))
         _check_plan(stamp, smk)
-        hold_gpus(smk.resources.get("gpu", 0), Job.log)
+        hold_gpus(getattr(smk.resources, "gpu", 0), Job.log)
         if stamp is not None:
             refuse_edited(read_json(stamp))
         for path in map(Path, smk.input):
