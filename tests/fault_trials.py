@@ -20,7 +20,7 @@ import yaml
 
 from loopback_dandi import LoopbackArchive
 from nlbflow.seals import DAMAGED, seal_of
-from workflow import ROOT, command, copy_code, processes_in, run
+from workflow import ROOT, command, copy_code, processes_in, reproducible, run
 
 HOOKS = ROOT / "tests/fault_hooks"
 # after which a run counts as hanging, on a crowded machine too
@@ -141,14 +141,10 @@ def reference_maker(scratch: Path) -> Callable[[str], Reference]:
 
 
 def tables(work: Path) -> dict[str, bytes]:
-    """The tables that are reproducible byte for byte, by name; of the page, all but the line with what a run is."""
+    """The tables, as far as they are reproducible byte for byte, by name."""
     found = [*(work / "results").glob("[!.]*.*"), *(work / "results/tables").glob("[!.]*")]
     found = [path for path in found if path.is_file() and path.suffix != DAMAGED and "costs" not in path.name]
-    return {path.name: b"\n".join(_reproducible(path)) for path in found}
-
-
-def _reproducible(path: Path) -> list[bytes]:
-    return [line for line in path.read_bytes().split(b"\n") if path.suffix != ".html" or b'id="runs"' not in line]
+    return {path.name: reproducible(path) for path in found}
 
 
 class Trial:

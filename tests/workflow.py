@@ -47,6 +47,12 @@ def planned(code: Path, work: Path, *arguments: str, config: Path | None = SMALL
     return Counter(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
 
 
+def reproducible(path: Path) -> bytes:
+    """A table's bytes; of the leaderboard page all but the line with when and where each run was made."""
+    lines = path.read_bytes().split(b"\n")
+    return b"\n".join(line for line in lines if path.suffix != ".html" or b'id="runs"' not in line)
+
+
 def copy_results(source: Path, target: Path, *extra: str) -> Path:
     """Results copied to another folder with their dates, and what else is named."""
     target.mkdir(parents=True)
