@@ -50,7 +50,7 @@ def stand_in(folder: Path, kinds: tuple[str, ...], phase: str) -> None:
 
 
 def run_stage(folder: Path, phase: str = "val", draw: bool = True) -> float:
-    """Run the stage in `folder` as a user does, from the long tables on, the figures of scores drawn or not; seconds."""
+    """Run the stage in `folder` as a user does, from the long tables on, with or without figures of scores; seconds."""
     fake_results(folder / "results", phase=phase)
     stand_in(folder, OF_PREDICTIONS if draw else OF_PREDICTIONS + OF_SCORES, phase)
     for dataset in DATASETS:
