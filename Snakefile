@@ -10,11 +10,13 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/model_lookups.smk"
+include: "rules/selection.smk"
+include: "rules/figure_lookups.smk"
 include: "rules/stamps.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/results.smk"
-include: "rules/figure_lookups.smk"
 include: "rules/figures.smk"
 include: "rules/plan.smk"
 

@@ -117,13 +117,13 @@ def take_case(model: str, dataset: str, seconds: float, changes: dict) -> dict:
         if len(moments) >= LEAST_UPDATES and moments[-1] - moments[0] >= seconds:
             raise EnoughError
 
-    def adam_update(*arguments, original=population.adam_update) -> None:
+    def update(*arguments, original=population.update) -> None:
         original(*arguments)
         updated()
 
     # the two places where networks are updated: torch's optimisers, and LFADS's own for a population
     register_optimizer_step_post_hook(updated)
-    population.adam_update = adam_update
+    population.update = update
     try:
         module.predict(made_up(dataset), params, 0)
     except EnoughError:

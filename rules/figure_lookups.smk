@@ -1,5 +1,6 @@
 # Lookups of the figures: which there are, and the files of each.
 from nlbflow.figures import FORMATS, figure_name
+from nlbflow.tables import place_title
 
 FIGURE_TITLES = {
     "scores": "Scores",
@@ -38,12 +39,35 @@ def score_figures():
     ]
 
 
+def placed_figures():
+    """(kind, place) of all figures of the config's selection but the one of the workflow."""
+    found = [(kind, place) for place in scored_places() for kind in ("trials", "psths", "latents", "learning")]
+    found += [("speed", place) for place in scored_places() if has_produced_times(place[0])]
+    return score_figures() + found
+
+
 def figures():
     """The names of all figures of the config's selection, without their ending."""
-    found = score_figures()
-    found += [(kind, place) for place in scored_places() for kind in ("trials", "psths", "latents", "learning")]
-    found += [("speed", place) for place in scored_places() if has_produced_times(place[0])]
-    return ["pipeline", *(figure_name(kind, *place) for kind, place in found)]
+    return ["pipeline", *(figure_name(kind, *place) for kind, place in placed_figures())]
+
+
+def captions():
+    """What the paper says of the figures: of each kind its title, how to read it, and [name, caption] of each."""
+    titles = {name: DATASETS[name]["title"] for name in RUN["datasets"]}
+    found = {kind: [] for kind in FIGURE_TITLES}
+    found["pipeline"].append(["pipeline", "The rules of the workflow"])
+    for kind, (name, *at) in placed_figures():
+        caption = f"{FIGURE_TITLES[kind]}: {place_title(titles.get(name, name), *at)}"
+        found[kind].append([figure_name(kind, name, *at), caption])
+    return [
+        {
+            "title": FIGURE_TITLES[kind],
+            "text": (ROOT / f"report/figure_{kind}.rst").read_text(),
+            "captions": names,
+        }
+        for kind, names in found.items()
+        if names
+    ]
 
 
 def drawn(kind, place=None):

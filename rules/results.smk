@@ -113,6 +113,7 @@ rule page:
     input:
         scores=[result(run, "scores.json") for run in scored()],
         ranks="results/ranks.csv",
+        differences="results/differences.csv",
         stamp=page_stamp,
     output:
         html=report(
@@ -172,7 +173,7 @@ rule boards:
 rule paper:
     input:
         tables=table_files(BOARDS).values(),
-        figures=lambda wildcards: figure_files(),
+        figures=[f"results/figures/{name}.pdf" for name in figures()],
         stamp=paper_stamp,
     output:
         folder=directory("results/paper"),

@@ -213,8 +213,9 @@ def boards_stamp(wildcards):
 
 
 def paper_stamp(wildcards):
-    """The tables, what to cite, and the template."""
-    parameters = frozen(boards=BOARDS, about=cited(), resources=resource_digest("paper/main.tex"))
+    """The tables, the figures with their captions, what to cite, and the template."""
+    resources = resource_digest("paper/main.tex")
+    parameters = frozen(boards=BOARDS, figures=captions(), about=cited(), resources=resources)
     return stamp("paper", parameters=parameters)
 
 

@@ -16,6 +16,7 @@ def main(smk) -> None:
         page = leaderboard_page(
             [read_json(path) for path in smk.input.scores],
             read_table(smk.input.ranks),
+            read_table(smk.input.differences),
             pd.read_csv(resources / "published.csv"),
             asked["about"],
             asked["absent"],

@@ -12,8 +12,8 @@ from nlbflow.paper import compile_pdf, paper_source
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
-        folder, figures = run.out["folder"], [Path(path) for path in smk.input.figures]
-        for part, files in (("tables", smk.input.tables), ("figures", figures)):
+        folder = run.out["folder"]
+        for part, files in (("tables", smk.input.tables), ("figures", smk.input.figures)):
             (folder / part).mkdir(parents=True)
             for path in files:
                 shutil.copyfile(path, folder / part / Path(path).name)
@@ -22,8 +22,8 @@ def main(smk) -> None:
             sections.setdefault(board["section"], []).append(board["name"])
         sections["Reproduction"] = [REPRODUCTION]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
-        (folder / "main.tex").write_text(paper_source(template, sections, figures, asked["about"]))
-        run.log(f"{len(smk.input.tables)} tables, {len(figures)} figures; {compile_pdf(folder)}")
+        (folder / "main.tex").write_text(paper_source(template, sections, asked["figures"], asked["about"]))
+        run.log(f"{len(smk.input.tables)} tables, {len(smk.input.figures)} figures; {compile_pdf(folder)}")
 
 
 if "snakemake" in globals():

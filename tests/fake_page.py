@@ -36,9 +36,11 @@ def parts(models: int = 40, bins: tuple = (5, 20), seeds: int = 5) -> dict:
     chosen = roster(models, np.random.default_rng(0))
     places = [fake_place(dataset, b, "val", chosen, seeds, 0) for dataset in DATASETS for b in bins]
     catalogue = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]
+    comparisons = [comparison for _, comparison in places]
     return {
         "entries": [complete(entry) for entries, _ in places for entry in entries],
-        "ranks": comparison_table([comparison for _, comparison in places], "ranks"),
+        "ranks": comparison_table(comparisons, "ranks"),
+        "differences": comparison_table(comparisons, "differences"),
         "published": PUBLISHED,
         "datasets": {
             name: {key: catalogue[name][key] for key in ("title", "citation", "license")} for name in DATASETS

@@ -86,12 +86,18 @@ def lacking() -> str:
         return f"SLURM is not installed here ({', '.join(missing)} missing; `.ci/run` names the Debian packages)"
     if os.geteuid() != 0:
         return "a SLURM cluster in a scratch folder needs root"
-    # a dangling link is what a killed test left
-    if SYSTEM_CONF.exists():
+    if SYSTEM_CONF.exists() and not left_behind():
         return f"this machine has a SLURM of its own ({SYSTEM_CONF})"
     if subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True).returncode:
         return "process namespaces are not allowed here, which are the nodes of the SLURM cluster"
     return ""
+
+
+def left_behind() -> bool:
+    """Whether the machine's configuration is that of a test's cluster that is gone, because the test was killed."""
+    pid = SYSTEM_CONF.resolve().parent / "slurmctld.pid"
+    ours = SYSTEM_CONF.is_symlink() and f"SlurmctldPidFile={pid}\n" in SYSTEM_CONF.read_text()
+    return ours and not (pid.is_file() and Path("/proc", pid.read_text().strip()).exists())
 
 
 def output_of(*command: str) -> str:

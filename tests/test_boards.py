@@ -132,9 +132,9 @@ def test_what_is_missing_is_never_zero(results):
     board = place_board(results, (dataset, 5, "val"))
     rows = {row.name: row for row in board.groups[0].rows}
     assert "psth R2" not in board.columns and rows[model].rank is None
-    assert {cell.missing for cell in rows[model].cells.values()} == {"the model has no result on the dataset"}
+    assert {cell.missing for cell in rows[model].cells.values()} == {"no scores were made"}
     assert rows["condition_psth"].cells["co-bps"].missing == "the dataset has no conditions"
-    assert rows["smoothing"].cells["fp-bps"].missing == "the model does not predict what is scored"
+    assert rows["smoothing"].cells["fp-bps"].missing == "no forecast"
     table = board_table(board).set_index("name")
     assert np.isnan(table.loc[model, "co-bps"]) and table.loc[model, "co-bps missing"]
     sheet = board_sheets(board, ABOUT)[0]
@@ -160,7 +160,7 @@ def test_datasets_side_by_side(results):
     board = across_board(results, "All", {name: name.upper() for name in DATASETS}, 5, "val")
     groups = {group.title: {row.name: row for row in group.rows} for group in board.groups}
     assert [*groups] == ["co-bps", "vel R2", "psth R2", "tp corr", "fp-bps"]
-    assert groups["tp corr"]["gpfa"].cells["mc_rtt"].missing == "no model has this score on the dataset"
+    assert groups["tp corr"]["gpfa"].cells["mc_rtt"].missing == "does not apply here"
     # who lacks a dataset has no mean rank, and comes last
     assert groups["co-bps"][FAILED[0]].rank is None and "smoothing" not in groups["fp-bps"]
     ranks = [row.rank for row in groups["co-bps"].values() if row.rank]

@@ -113,7 +113,7 @@ def test_board(sheets):
     order = [row[1] for row in ours]
     assert order[0] == "ideal (oracle)" and set(order[1:3]) == {"good", "close"} and order[3:] == ["bad", "null"]
     assert {rows["good"][0], rows["close"][0]} == {"1 (1–2)", "2 (1–2)"} and rows["bad"][0] == "3"
-    assert rows["null"][3].value == 0 and rows["null"][4].missing == "not defined for the null model"
+    assert rows["null"][3].value == 0 and rows["null"][4].missing == "not of the null model"
     assert rows["null"][0] == rows["ideal (oracle)"][0] == "–"
     assert rows["good"][3].sd > 0 and rows["close"][3].sd is None and rows["bad"][4].value is None
     assert rows["good"][3].unbeaten and rows["close"][3].unbeaten and not rows["bad"][3].unbeaten

@@ -261,7 +261,8 @@ def test_narrow_and_printed(opened, html, tmp_path):
 
 def test_nothing_scored(opened):
     made = parts(1, (5,), 1)
-    html = leaderboard_page(**made | {"entries": [], "ranks": made["ranks"][:0]})
+    nothing = {"entries": [], "ranks": made["ranks"][:0], "differences": made["differences"][:0]}
+    html = leaderboard_page(**made | nothing)
     assert groups(opened(html))["Without scores"][0][1] == "condition_psth"
 
 

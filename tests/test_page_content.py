@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fake_page import FOLDER, block, parts
+from nlbflow.marks import best_and_second
 from nlbflow.page import leaderboard_page
 
 
@@ -56,7 +57,7 @@ def test_bundled_files_are_what_their_list_says():
 def test_numbers_are_those_of_the_tables(made, html):
     rows = [row for row in block(html, "scores")["rows"] if row["group"] < 2]
     ranks = made["ranks"].set_index(["dataset", "bin_ms", "phase", "model", "metric"])
-    compared = 0
+    marks, compared = best_and_second(made["ranks"], made["differences"]), 0
     for row in rows:
         for metric, cell in row["cells"].items():
             key = (row["dataset"], row["bin_ms"], row["phase"], row["model"], metric)
@@ -64,8 +65,9 @@ def test_numbers_are_those_of_the_tables(made, html):
                 of = ranks.loc[key]
                 assert cell["value"] == pytest.approx(of["value"], abs=1e-6)
                 assert ("low" in cell) == pd.notna(of["low"]) and ("ranks" in cell) == (of["kind"] == "competitor")
+                assert cell.get("mark", "") == marks.get((*key[:3], metric, row["model"]), "")
                 compared += 1
-    assert compared == len(ranks) and len(block(html, "runs")["of"]) == len(rows)
+    assert marks and compared == len(ranks) and len(block(html, "runs")["of"]) == len(rows)
 
 
 def test_a_fact_that_is_no_number():

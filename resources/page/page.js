@@ -62,8 +62,8 @@ function sourceCell(row) {
 function scoreCell(row, metric) {
   const score = row.cells[metric.name];
   if (!score) return element("small", { class: "missing" }, row.reasons?.[metric.name] ?? (row.group === MISSING ? "missing" : "not given"));
-  // no other competitor really beats it
-  const number = element(score.unbeaten ? "strong" : "span", {}, written(score.value), score.unbeaten ? " *" : "");
+  const marks = { best: "strong", second: "u" };
+  const number = element("span", {}, element(marks[score.mark] ?? "span", {}, written(score.value)), score.unbeaten ? " *" : "");
   const spans = [
     score.low === undefined ? "" : interval(score.low, score.high),
     score.spread === undefined || score.spread === null ? "" : `± ${written(score.spread)}`,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from nlbflow.marks import best_and_second, positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
+from nlbflow.missing import why_missing
 from nlbflow.tables import PLACE, place_title, with_bin_widths
 
 WHOLE = "all models"
@@ -98,10 +99,10 @@ class Results:
         self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
         self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
         self.metrics: dict[tuple, set[str]] = {}
-        self.models: dict[tuple, set[str]] = {}
+        self.models: dict[tuple, dict[str, set[str]]] = {}
         for *place, metric, model in self.means:
             self.metrics.setdefault(tuple(place), set()).add(metric)
-            self.models.setdefault(tuple(place), set()).add(model)
+            self.models.setdefault(tuple(place), {}).setdefault(model, set()).add(metric)
         self._published = with_bin_widths(published)
 
     def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
@@ -140,13 +141,8 @@ class Results:
     def _reason(self, place: tuple, metric: str, model: str) -> str:
         if reason := self.absent.get((*place, WHOLE)) or self.absent.get((*place, model)):
             return reason
-        if metric not in self.metrics.get(place, {metric}):
-            return "no model has this score on the dataset"
-        if model not in self.models.get(place, ()):
-            return "the model has no result on the dataset"
-        if self.kinds[model] == "null":
-            return "not defined for the null model"
-        return "the model does not predict what is scored"
+        own = self.models.get(place, {}).get(model, set())
+        return why_missing(metric, self.kinds[model], own, self.metrics.get(place, {metric}))
 
 
 def place_board(results: Results, place: tuple) -> Board:

@@ -14,17 +14,15 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nlbflow.marks import positions, unbeaten
+from nlbflow.marks import best_and_second, positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
+from nlbflow.missing import NO_SCORES, why_missing
 from nlbflow.tables import PLACE, with_bin_widths
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
 GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE}
 # in the order in which they run: RowGroup needs what DataTables defines
 SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "details.js", "page.js")
-# what of the answers a metric is of; `absent` of a target says why it is not there
-OF = {"vel R2": "behavior", "tp corr": "behavior", "psth R2": "psth"}
-OF_LATENTS = ("-shot co-bps", "latent dimension", "state R2")
 # of a score on the page; scores.csv has all
 DIGITS = 6
 
@@ -32,6 +30,7 @@ DIGITS = 6
 def leaderboard_page(
     entries: list[dict],
     ranks: pd.DataFrame,
+    differences: pd.DataFrame,
     published: pd.DataFrame,
     datasets: dict[str, dict],
     absent: list[list],
@@ -41,13 +40,13 @@ def leaderboard_page(
 
     Args:
         entries: contents of scores.json files.
-        ranks: as from `nlbflow.tables.comparison_table`.
+        ranks, differences: as from `nlbflow.tables.comparison_table`.
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
         datasets: title, citation and license by name, in the order in which they are offered.
         absent: rows (dataset, bin_ms, phase, model or "all models", reason) of what could not be had.
         folder: resources/page.
     """
-    rows, runs = _our_rows(entries, ranks)
+    rows, runs = _our_rows(entries, ranks, differences)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
     scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows}
@@ -109,15 +108,17 @@ def _metrics(rows: list[dict]) -> list[dict]:
     ]
 
 
-def _our_rows(entries: list[dict], ranks: pd.DataFrame) -> tuple[list[dict], dict]:
+def _our_rows(entries: list[dict], ranks: pd.DataFrame, differences: pd.DataFrame) -> tuple[list[dict], dict]:
     """A row per place and model that was scored, and, of the same rows, the runs behind them."""
     by_model: dict[tuple, list[dict]] = {}
     for entry in entries:
         by_model.setdefault((*_place(entry), entry["model"]), []).append(entry)
     ranks = ranks.assign(position=positions(ranks), unbeaten=unbeaten(ranks))
     compared = {(*(getattr(row, key) for key in PLACE), row.model, row.metric): row for row in ranks.itertuples()}
+    marks = best_and_second(ranks, differences)
     rows, shared = [], _Shared()
     for key, seeds in by_model.items():
+        *place, model = key
         seeds = sorted(seeds, key=lambda entry: entry["seed"])
         names = dict.fromkeys(metric for entry in seeds for metric in entry["scores"])
         rows.append(
@@ -126,7 +127,10 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame) -> tuple[list[dict], dic
                 "group": GROUPS[seeds[0]["kind"]],
                 "kind": seeds[0]["kind"],
                 "seeds": [entry["seed"] for entry in seeds],
-                "cells": {metric: _cell(metric, seeds, compared.get((*key, metric))) for metric in names},
+                "cells": {
+                    metric: _cell(metric, seeds, compared.get((*key, metric)), marks.get((*place, metric, model)))
+                    for metric in names
+                },
                 "runs": [_run(entry, shared) for entry in seeds],
             }
         )
@@ -139,10 +143,10 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame) -> tuple[list[dict], dic
     return rows, runs
 
 
-def _cell(metric: str, seeds: list[dict], compared) -> dict:
+def _cell(metric: str, seeds: list[dict], compared, mark: str | None) -> dict:
     """Mean over seeds, its interval, spread and ranks; `seeds` is [value, low, high] of each."""
     values = pd.Series([entry["scores"].get(metric) for entry in seeds], dtype=float)
-    cell = {"value": _rounded(values.mean())}
+    cell = {"value": _rounded(values.mean())} | ({"mark": mark} if mark else {})
     if compared is not None:
         if pd.notna(compared.low):
             cell |= {"low": _rounded(compared.low), "high": _rounded(compared.high)}
@@ -179,16 +183,7 @@ def _add_reasons(rows: list[dict], entries: list[dict]) -> None:
     for row in rows:
         place = _place(row)
         for metric in sorted(everywhere - set(row["cells"])):
-            if metric not in here[place]:
-                reason = absent[place].get(OF.get(metric), "does not apply here")
-            elif row["kind"] == "null":
-                reason = "not of the null model"
-            elif metric == "fp-bps":
-                reason = "no forecast"
-            elif metric.endswith(OF_LATENTS) and not any(name.endswith(OF_LATENTS) for name in row["cells"]):
-                reason = "no latents"
-            else:
-                reason = "not predicted"
+            reason = why_missing(metric, row["kind"], row["cells"], here[place], absent[place])
             row.setdefault("reasons", {})[metric] = reason
 
 
@@ -257,7 +252,7 @@ def _missing_rows(entries: Iterable[dict], absent: list[list]) -> list[dict]:
     scored = {(*_place(entry), entry["model"]) for entry in entries}
     for key in ((*place, model) for place in places for model in models):
         if key not in scored:
-            reasons.setdefault(key, "no scores were made")
+            reasons.setdefault(key, NO_SCORES)
     return [
         {**dict(zip([*PLACE, "model"], key, strict=True)), "group": MISSING, "cells": {}, "reason": reason}
         for key, reason in reasons.items()

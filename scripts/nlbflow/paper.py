@@ -1,6 +1,7 @@
 """The paper: every table and figure in one folder, and a PDF of them where LaTeX is present."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,22 +13,28 @@ from nlbflow.sheets import LEGEND
 ENGINES = {"pdflatex": 3, "tectonic": 1}
 OPTIONS = {"pdflatex": ["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"], "tectonic": []}
 PASS_SECONDS = 300
+LITERAL = re.compile("``(.+?)``")
 LEFTOVERS = (".aux", ".log", ".out", ".toc")
 
 
-def paper_source(template: str, sections: dict[str, list[str]], figures: list[Path], about: dict[str, dict]) -> str:
+def paper_source(template: str, sections: dict[str, list[str]], figures: list[dict], about: dict[str, dict]) -> str:
     """main.tex: the tables in their sections, the figures, the datasets with citation and licence.
 
     Args:
         template: LaTeX with <<LEGEND>>, <<DATASETS>>, <<FIGURES>> and <<TABLES>>.
         sections: names of the tables (tables/NAME.tex) by title.
-        figures: files in figures/.
+        figures: of each kind the title, how to read them (`text`, reStructuredText), and [name, caption] of each
+            (figures/NAME.pdf).
         about: title, citation and license of each dataset, by name.
     """
     datasets = [
         " & ".join(latex_text(a[key]) for key in ("title", "citation", "license")) + r" \\" for a in about.values()
     ]
-    drawn = [rf"\drawn{{figures/{figure.name}}}{{{latex_text(figure.stem.replace('_', ' '))}}}" for figure in figures]
+    drawn = []
+    for kind in figures:
+        text = LITERAL.sub("“\\1”", kind["text"])
+        drawn.append(rf"\subsection{{{latex_text(kind['title'])}}}{latex_text(text)}")
+        drawn += [rf"\drawn{{figures/{name}.pdf}}{{{latex_text(text)}}}" for name, text in kind["captions"]]
     tables = []
     for title, names in sections.items():
         tables += [rf"\clearpage\section{{{latex_text(title)}}}", *(rf"\input{{tables/{name}.tex}}" for name in names)]

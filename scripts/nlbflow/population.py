@@ -9,8 +9,8 @@ never see.
 """
 
 import math
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -129,13 +129,15 @@ def train_epochs(
     size, ramp_updates = count // batches, schedule.ramp_epochs * batches
     hyper = dict(zip(HYPERPARAMETERS, population.hyper.to(device, trials.counts.dtype).unbind(1), strict=True))
     members = len(population.weights)
-    blocks = torch.arange(members).split(CPU_MEMBERS if device.type == "cpu" else members)
+    together = CPU_MEMBERS if device.type == "cpu" else members
+    blocks = [slice(start, start + together) for start in range(0, members, together)]
 
-    def gradients(rows: Tensor, chosen: Tensor, ramp: float) -> Tensor:
-        weights = population.weights[rows].requires_grad_()
+    def gradients(rows: slice, chosen: Tensor, ramp: float) -> Tensor:
+        # a copy: other blocks change the same tensor while this one is differentiated
+        weights = population.weights[rows].clone().requires_grad_()
         own = {name: column[rows] for name, column in hyper.items()}
         batch = take(trials, chosen[rows])
-        loss = training_loss(weights, sizes, batch, own, ramp, [streams[row] for row in rows])
+        loss = training_loss(weights, sizes, batch, own, ramp, streams[rows])
         return torch.autograd.grad(loss.sum(), weights)[0]
 
     with ThreadPoolExecutor(schedule.threads) as pool:
@@ -143,11 +145,35 @@ def train_epochs(
             order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
             for chosen in order[:, : size * batches].split(size, dim=1):
                 ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
-                gradient = torch.cat([*pool.map(partial(gradients, chosen=chosen, ramp=ramp), blocks)])
-                adam_update(population, gradient, hyper["learning_rate"])
-                # a short memory at first, when there is little to remember
-                decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
-                population.average = torch.lerp(population.weights, population.average, decay)
+                wanted = partial(gradients, chosen=chosen, ramp=ramp)
+                update(population, wanted, hyper["learning_rate"], schedule.averaging, blocks, pool)
+
+
+def update(
+    population: Population,
+    gradients: Callable[[slice], Tensor],
+    learning_rate: Tensor,
+    averaging: float,
+    blocks: list[slice],
+    pool: Executor,
+) -> None:
+    """One update of every member, in place, block by block: what a block touches stays in a processor's cache.
+
+    Args:
+        gradients: of the weights of some rows.
+        learning_rate: (members,).
+        averaging: decay of the running mean of the weights.
+    """
+    population.updates += 1
+    # a short memory at first, when there is little to remember
+    decay = min(averaging, population.updates / (population.updates + AVERAGING_START))
+
+    def update_block(rows: slice) -> None:
+        adam_update(population, rows, gradients(rows), learning_rate[rows])
+        average = population.average[rows]
+        torch.lerp(population.weights[rows], average, decay, out=average)
+
+    list(pool.map(update_block, blocks))
 
 
 def take(trials: Trials, chosen: Tensor) -> Trials:
@@ -176,18 +202,18 @@ def training_loss(
     return LOSS_SCALE * (lfads.reconstruction(outcome.log_rates, trials.counts, learns) + ramp * penalty)
 
 
-def adam_update(population: Population, gradient: Tensor, learning_rate: Tensor) -> None:
-    """One step of Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips its own gradient's norm and has
-    its own rate.
+def adam_update(population: Population, rows: slice, gradient: Tensor, learning_rate: Tensor) -> None:
+    """Some rows' part of an update by Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips its own
+    gradient's norm and has its own rate.
     """
     gradient = gradient * (CLIP_NORM / gradient.norm(dim=1, keepdim=True)).clamp_max(1)
-    population.updates += 1
     slow, fast = ADAM_DECAYS
-    population.first = torch.lerp(gradient, population.first, slow)
-    population.second = torch.lerp(gradient.square(), population.second, fast)
-    mean = population.first / (1 - slow**population.updates)
-    spread = (population.second / (1 - fast**population.updates)).sqrt_().add_(ADAM_EPSILON)
-    population.weights = population.weights - learning_rate.unsqueeze(1) * mean / spread
+    first, second = population.first[rows], population.second[rows]
+    torch.lerp(gradient, first, slow, out=first)
+    torch.lerp(gradient.square(), second, fast, out=second)
+    mean = first / (1 - slow**population.updates)
+    spread = (second / (1 - fast**population.updates)).sqrt_().add_(ADAM_EPSILON)
+    population.weights[rows].sub_(learning_rate.unsqueeze(1) * mean / spread)
 
 
 def validation_loss(weights: Tensor, sizes: Sizes, trials: Trials) -> Tensor:
