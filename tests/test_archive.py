@@ -112,7 +112,8 @@ def published(archive, nlb_tools, tmp_path):
 def test_published_answers_score_the_test_phase(archive, published, tmp_path):
     key, path = published
     work = tmp_path / "work"
-    run(ROOT, work, config=write_config(tmp_path, archive, ["test"], ["mean_rate"], published_answers=key))
+    config = write_config(tmp_path, archive, ["test"], ["mean_rate"], published_answers=key)
+    run(ROOT, work, "results/scores.csv", config=config)
     scores = pd.read_csv(work / "results/scores.csv", keep_default_na=False)
     assert set(scores["dataset"]) == set(PINS) and set(scores["phase"]) == {"test"}
     assert (scores[(scores["model"] == "null")]["value"] == 0.0).all()
@@ -122,7 +123,8 @@ def test_published_answers_score_the_test_phase(archive, published, tmp_path):
         del file["mc_rtt_20"]
     other = {**key, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     (tmp_path / "other").mkdir()
-    config = write_config(tmp_path / "other", archive, ["test"], ["mean_rate"], published_answers=other)
+    selected = {"datasets": ["mc_rtt"], "bin_ms": [5, 20], "phases": ["test"], "models": ["mean_rate"], "seeds": [0]}
+    config = write_config(tmp_path / "other", archive, [], [], published_answers=other, run=selected)
     output = run(ROOT, tmp_path / "other/work", config=config, fails=True)
     assert "has no answers for mc_rtt at 20 ms (group mc_rtt_20); it has area2_bump" in output
     assert (tmp_path / "other/work/results/mc_rtt/5ms/test/mean_rate/0/scores.json").exists()
