@@ -5,17 +5,21 @@
 
 Each case is a process of its own in which the model itself is trained, with the parameters that config.yaml has for
 the dataset (5 ms, phase val), on made-up counts of its shape: on a GPU if there is one, otherwise on the CPU, with as
-many threads as the model's parameters say. It ends after so many seconds, and three updates at least. A time is that of
-the fastest update after the first, memory the device's peak until then (on a CPU, the process's). An update of
-AutoLFADS is one of each member. The last line is one JSON object; all cases take about half an hour on two cores.
+many threads as the model's parameters say. It ends after so many seconds. A time is the median of the updates after
+the first (of LFADS, of means between two validations), memory the device's peak until then (on a CPU, the
+process's and its children's). An update of AutoLFADS is one of each member. The last line is one JSON object; all cases
+take about half an hour on two cores.
 """
 
 import argparse
 import json
-import resource
+import os
+import re
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
+from statistics import median
 
 import yaml
 
@@ -40,7 +44,7 @@ BIN_MS, MEAN_COUNT = 5, 0.05
 MODELS = ("gru", "ndt", "stndt", "lfads", "autolfads")
 # Where the population is compared with one member, and how large it is.
 POPULATION_SHAPE, POPULATION = "mc_maze_small", 20
-LEAST_UPDATES = 3
+LEAST_INTERVALS = 2
 
 
 def main() -> None:
@@ -105,42 +109,56 @@ def take_case(model: str, dataset: str, seconds: float, changes: dict) -> dict:
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from nlbflow import population
+    from nlbflow.members import Workers
 
     on_gpu = torch.cuda.is_available()
-    moments = []
+    moments, memory = [(time.perf_counter(), 0)], [0.0]
 
-    def updated(*_) -> None:
+    def updated(updates: int, *helpers: int) -> None:
         if on_gpu:
             torch.cuda.synchronize()
-        moments.append(time.perf_counter())
-        if len(moments) >= LEAST_UPDATES and moments[-1] - moments[0] >= seconds:
+            memory[0] = torch.cuda.max_memory_allocated()
+        else:
+            memory[0] = sum(map(peak_of, (os.getpid(), *helpers)))
+        moments.append((time.perf_counter(), updates))
+        # the first interval is not counted
+        if len(moments) > LEAST_INTERVALS + 1 and moments[-1][0] - moments[1][0] >= seconds:
             raise EnoughError
 
-    def update(*arguments, original=population.update) -> None:
-        original(*arguments)
-        updated()
+    def train(workers, population, *arguments, original=Workers.train) -> None:
+        original(workers, population, *arguments)
+        updated(population.updates, *(process.pid for process in workers.processes))
 
     # the two places where networks are updated: torch's optimisers, and LFADS's own for a population
-    register_optimizer_step_post_hook(updated)
-    population.update = update
+    register_optimizer_step_post_hook(lambda *_: updated(moments[-1][1] + 1))
+    Workers.train = train
     try:
-        module.predict(made_up(dataset), params, 0)
+        # of a population so many trials that an epoch is one update, which costs the same as one of many
+        most = 5 * params["batch"] // 4 if "population" in params else None
+        module.predict(made_up(dataset, most), params, 0)
     except EnoughError:
         pass
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    fastest = min(later - earlier for earlier, later in pairwise(moments))
+    usual = median((later - earlier) / (n - m) for (earlier, m), (later, n) in pairwise(moments[1:]))
     device = torch.cuda.get_device_name() if on_gpu else "cpu"
-    return {"updates_per_second": 1 / fastest, "memory_mb": peak / 1e6, "device": device}
+    return {"updates_per_second": 1 / usual, "memory_mb": memory[0] / 1e6, "device": device}
 
 
-def made_up(dataset: str):
-    """A model's input of the dataset's shape; one evaluation trial, since nothing is predicted."""
+def peak_of(pid: int) -> float:
+    """The most memory that a process has had, in bytes (Linux)."""
+    status = Path("/proc", str(pid), "status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
+
+def made_up(dataset: str, most: int | None = None):
+    """A model's input of the dataset's shape, with so many trials at most; one evaluation trial, since nothing is
+    predicted.
+    """
     import numpy as np
 
     from nlbflow.models import ModelInput
 
     trials, heldin, heldout, bins, ahead = SHAPES[dataset]
+    trials = min(trials, most or trials)
     draw = np.random.default_rng(0)
 
     def counts(*shape: int) -> np.ndarray:

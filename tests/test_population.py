@@ -10,9 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nlbflow.errors import NlbflowError
+from nlbflow.members import Workers
 from nlbflow.models import check_model, load_model, run_model, tiny_input
 from nlbflow.population import (
     HYPERPARAMETERS,
+    MEMBERS,
     Range,
     Schedule,
     Trials,
@@ -28,15 +30,15 @@ from small_lfads import RANGES, SIZES, population, trials
 MODELS = Path(__file__).parent.parent / "scripts/models"
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("block", [1, 2, 3])
-def test_three_members_at_once_are_three_runs(block, threads, monkeypatch):
+@pytest.mark.parametrize(("block", "processes"), [(1, 1), (2, 1), (3, 1), (1, 2)])
+def test_three_members_at_once_are_three_runs(block, processes, monkeypatch):
     """Ten updates, each member with its own hyperparameters and batches, in double precision."""
     monkeypatch.setattr("nlbflow.population.CPU_MEMBERS", block)
     data = trials()
     together = population([0, 1, 2], data)
     start = together.weights.clone()
-    train_epochs(together, SIZES, data, Schedule(4, 2, 0.9, threads), [stream(3, m, 1) for m in range(3)], 5)
+    with Workers(processes, SIZES, data) as workers:
+        workers.train(together, Schedule(4, 2, 0.9), [stream(3, m, 1) for m in range(3)], 5)
     assert together.updates == 10 and (together.weights - start).abs().max() > 1e-3
     for member in range(3):
         alone = population([member], data)
@@ -49,13 +51,30 @@ def test_three_members_at_once_are_three_runs(block, threads, monkeypatch):
     assert (together.weights[0] - together.weights[1]).abs().max() > 1e-3
 
 
-def test_threads_change_no_byte():
+def test_processes_change_no_byte():
     ends = []
-    for threads in (1, 2, 4):
-        group = population([0, 1, 2, 3], trials())
-        train_epochs(group, SIZES, trials(), Schedule(4, 2, 0.9, threads), [stream(3, m, 1) for m in range(4)], 5)
-        ends.append(group.weights.numpy().tobytes())
+    for processes in (1, 2, 5):
+        group, streams = population([0, 1, 2, 3], trials()), [stream(3, m, 1) for m in range(4)]
+        with Workers(processes, SIZES, trials()) as workers:
+            for epochs in (2, 3):
+                workers.train(group, Schedule(4, 2, 0.9), streams, epochs)
+        assert group.updates == 10
+        rows = [getattr(group, name).numpy().tobytes() for name in MEMBERS]
+        ends.append((*rows, *(s.get_state().numpy().tobytes() for s in streams)))
     assert ends[0] == ends[1] == ends[2]
+
+
+def test_a_process_that_is_killed_or_fails():
+    group, streams = population([0, 1], trials()), [stream(3, m, 1) for m in range(2)]
+    with Workers(2, SIZES, trials()) as workers:
+        with pytest.raises(ZeroDivisionError):
+            workers.train(group, Schedule(0, 2, 0.9), streams, 1)
+        workers.train(group, Schedule(4, 2, 0.9), streams, 1)
+        workers.processes[1].kill()
+        with pytest.raises(MemoryError, match="ended with status -9"):
+            workers.train(group, Schedule(4, 2, 0.9), streams, 1)
+        pids = [process.pid for process in workers.processes]
+    assert not any(Path("/proc", str(pid)).exists() for pid in pids)
 
 
 def test_updates_are_adams():
@@ -164,14 +183,14 @@ def test_resumed_run_is_the_unbroken_one(name, tmp_path, caplog, monkeypatch):
 
     calls = []
 
-    def interrupted(*args, original=train_epochs):
+    def interrupted(*args, original=Workers.train):
         calls.append(1)
         if len(calls) == 6:
             raise KeyboardInterrupt
         return original(*args)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("nlbflow.lfads_fit.train_epochs", interrupted)
+        patched.setattr(Workers, "train", interrupted)
         run(tmp_path / "killed")
     assert len((tmp_path / "killed/population.csv").read_text().splitlines()) < len(history.splitlines())
     with caplog.at_level(logging.INFO, "nlbflow"):

@@ -23,6 +23,7 @@ from nlbflow import lfads
 from nlbflow.digest import code_files
 from nlbflow.errors import NlbflowError
 from nlbflow.lfads import Sizes
+from nlbflow.members import Workers
 from nlbflow.metrics import bits_per_spike
 from nlbflow.population import (
     EPOCHS,
@@ -37,7 +38,6 @@ from nlbflow.population import (
     exploit_and_explore,
     first_population,
     stream,
-    train_epochs,
     validation_loss,
 )
 
@@ -71,7 +71,7 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         NlbflowError: too few training trials, or no member has learnt anything.
     """
     _check(data, params)
-    # members are trained side by side; a single one has all threads for its products
+    # members are trained side by side, each by one thread; a single one has all threads for its products
     torch.set_num_threads(params["threads"] // min(params["threads"], params["population"]))
     device = _device(params["device"])
     trials = _trials(data)
@@ -109,7 +109,7 @@ def fit(
         NlbflowError: no member's validation loss is a number.
     """
     training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
-    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"], params["threads"])
+    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
     members, device = range(params["population"]), str(trials.counts.device)
     population = folder.resume(device)
     if population is None:
@@ -117,24 +117,26 @@ def fit(
     length = params["generation_epochs"]
     generations = math.ceil(params["max_epochs"] / length)
     progress = _Progress(validation, sizes, generations * length, population.generation * length)
-    while not _done(population, generations, params["patience"]):
-        streams = [stream(seed, member, EPOCHS, population.generation, device=device) for member in members]
-        measured = []
-        for epochs in _portions(length, params["validate_epochs"]):
-            train_epochs(population, sizes, training, schedule, streams, epochs)
-            measured.append(validation_loss(population.average, sizes, validation))
-            progress.log(epochs, measured[-1])
-        losses = torch.stack(measured).mean(dim=0)  # smoothed over the generation
-        population.generation += 1
-        winner = int(losses.argmin())
-        if losses[winner] < population.best_loss:
-            population.best, population.best_loss = population.average[winner].clone(), float(losses[winner])
-            population.best_generation = population.generation
-        rows = [population.hyper.tolist(), losses.tolist()]
-        parents = exploit_and_explore(population, losses, ranges, seed, population.generation)
-        for member, (hyper, loss, parent) in enumerate(zip(*rows, parents, strict=True)):
-            population.history.append([population.generation, member, *hyper, loss, parent])
-        folder.keep(population)
+    processes = min(params["threads"], len(members)) if device == "cpu" else 1
+    with Workers(processes, sizes, training) as workers:
+        while not _done(population, generations, params["patience"]):
+            streams = [stream(seed, member, EPOCHS, population.generation, device=device) for member in members]
+            measured = []
+            for epochs in _portions(length, params["validate_epochs"]):
+                workers.train(population, schedule, streams, epochs)
+                measured.append(validation_loss(population.average, sizes, validation))
+                progress.log(epochs, measured[-1])
+            losses = torch.stack(measured).mean(dim=0)  # smoothed over the generation
+            population.generation += 1
+            winner = int(losses.argmin())
+            if losses[winner] < population.best_loss:
+                population.best, population.best_loss = population.average[winner].clone(), float(losses[winner])
+                population.best_generation = population.generation
+            rows = [population.hyper.tolist(), losses.tolist()]
+            parents = exploit_and_explore(population, losses, ranges, seed, population.generation)
+            for member, (hyper, loss, parent) in enumerate(zip(*rows, parents, strict=True)):
+                population.history.append([population.generation, member, *hyper, loss, parent])
+            folder.keep(population)
     if not math.isfinite(population.best_loss):
         raise NlbflowError("LFADS did not learn: no validation loss is a number; lower learning_rate.")
     return population

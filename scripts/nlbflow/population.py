@@ -9,10 +9,8 @@ never see.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -24,11 +22,13 @@ from nlbflow.lfads import Draws, Sizes
 # The loss is scaled before gradients are clipped (by each member's norm), both as published.
 LOSS_SCALE, CLIP_NORM = 1e4, 200.0
 ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
-# Members of one batched program on a CPU, whose caches hold no more; it trains several such side by side. On a GPU it
-# is all.
+# Members of one batched program on a CPU, whose caches hold no more; it trains several such one after the other, and in
+# several processes (see nlbflow.members). On a GPU it is all.
 CPU_MEMBERS = 1
 # Updates until half of the running mean's memory may be used.
 AVERAGING_START = 10
+# What of a population has a row for each member.
+MEMBERS = ("weights", "average", "first", "second", "hyper")
 # Purposes of a member's streams, and the member of what concerns all.
 WEIGHTS, EPOCHS, TOURNAMENT, PREDICTION = range(4)
 EVERYONE = 1_000_000
@@ -67,14 +67,12 @@ class Trials:
 class Schedule:
     """What training takes, beside hyperparameters: trials in a batch; epochs over which KL and L2 penalties grow
     linearly from 0; decay per update of the running mean of the weights, which is what is validated and predicts
-    (Izmailov et al. 2018, arXiv:1803.05407; 0: the weights themselves); CPU threads in which members are trained side
-    by side, to the same result.
+    (Izmailov et al. 2018, arXiv:1803.05407; 0: the weights themselves).
     """
 
     batch: int
     ramp_epochs: int
     averaging: float
-    threads: int = 1
 
 
 @dataclass
@@ -133,47 +131,22 @@ def train_epochs(
     blocks = [slice(start, start + together) for start in range(0, members, together)]
 
     def gradients(rows: slice, chosen: Tensor, ramp: float) -> Tensor:
-        # a copy: other blocks change the same tensor while this one is differentiated
         weights = population.weights[rows].clone().requires_grad_()
         own = {name: column[rows] for name, column in hyper.items()}
-        batch = take(trials, chosen[rows])
-        loss = training_loss(weights, sizes, batch, own, ramp, streams[rows])
+        loss = training_loss(weights, sizes, take(trials, chosen[rows]), own, ramp, streams[rows])
         return torch.autograd.grad(loss.sum(), weights)[0]
 
-    with ThreadPoolExecutor(schedule.threads) as pool:
-        for _ in range(epochs):
-            order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
-            for chosen in order[:, : size * batches].split(size, dim=1):
-                ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
-                wanted = partial(gradients, chosen=chosen, ramp=ramp)
-                update(population, wanted, hyper["learning_rate"], schedule.averaging, blocks, pool)
-
-
-def update(
-    population: Population,
-    gradients: Callable[[slice], Tensor],
-    learning_rate: Tensor,
-    averaging: float,
-    blocks: list[slice],
-    pool: Executor,
-) -> None:
-    """One update of every member, in place, block by block: what a block touches stays in a processor's cache.
-
-    Args:
-        gradients: of the weights of some rows.
-        learning_rate: (members,).
-        averaging: decay of the running mean of the weights.
-    """
-    population.updates += 1
-    # a short memory at first, when there is little to remember
-    decay = min(averaging, population.updates / (population.updates + AVERAGING_START))
-
-    def update_block(rows: slice) -> None:
-        adam_update(population, rows, gradients(rows), learning_rate[rows])
-        average = population.average[rows]
-        torch.lerp(population.weights[rows], average, decay, out=average)
-
-    list(pool.map(update_block, blocks))
+    for _ in range(epochs):
+        order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
+        for chosen in order[:, : size * batches].split(size, dim=1):
+            ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
+            population.updates += 1
+            # a short memory at first, when there is little to remember
+            decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
+            for rows in blocks:
+                adam_update(population, rows, gradients(rows, chosen, ramp), hyper["learning_rate"][rows])
+                average = population.average[rows]
+                torch.lerp(population.weights[rows], average, decay, out=average)
 
 
 def take(trials: Trials, chosen: Tensor) -> Trials:
@@ -247,7 +220,7 @@ def exploit_and_explore(
         perturbation = [1 + ranges[name].explore * rng.uniform(-1, 1) for name in HYPERPARAMETERS]
         if losses[opponent] < losses[member]:
             parents[member], factors[member] = opponent, perturbation
-    for name in ("weights", "average", "first", "second", "hyper"):
+    for name in MEMBERS:
         setattr(population, name, getattr(population, name)[parents])
     bounds = torch.tensor([[ranges[n].low, ranges[n].high] for n in HYPERPARAMETERS], dtype=torch.float64)
     population.hyper = (population.hyper * torch.from_numpy(factors)).clamp(bounds[:, 0], bounds[:, 1])
