@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -104,6 +105,18 @@ def test_far_scores_get_an_arrow_and_their_number(tables, known):
     )
     axes = titled(draw_scores("title", ranks, tables["here_scores"], known), "co-bps")
     assert axes.get_xlim()[0] > -1 and "−57.2" in [text.get_text() for text in axes.texts]
+
+
+def test_numbers_of_neighbouring_panels_are_apart(tables, known):
+    for dataset in sorted(set(tables["ranks"]["dataset"])):
+        placed, scores = (tables[name][tables[name]["dataset"] == dataset] for name in ("ranks", "scores"))
+        figure = draw_scores("title", placed, scores, known)
+        figure.draw_without_rendering()
+        boxes = [
+            [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()] for axes in figure.axes
+        ]
+        for left, right in pairwise(boxes):
+            assert len(left) > 1 and max(box.x1 for box in left) < min(box.x0 for box in right), dataset
 
 
 def test_ranks_are_those_of_the_table(tables, known):

@@ -15,6 +15,8 @@ from nlbflow.metrics import LOWER_IS_BETTER, METRICS
 
 ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28
+# Of the width of a panel.
+NEAR_END = 0.07
 ZERO = {"color": GREY, "linestyle": "--", "linewidth": 0.6, "zorder": 1}
 GRID = {"color": "#E4E4E4", "linewidth": 0.4, "zorder": 0.5}
 NOBODY = "No competing model has a score here."
@@ -111,6 +113,7 @@ def keep_in_view(axes: Axes, values: np.ndarray, lows: np.ndarray, highs: np.nda
     start, stop = ends.min(), ends.max()
     margin = 0.06 * (stop - start) or 0.5
     axes.set_xlim(start - margin, stop + margin)
+    keep_numbers_apart(axes)
     across = axes.get_yaxis_transform()
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     for row in np.flatnonzero(~np.isnan(values) & ~inside):
@@ -118,6 +121,14 @@ def keep_in_view(axes: Axes, values: np.ndarray, lows: np.ndarray, highs: np.nda
         number = f"{values[row]:.3g}".replace("-", "−")
         axes.plot(0.015 if side == "left" else 0.985, row, arrow, color="black", transform=across)
         axes.text(words, row, number, transform=across, va="center", ha=side, fontsize=5.5, bbox=white)
+
+
+def keep_numbers_apart(axes: Axes) -> None:
+    """No tick so near an end of the axis that its number reaches into the next panel's, where two are left."""
+    low, high = axes.get_xlim()
+    inner = [tick for tick in axes.get_xticks() if min(tick - low, high - tick) > NEAR_END * (high - low)]
+    if len(inner) > 1:
+        axes.set_xticks(inner)
 
 
 def legend(figure: Figure, marks: list[Line2D]) -> None:
