@@ -33,6 +33,8 @@ from nlbflow.page import leaderboard_page
 # what the stage consists of, and the files that ask for all of it
 RULES = ("leaderboard", "boards", "plot_scores", "plot_pipeline", "paper")
 TARGETS = ("results/leaderboard.md", "results/paper")
+# training trials in phase val; of the others they are not drawn
+TRIALS = {"mc_maze": 1721, "mc_maze_large": 375, "mc_maze_medium": 188, "mc_maze_small": 75}
 OF_SCORES = ("scores", "ranks", "front", "neurons")
 OF_PREDICTIONS = ("trials", "psths", "latents", "learning", "speed")
 RUN = {"datasets": [*DATASETS], "bin_ms": [5, 20], "phases": ["val"], "models": ["smoothing"], "seeds": [*range(5)]}
@@ -57,7 +59,8 @@ def run_stage(folder: Path, phase: str = "val", draw: bool = True) -> float:
         for bin_ms in RUN["bin_ms"]:
             tensors = folder / f"results/{dataset}/{bin_ms}ms/{phase}/input.h5"
             tensors.parent.mkdir(parents=True, exist_ok=True)
-            write_arrays(tensors, {"train_spikes_heldin": np.zeros((100, 1, 1), np.uint8)}, {})
+            counts = np.zeros((TRIALS.get(dataset, 1), 1, 1), np.uint8)
+            write_arrays(tensors, {"train_spikes_heldin": counts}, {})
     write_json(folder / "config.json", {"run": {**RUN, "phases": [phase]}})
     snakemake = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "1"]
     rules = [rule for rule in RULES if draw or not rule.startswith("plot_")]
