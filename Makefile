@@ -26,6 +26,7 @@ test: .venv/test.done
 # What can go wrong, done to a small run on purpose: the table in docs/faults.md. Needs root for some of it.
 faults: .venv/test.done
 	$(BIN)/python benchmarks/faults.py --write docs/faults.md
+	$(BIN)/python -m pytest -m slow tests/test_slurm.py
 
 lint: .venv/test.done .venv-format/done
 	$(BIN)/ruff check .

@@ -210,6 +210,15 @@ class Cluster:
             lambda: output_of("sinfo", "-h", "-N", "-n", name, "-p", "cpu", "-o", "%T").strip() == "idle",
         )
 
+    def replace_controller(self) -> None:
+        """SIGKILL to slurmctld, and a new one a little later, as on a machine that was restarted."""
+        (controller,) = [daemon for daemon in self.daemons if daemon.args[0] == "slurmctld"]
+        controller.kill()
+        controller.wait()
+        self.daemons.remove(controller)
+        time.sleep(3)
+        self.start("slurmctld", "-D")
+
     def kill_node(self, name: str) -> None:
         """Cut a node's power: SIGKILL to slurmd, its job steps and all that they started."""
         node = self.nodes.pop(name)

@@ -3,6 +3,7 @@ when a node dies."""
 
 import fcntl
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,12 +40,13 @@ def cluster(tmp_path):
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    """A run in a fresh copy of the code. SIGINT, since snakemake heeds no other signal while jobs are pending."""
+    """A run in a copy of the code, made if it is not there. SIGINT, since snakemake heeds no other signal while jobs
+    are pending."""
     command = ["timeout", "-s", "INT", "-k", "10", "900", sys.executable, "-m", "snakemake", *arguments]
     wanted = [f"results/{name}" for name in TABLES]
     return subprocess.Popen(
-        [*command, *wanted, "--configfile", str(CONFIG)], cwd=copy_code(folder), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [*command, *wanted, "--configfile", str(CONFIG)], cwd=folder if folder.exists() else copy_code(folder),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
@@ -93,20 +95,26 @@ def test_the_tables_are_those_of_one_machine(cluster, tables, tmp_path):
     assert "nlbflow: 16 jobs, 0.00 GB to fetch, at most 0.5 GPU hours" in output
 
 
-def test_the_tables_are_the_same_when_a_node_dies(cluster, tables, tmp_path):
-    run = start(tmp_path / "code", *SLURM)
+def wait_for_training(run: subprocess.Popen, node: str) -> str:
+    """The SLURM job of a training that has begun on a node, some seconds ago."""
     training = []
 
     def trains() -> bool:
-        running = output_of("squeue", "-h", "-w", "n2", "-t", "R", "-o", "%i %k").splitlines()
+        running = output_of("squeue", "-h", "-w", node, "-t", "R", "-o", "%i %k").splitlines()
         training[:] = [line.split()[0] for line in running if "rule_train" in line]
         return bool(training) or run.poll() is not None
 
+    wait_for(f"a training on {node}", trains, 600)
+    assert run.poll() is None, run.communicate()[0]
+    # somewhere in its work
+    time.sleep(3)
+    return training[0]
+
+
+def test_the_tables_are_the_same_when_a_node_dies(cluster, tables, tmp_path):
+    run = start(tmp_path / "code", *SLURM)
     try:
-        wait_for("a training on n2", trains, 600)
-        assert run.poll() is None, run.communicate()[0]
-        # somewhere in its work
-        time.sleep(3)
+        training = wait_for_training(run, "n2")
         cluster.kill_node("n2")
         output = finish(run)
     finally:
@@ -114,11 +122,36 @@ def test_the_tables_are_the_same_when_a_node_dies(cluster, tables, tmp_path):
     assert read_tables(tmp_path / "code") == tables
     jobs = accounting(output)
     (lost,) = [job for job in jobs if job["State"] != "COMPLETED"]
-    assert lost["JobID"] == training[0] and lost["State"] == "NODE_FAIL"
+    assert lost["JobID"] == training and lost["State"] == "NODE_FAIL"
     # sent again to the other node, with twice the memory
     (again,) = [job for job in jobs if job["Comment"] == lost["Comment"] and job is not lost]
     memory = [int(re.search(r"mem=(\d+)M", job["ReqTRES"])[1]) for job in (lost, again)]
     assert again["NodeList"] == "n1" and memory[1] == 2 * memory[0]
+
+
+@pytest.mark.slow
+def test_the_tables_are_the_same_when_the_controller_dies(cluster, tables, tmp_path):
+    """SLURM may lose jobs that were just sent, for which snakemake waits for ever: then Ctrl-C, and on, as docs say."""
+    run = start(tmp_path / "code", *SLURM)
+    try:
+        wait_for_training(run, "n1")
+        cluster.replace_controller()
+        idle = 0
+        while run.poll() is None and idle < 20:
+            time.sleep(1)
+            idle = 0 if output_of("squeue", "-h") else idle + 1
+        run.send_signal(signal.SIGINT)
+        output = run.communicate(timeout=60)[0]
+    finally:
+        run.terminate()
+    if run.returncode:
+        subprocess.run([sys.executable, "scripts/resume.py"], cwd=tmp_path / "code", check=True)
+        finish(start(tmp_path / "code", *SLURM, "--unlock"))
+        again = finish(start(tmp_path / "code", *SLURM))
+        # what was done before is not made again
+        whole, rest = (int(re.search(r"of (\d+) steps", text)[1]) for text in (output, again))
+        assert rest < whole
+    assert read_tables(tmp_path / "code") == tables
 
 
 def test_jobs_on_one_node_have_a_gpu_each(cluster, tmp_path):
