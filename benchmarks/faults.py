@@ -29,9 +29,9 @@ file has a final name, when nothing that was finished before it is lost or made 
 of a run without the fault, byte for byte, and when no process is left. The last column is what the user was told by the
 run that was struck; it is in brackets where that run ended well all the same.
 
-On a SLURM cluster two more are tried ([tests/test_slurm.py](../tests/test_slurm.py)): a node is killed with all that runs
-on it, and the controller is. After the first the run goes on; after the second it may wait for jobs that SLURM has
-lost, and goes on after Ctrl-C and `resume.py`. Both end with the tables of a local run, byte for byte.
+On a SLURM cluster two more are tried ([tests/test_slurm.py](../tests/test_slurm.py)): a node is killed with all that
+runs on it, and the controller is. After the first the run goes on; after the second it may wait for jobs that SLURM
+has lost, and goes on after Ctrl-C and `resume.py`. Both end with the tables of a local run, byte for byte.
 
 | fault | tried | survived | what the user saw |
 |---|---|---|---|
