@@ -6,9 +6,9 @@
 Each case is a process of its own in which the model itself is trained, with the parameters that config.yaml has for
 the dataset (5 ms, phase val), on made-up counts of its shape: on a GPU if there is one, otherwise on the CPU, with as
 many threads as the model's parameters say. It ends after so many seconds. A time is the median of the updates after
-the first (of LFADS, of means between two validations), memory the device's peak until then (on a CPU, the
-process's and its children's). An update of AutoLFADS is one of each member. The last line is one JSON object; all cases
-take about half an hour on two cores.
+the first (of LFADS, of means between two validations), memory the device's peak until then (on a CPU, the process's and
+its children's; of LFADS with the trials of one batch alone). An update of AutoLFADS is one of each member. The last
+line is one JSON object; all cases take about half an hour on two cores.
 """
 
 import argparse

@@ -57,7 +57,8 @@ def captions():
     found = {kind: [] for kind in FIGURE_TITLES}
     found["pipeline"].append(["pipeline", "The rules of the workflow"])
     for kind, (name, *at) in placed_figures():
-        caption = f"{FIGURE_TITLES[kind]}: {place_title(titles.get(name, name), *at)}"
+        of = f"family {name}" if kind == "scaling" else titles[name]
+        caption = f"{FIGURE_TITLES[kind]}: {place_title(of, *at)}"
         found[kind].append([figure_name(kind, name, *at), caption])
     return [
         {

@@ -1,6 +1,10 @@
 """Training of a population: members independent of each other, Adam as torch's, resumed runs as unbroken ones."""
 
 import logging
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +30,7 @@ from nlbflow.population import (
     validation_loss,
 )
 from small_lfads import RANGES, SIZES, population, trials
+from workflow import ROOT
 
 MODELS = Path(__file__).parent.parent / "scripts/models"
 
@@ -64,17 +69,62 @@ def test_processes_change_no_byte():
     assert ends[0] == ends[1] == ends[2]
 
 
-def test_a_process_that_is_killed_or_fails():
+def test_a_process_that_fails_or_is_killed():
     group, streams = population([0, 1], trials()), [stream(3, m, 1) for m in range(2)]
     with Workers(2, SIZES, trials()) as workers:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(ZeroDivisionError) as failure:
             workers.train(group, Schedule(0, 2, 0.9), streams, 1)
+        assert "in train_epochs" in failure.value.__notes__[0]
         workers.train(group, Schedule(4, 2, 0.9), streams, 1)
-        workers.processes[1].kill()
-        with pytest.raises(MemoryError, match="ended with status -9"):
-            workers.train(group, Schedule(4, 2, 0.9), streams, 1)
         pids = [process.pid for process in workers.processes]
-    assert not any(Path("/proc", str(pid)).exists() for pid in pids)
+        workers.processes[1].kill()
+        # the other one has much to do, for which nobody waits
+        with pytest.raises(MemoryError, match="ended with status -9"):
+            workers.train(group, Schedule(4, 2, 0.9), streams, 10**6)
+    assert len(pids) == 2 and all(ended(pid) for pid in pids)
+
+
+def ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+PARENT = """
+import sys
+sys.path[:0] = {paths!r}
+from nlbflow.members import Workers
+from nlbflow.population import Schedule, stream
+from small_lfads import SIZES, population, trials
+import threading, time
+def tell():
+    while len(workers.processes) < 2:
+        time.sleep(0.01)
+    time.sleep({seconds})
+    print(*(process.pid for process in workers.processes), flush=True)
+with Workers(2, SIZES, trials()) as workers:
+    threading.Thread(target=tell).start()
+    workers.train(population([0, 1], trials()), Schedule(4, 2, 0.9), [stream(3, m, 1) for m in range(2)], 10**6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux alone ends children")
+@pytest.mark.parametrize("seconds", [0, 4])
+def test_processes_end_with_a_killed_parent(seconds, tmp_path):
+    """While they start and while they train, and with a file that looks like torch where they run."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('not torch')")
+    paths = [str(ROOT / "scripts"), str(ROOT / "tests")]
+    command = [sys.executable, "-P", "-c", PARENT.format(paths=paths, seconds=seconds)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as parent:
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2 and not any(map(ended, pids))
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while not all(map(ended, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert all(map(ended, pids))
 
 
 def test_updates_are_adams():

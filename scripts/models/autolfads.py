@@ -77,6 +77,7 @@ CHECK = {
     "generation_epochs": 2,
     "validate_epochs": 1,
     "samples": 3,
+    "threads": 1,
 }
 
 

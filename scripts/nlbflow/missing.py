@@ -1,4 +1,4 @@
-"""Why a score is missing, in a few words: the same in tables and on the page."""
+"""Why a score is missing, in a few words, for tables and the page; the page also knows why answers are absent."""
 
 from collections.abc import Collection, Mapping
 
