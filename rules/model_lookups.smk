@@ -78,7 +78,7 @@ def model_threads(wildcards):
 
 
 def growing_by_model(name, usual):
-    """The same of what a model's stanza asks for."""
+    """Memory or time that a model's stanza asks for, and as much more when its job is sent again."""
     return lambda wildcards, attempt: model_resource(wildcards, name, usual) * attempt
 
 

@@ -71,7 +71,7 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         NlbflowError: too few training trials, or no member has learnt anything.
     """
     _check(data, params)
-    # members are trained side by side, each by one thread; a single one has all threads for its products
+    # members that are trained side by side share the threads; a single one has all of them for its products
     torch.set_num_threads(params["threads"] // min(params["threads"], params["population"]))
     device = _device(params["device"])
     trials = _trials(data)
