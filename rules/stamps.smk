@@ -7,6 +7,10 @@ if not workflow.is_main_process:
 # what of a dataset's definition the tensors depend on, and what the answers do
 CUTTING = {
     "tensors": (
+        "reference",
+        "trials",
+        "units",
+        "partly_observed",
         "align",
         "window_ms",
         "forward_ms",

@@ -163,7 +163,7 @@ def write(tmp_path):
     return write
 
 
-TINY = {"align": "go_time", "window_ms": [0, 100], "forward_ms": 20}
+TINY = {"align": "go_time", "window_ms": [0, 100], "forward_ms": 20, "reference": "nlb_tools", "overlap": "allow"}
 
 
 def test_spike_edges(write):

@@ -16,3 +16,15 @@ def find_conditions(session: Session, fields: list[str], trials: np.ndarray) -> 
         if all(v == v for v in values):
             groups.setdefault(values, []).append(trial)
     return [(values, np.array(groups[values])) for values in sorted(groups)]
+
+
+def why_no_averages(session: Session, fields: list[str], trials: np.ndarray) -> str:
+    """Why these table rows have no PSTHs: most are alone in their condition; empty where that is not so."""
+    sizes = [len(rows) for _, rows in find_conditions(session, fields, trials)]
+    alone = sum(size == 1 for size in sizes)
+    if alone <= 0.5 * sum(sizes):
+        return ""
+    return (
+        f"{alone} of {sum(sizes)} trials are alone in their condition ({', '.join(fields)}), and an average needs two; "
+        "name columns that trials share"
+    )

@@ -45,6 +45,13 @@ def check_config(config: dict, schema_path: Path) -> None:
                 f"config key datasets.{name} draws held-out units or splits, which needs one file with everything: "
                 "name it as files.whole, or use columns."
             )
+        pair = [key for key in ("conditions", "psth_kernel_ms") if key in stanza]
+        if len(pair) == 1:
+            (other,) = {"conditions", "psth_kernel_ms"} - set(pair)
+            raise NlbflowError(
+                f"config key datasets.{name} has {pair[0]} but no {other}; psth R2 needs both: add {other}, or remove "
+                f"{pair[0]}."
+            )
         if stanza.get("split", {}).get("val", 0) + stanza.get("split", {}).get("test", 0) >= 1:
             raise NlbflowError(
                 f"config key datasets.{name}.split leaves no trial for training; val + test must be < 1."

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from nlbflow.nwb import Units, inside
+from nlbflow.nwb import Units
+from nlbflow.stretches import inside
 from nlbflow.windows import Windows, gather
 
 

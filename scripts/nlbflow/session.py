@@ -1,12 +1,16 @@
 """Sessions: the files of a dataset laid one after the other on a 1 ms clock, which is how the benchmark's reference
 defines bins and interpolation (nlb_tools `NWBDataset`; specification, section 2.2)."""
 
+from dataclasses import replace
+
 from functools import cached_property
 
 import numpy as np
 
 from nlbflow.errors import NlbflowError
 from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Recording, Units, seconds_to_ns
+from nlbflow.series import Series, series_paths
+from nlbflow.files import open_h5
 
 
 class Session:
@@ -18,22 +22,35 @@ class Session:
 
     def __init__(self, recordings: list[Recording]):
         self.recordings = recordings
-        self._series: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self.offsets = []
-        offset = 0
+        self._series: dict[str, Series] = {}
+        self.offsets: list[int] = []
+        self.first = self.rows = recordings[0].first
         for recording in recordings:
+            offset = 0
+            if self.offsets:
+                past_end = (self.rows - 1) / 1000.0 + 0.05
+                # whole tenths of a second of what lies before a file's first row keep its bins where they are
+                offset = int(np.ceil(past_end * 10) * 100) - recording.first // 100 * 100
             self.offsets.append(offset)
-            past_end = (offset + recording.rows - 1) / 1000.0 + 0.05
-            self.rows, offset = offset + recording.rows, int(np.ceil(past_end * 10) * 100)
+            self.rows = offset + recording.rows
         counts = [len(recording.columns["start_time"]) for recording in recordings]
         self.trials = sum(counts)
-        ends = [offset + recording.rows for offset, recording in zip(self.offsets, recordings, strict=True)]
-        self.recorded_ms = np.repeat(np.stack([self.offsets, ends], axis=1), counts, axis=0)
+        recorded = [(o + r.first, o + r.rows) for o, r in zip(self.offsets, recordings, strict=True)]
+        self.recorded_ms = np.repeat(np.array(recorded), counts, axis=0)
+        # why a trial cannot be used, and which units were not observed throughout: see nlbflow.usable
+        self.reasons, self.leaves_out = np.full(self.trials, "", object), False
+        self.dropped_units: list[int] = []
 
     @cached_property
     def split(self) -> np.ndarray:
         """(trials,) the split of every trial, files in order, rows in table order."""
-        return self.column("split")
+        split = self.column("split")
+        return np.where(self.reasons == "", split.astype(str), "none") if self.leaves_out else split
+
+    @property
+    def known_columns(self) -> list[str]:
+        """The trial columns that the files have."""
+        return sorted({column for recording in self.recordings for column in recording.known_columns})
 
     def column(self, name: str) -> np.ndarray:
         """A trial column over all files; a file without it gives NaN.
@@ -42,10 +59,9 @@ class Session:
             NlbflowError: no file has it; the columns that exist are listed.
         """
         if not any(name in r.columns for r in self.recordings):
-            known = sorted({c for r in self.recordings for c in r.columns} - {"end_time"})
             raise NlbflowError(
-                f"{self.recordings[-1].path} has no trial column {name!r}; it has {', '.join(known)}: correct the "
-                "dataset's definition."
+                f"{self.recordings[-1].path} has no trial column {name!r}; it has {', '.join(self.known_columns)}: "
+                "correct the dataset's definition."
             )
         parts = [r.columns.get(name) for r in self.recordings]
         if any(p is None for p in parts):
@@ -110,21 +126,33 @@ class Session:
         spikes = [np.concatenate([u.spike_ms[i] + o for u, o in present]) for i in range(len(ids))]
         return Units(ids, spikes, np.concatenate([u.stretches + o for u, o in present]))
 
-    def series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A behaviour series over all files: (rows, values (samples, channels)).
+    def series(self, name: str) -> Series:
+        """A behaviour series over all files.
 
         Raises:
-            NlbflowError: no file has a series of that name.
+            NlbflowError: no file has a series of that name; those that there are are listed.
         """
         if name not in self._series:
             parts = [(r.series(name), o) for r, o in zip(self.recordings, self.offsets, strict=True)]
-            parts = [(found[0] + offset, found[1]) for found, offset in parts if found is not None]
+            parts = [replace(found, rows=found.rows + offset) for found, offset in parts if found is not None]
             if not parts:
+                path = self.recordings[-1].path
+                with open_h5(path) as file:
+                    there = ", ".join(series_paths(file)) or "none"
                 raise NlbflowError(
-                    f"{self.recordings[-1].path} has no behaviour series named {name!r}; correct `behavior.series` in "
-                    "the dataset's definition."
+                    f"{path} has no behaviour series named {name!r}; correct `behavior.series` in the dataset's "
+                    f"definition. The series of the file: {there}."
                 )
-            rows, values = zip(*parts, strict=True)
+            shapes = {part.values.shape[1] for part in parts}
+            if len(shapes) > 1:
+                raise NlbflowError(
+                    f"the series {name} has {' and '.join(map(str, sorted(shapes)))} channels in the files of one "
+                    "dataset; use files of one session."
+                )
             one = len(parts) == 1
-            self._series[name] = (rows[0], values[0]) if one else (np.concatenate(rows), np.concatenate(values))
+            self._series[name] = parts[0] if one else replace(
+                parts[0],
+                rows=np.concatenate([part.rows for part in parts]),
+                values=np.concatenate([part.values for part in parts]),
+            )  # fmt: skip
         return self._series[name]

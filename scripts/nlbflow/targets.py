@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlbflow.conditions import find_conditions
+from nlbflow.conditions import find_conditions, why_no_averages
 from nlbflow.datasets import window_ranges
 from nlbflow.errors import NlbflowError
 from nlbflow.nwb import NS_PER_MS, Units
@@ -37,7 +37,7 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
     """
     _, forward = window_ranges(definition, bin_ms)
     align = definition["align"]
-    session = open_session(parts, definition, "truth" if phase == "test" else "test")
+    session = open_session(parts, definition, "truth" if phase == "test" else "test", bin_ms)
     trials = {part: choose_trials(session, SPLITS[phase][part], align) for part in ("train", "eval")}
     shift = {part: make_jitter(session, definition, SPLITS[phase][part], bin_ms)[trials[part]] for part in trials}
     heldin, heldout = session.units(heldout=False), session.units(heldout=True)
@@ -60,12 +60,15 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
         if "decoders" in definition:
             kinds = session.numbers(definition["decoders"]["column"])[trials[part]]
             arrays[f"{part}_decode_mask"] = kinds[:, None] == np.array(definition["decoders"]["values"], float)
-    if definition.get("conditions") and definition.get("psth_kernel_ms"):
+    psth_trials = in_splits(session, SPLITS[phase]["train"] + SPLITS[phase]["eval"])
+    if not (definition.get("conditions") and definition.get("psth_kernel_ms")):
+        absent["psth"] = "the dataset's definition names no conditions or no PSTH kernel"
+    elif reason := why_no_averages(session, definition["conditions"], psth_trials):
+        absent["psth"] = reason
+    else:
         arrays |= _psths(session, definition, [heldin, heldout], trials, bin_ms, phase)
         if "jitter" in definition:
             arrays |= {f"{part}_jitter": shift[part] // bin_ms for part in trials}
-    else:
-        absent["psth"] = "the dataset's definition names no conditions or no PSTH kernel"
     if "rates" in parts:
         arrays |= _truth_in_windows(parts["rates"], session, definition, bin_ms, trials)
     return arrays, absent
@@ -78,7 +81,7 @@ def _compare_with_test(
     observed, _ = window_ranges(definition, bin_ms)
     windows = make_windows(truth, trials, definition["align"], observed, bin_ms, shift_ms=shift_ms)
     known = bin_spikes(heldin, windows)
-    session = open_session(parts, definition, "test")
+    session = open_session(parts, definition, "test", bin_ms)
     tested = choose_trials(session, SPLITS["test"]["eval"], definition["align"])
     seen = bin_spikes(
         session.units(heldout=False), make_windows(session, tested, definition["align"], observed, bin_ms)

@@ -9,23 +9,33 @@ from pathlib import Path
 import numpy as np
 
 from nlbflow.conditions import find_conditions
+from nlbflow.errors import NlbflowError
+from nlbflow.notes import Facts, find_facts
 from nlbflow.datasets import window_ranges
 from nlbflow.nwb import Recording
 from nlbflow.session import Session
+from nlbflow.usable import leave_out, shared
 from nlbflow.windows import bin_series, bin_spikes, choose_trials, in_splits, make_windows
 
 SPLITS = {"val": {"train": ["train"], "eval": ["val"]}, "test": {"train": ["train", "val"], "eval": ["test"]}}
 
 
-def open_session(parts: dict[str, str | Path], definition: dict, hidden: str) -> Session:
+def open_session(parts: dict[str, str | Path], definition: dict, hidden: str, bin_ms: int) -> Session:
     """The session of a dataset: the evaluation file, where there is one, then the file with the training trials.
 
     Args:
         parts: paths by part (train, test, truth, or whole: one file with all trials and all units).
         definition: the dataset's definition.
         hidden: which file has the evaluation trials of phase test: "test", or "truth" with their answers.
+        bin_ms: bin width, to which windows are widened.
+
+    Raises:
+        NlbflowError: a file cannot be read, or no trial can be used.
     """
-    return Session([Recording(parts[part], definition) for part in (hidden, "train", "whole") if part in parts])
+    there = [part for part in (hidden, "train", "whole") if part in parts]
+    session = Session([Recording(parts[part], definition) for part in there])
+    leave_out(session, definition, [part in ("train", "whole") for part in there], bin_ms)
+    return session
 
 
 def make_jitter(session: Session, definition: dict, splits: list[str], bin_ms: int) -> np.ndarray:
@@ -70,11 +80,11 @@ def read_behavior(
         values[is_outlier(session, definition, trials)] = np.nan
         return values
     lagged = tuple(edge + behavior["lag_ms"] for edge in definition["window_ms"])
-    overlap = definition.get("overlap", "none")
-    cut = overlap == "none" or (overlap == "answers" and not answers)
+    into_next = behavior.get("into_next", "none")
+    cut = into_next == "none" or (into_next == "answers" and not answers)
     windows = make_windows(session, trials, definition["align"], lagged, bin_ms, cut)
-    rows, values = session.series(behavior["series"])
-    return bin_series(rows, values, session.rows, windows)
+    series = session.series(behavior["series"])
+    return bin_series(series.rows, series.values, (session.first, session.rows), windows)
 
 
 def is_outlier(session: Session, definition: dict, trials: np.ndarray) -> np.ndarray:
@@ -94,6 +104,11 @@ def number_conditions(session: Session, definition: dict, trials: np.ndarray) ->
 
 
 def make_input(parts: dict[str, str | Path], definition: dict, bin_ms: int, phase: str) -> tuple[dict, dict]:
+    """As `cut_input`, the arrays and what is absent."""
+    return cut_input(parts, definition, bin_ms, phase)[:2]
+
+
+def cut_input(parts: dict[str, str | Path], definition: dict, bin_ms: int, phase: str) -> tuple[dict, dict, Facts]:
     """All that a model may see.
 
     Returns:
@@ -101,13 +116,16 @@ def make_input(parts: dict[str, str | Path], definition: dict, bin_ms: int, phas
         (trials, bins, channels) or (trials, columns), train_condition (trials,), eval_spikes_heldin (trials, bins,
         neurons); what cannot be made is absent.
         absent: what is absent, with the reason.
+        facts: what was found in the recordings.
 
     Raises:
-        NlbflowError: a file, a column or a series is missing, or the bin width does not fit.
+        NlbflowError: a file, a column or a series is missing, the bin width does not fit, or evaluation windows lie in
+            training windows and the definition does not allow it.
     """
     observed, forward = window_ranges(definition, bin_ms)
     align, splits = definition["align"], SPLITS[phase]
-    session = open_session(parts, definition, "test")
+    session = open_session(parts, definition, "test", bin_ms)
+    facts = find_facts(session, definition, splits["train"] + splits["eval"])
     absent: dict[str, str] = {}
     arrays: dict[str, np.ndarray] = {}
     heldin = session.units(heldout=False)
@@ -115,12 +133,12 @@ def make_input(parts: dict[str, str | Path], definition: dict, bin_ms: int, phas
     if len(evaluated) == 0:
         absent["eval"] = f"no trial of the split {splits['eval'][0]} is among this dataset's parts"
     else:
-        shift = make_jitter(session, definition, splits["eval"], bin_ms)[evaluated]
-        windows = make_windows(session, evaluated, align, observed, bin_ms, shift_ms=shift)
+        eval_shift = make_jitter(session, definition, splits["eval"], bin_ms)[evaluated]
+        windows = make_windows(session, evaluated, align, observed, bin_ms, shift_ms=eval_shift)
         arrays["eval_spikes_heldin"] = bin_spikes(heldin, windows)
     if not parts.keys() & {"train", "whole"}:
         absent["train"] = "this dataset's train file is not among its parts"
-        return arrays, absent
+        return arrays, absent, facts
     trained = choose_trials(session, splits["train"], align)
     heldout = session.units(heldout=True)
     shift = make_jitter(session, definition, splits["train"], bin_ms)[trained]
@@ -134,4 +152,29 @@ def make_input(parts: dict[str, str | Path], definition: dict, bin_ms: int, phas
     else:
         arrays["train_behavior"] = behavior
     arrays["train_condition"] = number_conditions(session, definition, trained)
-    return arrays, absent
+    if len(evaluated):
+        facts.shared = _check_apart(session, definition, (trained, shift), (evaluated, eval_shift), bin_ms)
+    return arrays, absent, facts
+
+
+def _check_apart(session: Session, definition: dict, trained: tuple, evaluated: tuple, bin_ms: int) -> tuple:
+    """How much of the evaluation windows lies in training windows, as `nlbflow.usable.shared` says; each of `trained`
+    and `evaluated` is (table rows, shifts in ms).
+
+    Raises:
+        NlbflowError: some does, and the definition has no `overlap: allow`.
+    """
+    ranges = window_ranges(definition, bin_ms)
+    cut = [
+        [make_windows(session, trials, definition["align"], window, bin_ms, shift_ms=shift) for window in ranges]
+        for trials, shift in (trained, evaluated)
+    ]
+    share, trials = shared(session, *cut)
+    if share and definition.get("overlap") != "allow":
+        raise NlbflowError(
+            f"{share:.1%} of the evaluation bins (window_ms and forward_ms, in {trials:.0%} of the evaluation trials) "
+            "also lie in windows of training trials, so that a model would have seen their answers; shorten window_ms "
+            "or forward_ms, or say `overlap: allow` in the dataset's stanza, and every table will tell the share. "
+            "With `split: {blocks: N}` only the edges of blocks overlap."
+        )
+    return share, trials

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nlbflow.datasets import count_bins
-from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Units, inside
+from nlbflow.nwb import NOT_A_TIME, NS_PER_MS, Units
 from nlbflow.session import Session
+from nlbflow.stretches import inside
 
 # The reference decimates with scipy.signal.decimate(n=500, ftype="fir"): 501 taps, zero phase.
 TAPS = 501
@@ -148,8 +149,11 @@ def antialias_filter(factor: int) -> np.ndarray:
     return taps / taps.sum()
 
 
-def bin_series(rows: np.ndarray, values: np.ndarray, session_rows: int, windows: Windows) -> np.ndarray:
+def bin_series(rows: np.ndarray, values: np.ndarray, session: tuple[int, int], windows: Windows) -> np.ndarray:
     """A 1 kHz series decimated to the bins of the windows: (trials, bins, channels), in the series' own unit.
+
+    `session` is the session's first row and its end.
+
 
     Gaps are filled by linear interpolation over the whole session, the anti-alias filter is applied (only as far as
     its support reaches into the windows), and bins whose first sample is missing become NaN again (section 2.3).
@@ -158,7 +162,7 @@ def bin_series(rows: np.ndarray, values: np.ndarray, session_rows: int, windows:
     first_ms = (windows.starts[:, None] + np.arange(bins)) * bin_ms
     half = (TAPS - 1) // 2 if bin_ms > 1 else 0
     support = windows.starts[:, None] * bin_ms + np.arange(-half, (bins - 1) * bin_ms + half + 1)
-    in_session = (support >= 0) & (support < session_rows)
+    in_session = (support >= session[0]) & (support < session[1])
     weights = np.zeros((support.shape[1], bins))
     taps = antialias_filter(bin_ms) if bin_ms > 1 else np.ones(1)
     for k in range(bins):

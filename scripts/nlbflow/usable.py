@@ -1,0 +1,175 @@
+"""Which trials and units of a recording can be used, and whether training and evaluation windows are apart.
+
+Cut as the benchmark's reference cuts (`reference: nlb_tools` in the stanza), nothing is left out here: it keeps trials
+whose bins are not observed, as NaN. For all other recordings no unobserved bin reaches a tensor, neither as NaN nor
+as zero.
+"""
+
+import numpy as np
+
+from nlbflow.datasets import window_ranges
+from nlbflow.errors import NlbflowError
+from nlbflow.nwb import Recording
+from nlbflow.session import Session
+from nlbflow.stretches import common, merge_stretches
+from nlbflow.windows import Windows, gather, make_windows
+
+UNOBSERVED = "window not observed throughout"
+PARTLY = "not every unit observed"
+OUTSIDE = "window beyond the recording"
+
+
+def leave_out(session: Session, definition: dict, with_forward: list[bool], bin_ms: int) -> None:
+    """Mark trials that cannot be used (`session.left_out`) and drop units that were observed in some trials only.
+
+    Args:
+        session: the recordings; changed.
+        definition: the dataset's definition. `partly_observed: drop_trial` keeps all units and leaves trials out.
+        with_forward: for each recording whether its trials need the forward window too; evaluation files lack it.
+        bin_ms: bin width.
+
+    Raises:
+        NlbflowError: no unit or no trial is left.
+    """
+    reasons, dropped = [], set()
+    counts = [len(recording.columns["start_time"]) for recording in session.recordings]
+    in_files = np.split(_windows_ms(session, definition, with_forward, bin_ms), np.cumsum(counts)[:-1])
+    for number, recording in enumerate(session.recordings):
+        reasons.append(_unknown_times(recording, definition["align"]))
+        if recording.as_reference:
+            continue
+        windows = in_files[number]
+        wanted = (recording.columns["split"].astype(str) != "none") & (reasons[-1] == "")
+        beyond = (windows[:, 0] < recording.first) | (windows[:, 1] > recording.rows)
+        reasons[-1][wanted & beyond] = OUTSIDE
+        wanted &= ~beyond
+        observed = _observed(recording, windows)
+        some = observed.any(axis=0) & wanted
+        partly = ~observed[:, some].all(axis=1)
+        if partly.any() and definition.get("partly_observed", "drop_unit") == "drop_unit":
+            if partly.all():
+                raise NlbflowError(
+                    f"{recording.path}: every unit was observed in some of the trials only (units/obs_intervals); say "
+                    "`partly_observed: drop_trial` in the stanza to keep the trials in which all were."
+                )
+            dropped |= set(recording.ids[partly].tolist())
+            observed = observed[~partly]
+        reasons[-1][wanted & ~some] = UNOBSERVED
+        reasons[-1][some & ~observed.all(axis=0)] = PARTLY
+    for recording in session.recordings:
+        recording.keep_units(~np.isin(recording.ids, list(dropped)))
+    session.dropped_units = sorted(dropped)
+    every = np.concatenate(reasons)
+    _refuse_none_left(session, every, definition)
+    session.reasons = every
+    # the reference draws its jitter for trials without an event too
+    session.leaves_out = not session.recordings[0].as_reference
+
+
+def _unknown_times(recording: Recording, align: str) -> np.ndarray:
+    """(trials,) reasons: the start or the event of a trial is not known; empty where both are."""
+    reasons = np.full(len(recording.columns["start_time"]), "", object)
+    for column in (align, "start_time"):
+        values = recording.columns.get(column)
+        if values is not None and values.dtype.kind == "f":
+            reasons[~np.isfinite(values)] = f"no {column}"
+    return reasons
+
+
+def _windows_ms(session: Session, definition: dict, with_forward: list[bool], bin_ms: int) -> np.ndarray:
+    """(trials, 2) rows [first, end) of each trial's bins on its recording's own clock; nonsense without an event."""
+    observed, forward = window_ranges(definition, bin_ms)
+    every = np.arange(session.trials)
+    edges = [
+        _edges(make_windows(session, every, definition["align"], window, bin_ms)) for window in (observed, forward)
+    ]
+    counts = [len(recording.columns["start_time"]) for recording in session.recordings]
+    needs, offsets = (np.repeat(of, counts) for of in (with_forward, session.offsets))
+    end = np.where(needs, edges[1][:, 1], edges[0][:, 1])
+    return np.stack([edges[0][:, 0], end], axis=1) - offsets[:, None]
+
+
+def _observed(recording: Recording, windows: np.ndarray) -> np.ndarray:
+    """(units, trials) whether a unit was observed throughout a window."""
+    observed = np.empty((len(recording.ids), len(windows)), bool)
+    known: dict[bytes, np.ndarray] = {}
+    for unit, intervals in enumerate(recording.intervals):
+        key = intervals.tobytes()
+        if key not in known:
+            stretches = recording.observed(unit)
+            which = np.searchsorted(stretches[:, 0], windows[:, 0], "right") - 1
+            known[key] = (which >= 0) & (windows[:, 1] <= stretches[which, 1]) if len(stretches) else np.zeros(
+                len(windows), bool
+            )  # fmt: skip
+        observed[unit] = known[key]
+    return observed
+
+
+def _refuse_none_left(session: Session, reasons: np.ndarray, definition: dict) -> None:
+    split = session.column("split").astype(str)
+    wanted = split != "none"
+    if wanted.any() and (reasons[wanted] != "").all():
+        counts = ", ".join(f"{n} with {reason}" for reason, n in count_reasons(reasons[wanted]))
+        raise NlbflowError(
+            f"{session.recordings[-1].path}: none of the {wanted.sum()} trials can be used ({counts}); check `align` "
+            f"({definition['align']}, in s), `window_ms` {definition['window_ms']} and `forward_ms` "
+            f"{definition['forward_ms']} of the dataset's stanza."
+        )
+
+
+def count_reasons(reasons: np.ndarray) -> list[tuple[str, int]]:
+    """(reason, trials) of those left out, the most frequent first."""
+    names, counts = np.unique(reasons[reasons != ""].astype(str), return_counts=True)
+    return sorted(zip(names.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+
+
+def shared(session: Session, trained: list[Windows], evaluated: list[Windows]) -> tuple[float, float]:
+    """How much of the evaluation windows also lies in training windows: (share of their ms, share of their trials).
+
+    Windows of one file are compared on its clock. Those of two files are too, since both may be cut from one session;
+    there they count as shared only if the held-in spikes in them are the same, for many files have clocks of their own.
+
+    Args:
+        session: the recordings.
+        trained, evaluated: windows of the training and evaluation trials, observed and forward.
+    """
+    train, test = (
+        (np.concatenate([_edges(w) for w in windows]), np.concatenate([w.recorded_ms[:, 0] for w in windows]))
+        for windows in (trained, evaluated)
+    )
+    length = np.diff(test[0], axis=1)[:, 0]
+    covered = np.zeros(len(length), np.int64)
+    units = session.units(heldout=False)
+    for begin in np.unique(train[1]):
+        stretches = merge_stretches(train[0][train[1] == begin])
+        for other in np.unique(test[1]):
+            # both on the clock of the training trials' file
+            shift = 0 if other == begin else _offset(session, begin) - _offset(session, other)
+            for i in np.flatnonzero(test[1] == other):
+                both = common(test[0][i : i + 1] + shift, stretches)
+                if len(both) and (shift == 0 or _same_spikes(units.spike_ms, both, shift)):
+                    covered[i] += np.diff(both, axis=1).sum()
+    trials = covered.reshape(len(evaluated), -1).any(axis=0)
+    return float(covered.sum() / max(length.sum(), 1)), float(trials.mean()) if len(trials) else 0.0
+
+
+def _edges(windows: Windows) -> np.ndarray:
+    """(trials, 2) first row and end of each window."""
+    return np.stack([windows.starts, windows.starts + windows.bins], axis=1) * windows.bin_ms
+
+
+def _offset(session: Session, first_row: int) -> int:
+    """Of the recording that begins at a row of the session."""
+    starts = [o + r.first for o, r in zip(session.offsets, session.recordings, strict=True)]
+    return session.offsets[starts.index(first_row)]
+
+
+def _same_spikes(spike_ms: list[np.ndarray], stretches: np.ndarray, shift: int) -> bool:
+    """Whether the spikes in stretches are those `shift` ms earlier, and there are any."""
+    found = 0
+    for rows in spike_ms:
+        here, there = (gather(np.sort(rows), *(stretches - by).T)[1] + by for by in (0, shift))
+        if not np.array_equal(here, there):
+            return False
+        found += len(here)
+    return found > 0
