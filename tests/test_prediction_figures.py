@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from fake_histories import fake_curves, fake_population
+from nlbflow.figures.behavior import decoded_behavior, path_of
 from nlbflow.figures.canvas import use_style
 from nlbflow.figures.latents import draw_latents, principal_components
 from nlbflow.figures.learning import draw_learning, lineage
 from nlbflow.figures.predictions import Place, evenly, group_colors, rates
 from nlbflow.figures.psths import condition_means, draw_psths, most_varied
 from nlbflow.figures.speed import draw_speed
-from nlbflow.figures.trials import chosen_trials, decoded_velocity, draw_trials, path_of, recorded_spikes
+from nlbflow.figures.trials import chosen_trials, draw_trials, recorded_spikes
 from nlbflow.files import write_arrays
 from nlbflow.metrics import tp_correlation, velocity_r2
 from workflow import ROOT
@@ -96,7 +97,7 @@ def test_example_trials(tmp_path, kind):
 def test_decoded_velocity_is_the_benchmarks(tmp_path, kind):
     place = make_place(tmp_path, kind)
     path, everything = place.predictions["fair"], np.arange(TRIALS)
-    velocity = decoded_velocity(place, path, everything)
+    velocity = decoded_behavior(place, path, everything)
     target = place.target
     masks = [target.get(f"{part}_decode_mask", np.ones((TRIALS, 1), bool)) for part in ("train", "eval")]
     wanted = velocity_r2(
