@@ -12,13 +12,14 @@ from matplotlib.lines import Line2D
 
 from nlbflow.decoded_metric import is_velocity
 from nlbflow.decoder import counted_channels, decoded, decoder_rows, decoder_trials, known_bins
-from nlbflow.figures.canvas import panel, shortened, write
+from nlbflow.figures.canvas import GREY, panel, shortened, write
 from nlbflow.figures.predictions import Place, rates
 
 PATH_MM, COURSE_MM, BETWEEN_MM, LEGEND_MM = 40.0, 13.0, 3.0, 16.0
 MOST_CHANNELS = 4
-# Of the room beside a panel that a label runs up along.
-LABEL_LETTERS = 11
+# How far left of the panels the names of channels stand, and what there is room for.
+LABEL_MM, LABEL_LETTERS, LEGEND_LETTERS, MORE_MM = 8.5, 11, 24, 4.0
+STILL = "does not vary in training or evaluation: not decoded"
 
 
 def behavior_height(place: Place) -> float:
@@ -29,21 +30,23 @@ def behavior_height(place: Place) -> float:
     if _is_path(place):
         return PATH_MM + LEGEND_MM
     shown = min(channels, MOST_CHANNELS)
-    return shown * (COURSE_MM + BETWEEN_MM) + LEGEND_MM
+    return shown * (COURSE_MM + BETWEEN_MM) + LEGEND_MM + (MORE_MM if channels > MOST_CHANNELS else 0)
 
 
 def draw_behavior(
     figure: Figure, place: Place, trials: np.ndarray, models: dict[str, Path], lefts: list, top: float, each: float
 ) -> None:
     """A panel `each` mm wide at each of `lefts` for each trial, from `top` mm downwards, and what the lines are."""
-    found = {model: decoded_behavior(place, path, trials) for model, path in models.items()}
+    counted = counted_channels(*_decoded(place)).any()
+    found = {model: decoded_behavior(place, path, trials) for model, path in models.items()} if counted else {}
     colors = dict(zip(found, rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     if _is_path(place):
         _draw_paths(figure, place, trials, found, colors, lefts, top, each)
         top += PATH_MM
     else:
         top = _draw_courses(figure, place, trials, found, colors, lefts, top, each)
-    marks = [Line2D([], [], color="black", label="true")]
+    true = "true" if _is_path(place) else f"true {shortened(_name(place), LEGEND_LETTERS)}"
+    marks = [Line2D([], [], color="black", label=true)]
     marks += [Line2D([], [], color=color, label=f"decoded from {model}") for model, color in colors.items()]
     width, height = figure.get_size_inches() * 25.4
     anchor = lefts[0] / width, 1 - (top + 7) / height
@@ -80,6 +83,10 @@ def _decoded(place: Place) -> tuple[np.ndarray | None, ...]:
 def _channels(place: Place) -> int:
     behavior = place.target.get("eval_behavior", np.zeros(0))
     return behavior.shape[2] if behavior.ndim == 3 else 0
+
+
+def _name(place: Place) -> str:
+    return place.series or "behaviour"
 
 
 def _is_path(place: Place) -> bool:
@@ -122,11 +129,15 @@ def _draw_courses(
             axes.set_xlim(place.times[0] - place.bin_ms / 2, place.times[-1] + place.bin_ms / 2)
             axes.tick_params(labelbottom=channel == min(channels, MOST_CHANNELS) - 1, labelleft=i == 0)
             axes.locator_params(axis="y", nbins=3)
-        name = shortened(place.series or "behaviour", LABEL_LETTERS)
-        row[0].set_ylabel(name if channels == 1 else f"{name}\nchannel {channel}")
+            # short numbers, for there is little room between them and the names
+            axes.ticklabel_format(axis="y", scilimits=(-1, 3))
+        row[0].set_ylabel(f"channel {channel}" if channels > 1 else shortened(_name(place), LABEL_LETTERS))
+        row[0].yaxis.set_label_coords(-LABEL_MM / each, 0.5)
         if not counts[channel]:
-            row[0].set_title("does not vary in training or evaluation: not decoded", color="#777777", fontsize=5.5)
+            row[0].set_yticks([])
+            row[0].text(0.02, 0.94, STILL, transform=row[0].transAxes, va="top", color=GREY, fontsize=5.5)
         top += COURSE_MM + BETWEEN_MM
     if channels > MOST_CHANNELS:
-        write(figure, lefts[0], top + 3.5, f"{MOST_CHANNELS} of {channels} channels are shown", fontsize=5.5)
+        write(figure, lefts[0], top + 2, f"{channels - MOST_CHANNELS} more channels are not shown", color=GREY)
+        top += MORE_MM
     return top - BETWEEN_MM
