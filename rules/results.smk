@@ -65,6 +65,7 @@ rule tables:
         ranks="results/ranks.csv",
         differences="results/differences.csv",
         cross_decoding="results/cross_decoding.csv",
+        notes="results/notes.csv",
     log:
         "logs/tables.log",
     benchmark:
@@ -88,6 +89,7 @@ rule leaderboard:
         scores="results/scores.csv",
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        notes="results/notes.csv",
         stamp=leaderboard_stamp,
     output:
         markdown="results/leaderboard.md",
@@ -145,6 +147,7 @@ rule boards:
         scores="results/scores.csv",
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        notes="results/notes.csv",
         stamp=boards_stamp,
     output:
         **table_files(BOARDS, ("csv", "parquet", "md", "tex")),

@@ -95,6 +95,7 @@ def wanted():
         "results/ranks.csv",
         "results/differences.csv",
         "results/cross_decoding.csv",
+        "results/notes.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",
         *(f"results/figures/{name}.{form}" for name in figures() for form in FORMATS),

@@ -14,7 +14,8 @@ def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
-        results = Results(*map(read_table, smk.input[:3]), published, asked["absent"])
+        notes = read_table(smk.input.notes).values.tolist()
+        results = Results(*map(read_table, smk.input[:3]), published, asked["absent"], notes)
         sheets = leaderboards(results, asked["about"])
         run.out["markdown"].write_text(to_markdown(sheets, asked["absent"]))
         run.log(f"{len(sheets)} tables")

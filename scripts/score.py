@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.decoded_metric import left_out, renamed, series_of
 from nlbflow.files import read_arrays, read_json, write_arrays, write_json
 from nlbflow.latent_metrics import latent_scores
 from nlbflow.metrics import score, score_null
@@ -14,15 +15,16 @@ def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         target, about = read_arrays(smk.input.target)
+        series, (notes, nothing_decoded) = series_of(about["definition"]), left_out(target, about["definition"])
         bootstraps, neurons = {}, []
         if smk.input.get("prediction"):
             prediction, made = read_arrays(smk.input.prediction)
-            scores, kind = score(target, prediction), made["kind"]
+            scores, kind = renamed(score(target, prediction), series), made["kind"]
             resampled = asked["bootstrap_draws"], asked["seed"], asked["bootstrap_block"]
             bootstraps = {
                 # the same digits in every table, and an interval that holds them
                 metric: replace(bootstrap, estimate=scores[metric])
-                for metric, bootstrap in bootstrap_scores(target, prediction, *resampled).items()
+                for metric, bootstrap in renamed(bootstrap_scores(target, prediction, *resampled), series).items()
             }
             neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
             scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
@@ -49,7 +51,9 @@ def main(smk) -> None:
                 "intervals": intervals,
                 # of each held-out neuron; none for one without spikes
                 "bits_per_neuron": [None if bits != bits else bits for bits in neurons],
-                "absent": about["absent"],
+                "absent": about["absent"] | ({"behavior": nothing_decoded} if nothing_decoded else {}),
+                # of the place: what whoever reads its scores must know
+                "notes": notes,
                 "provenance": {
                     "target": about["provenance"],
                     "prediction": made["provenance"],

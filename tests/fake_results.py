@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm
 
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
-from nlbflow.tables import comparison_table, cost_table, neuron_table, score_table
+from nlbflow.tables import comparison_table, cost_table, neuron_table, note_table, score_table
 
 # (worst, best) value of each benchmark metric that applies, and the held-out neurons
 DATASETS = {
@@ -145,7 +145,7 @@ def _entry(place: dict, model: str, seed: int, kind: str) -> dict:
         "date": "2026-01-31T12:30:00Z",
     }
     return {
-        **place, "model": model, "seed": seed, "kind": kind, "facts": {}, "scores": {}, "intervals": {},
+        **place, "model": model, "seed": seed, "kind": kind, "facts": {}, "scores": {}, "intervals": {}, "notes": [],
         "bits_per_neuron": [], "provenance": {"prediction": None, "score": score},
     }  # fmt: skip
 
@@ -214,6 +214,7 @@ def fake_results(
         "scores": score_table(entries),
         "costs": cost_table(entries),
         "neurons": neuron_table(entries),
+        "notes": note_table(entries),
         **{name: comparison_table(comparisons, name) for name in ("ranks", "differences", "cross_decoding")},
     }
     paths = {name: Path(folder) / f"{name}.csv" for name in tables}

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from fake_histories import fake_curves, fake_population
+from nlbflow.figures.behavior import decoded_behavior, path_of
 from nlbflow.figures.canvas import use_style
 from nlbflow.figures.latents import draw_latents, principal_components
 from nlbflow.figures.learning import draw_learning, lineage
 from nlbflow.figures.predictions import Place, evenly, group_colors, rates
 from nlbflow.figures.psths import condition_means, draw_psths, most_varied
 from nlbflow.figures.speed import draw_speed
-from nlbflow.figures.trials import chosen_trials, decoded_velocity, draw_trials, path_of, recorded_spikes
+from nlbflow.figures.trials import chosen_trials, draw_trials, recorded_spikes
 from nlbflow.files import write_arrays
 from nlbflow.metrics import tp_correlation, velocity_r2
 from workflow import ROOT
@@ -96,7 +97,7 @@ def test_example_trials(tmp_path, kind):
 def test_decoded_velocity_is_the_benchmarks(tmp_path, kind):
     place = make_place(tmp_path, kind)
     path, everything = place.predictions["fair"], np.arange(TRIALS)
-    velocity = decoded_velocity(place, path, everything)
+    velocity = decoded_behavior(place, path, everything)
     target = place.target
     masks = [target.get(f"{part}_decode_mask", np.ones((TRIALS, 1), bool)) for part in ("train", "eval")]
     wanted = velocity_r2(
@@ -223,6 +224,59 @@ def test_colors_go_round_with_direction():
     assert len(set(colors)) == 6 and colors == group_colors({"eval_behavior": behavior * 3}, groups)
     assert len(set(group_colors({}, groups))) == 6
     assert evenly([*"abcdefg"], 3) == ["a", "d", "g"] and evenly(["a"], 3) == ["a"]
+
+
+def with_channels(place: Place, channels: int, series: str | None) -> Place:
+    """The place with behaviour of so many channels, of which the second stands still."""
+    mixing = np.random.default_rng(1).normal(size=(2, channels))
+    for part in ("train", "eval"):
+        place.target[f"{part}_behavior"] = place.target[f"{part}_behavior"] @ mixing
+        if channels > 2:
+            place.target[f"{part}_behavior"][..., 1] = 0.3
+    place.series = series
+    return place
+
+
+@pytest.mark.parametrize(
+    ("channels", "series"), [(1, "torque"), (1, "hand_vel"), (2, "emg"), (3, "hand3d"), (6, "emg")]
+)
+def test_channels_have_courses(tmp_path, channels, series):
+    place = with_channels(make_place(tmp_path, "maze"), channels, series)
+    figure, trials = draw_trials(place), chosen_trials(place)
+    named = (
+        labelled(figure, series)
+        if channels == 1
+        else [axes for axes in figure.axes if axes.get_ylabel().startswith("channel ")]
+    )
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == f"true {series}"
+    assert len(named) == min(channels, 4) and not labelled(figure, "hand path, y")
+    found = decoded_behavior(place, place.predictions["good"], trials)
+    assert found.shape == (3, BINS, channels)
+    for channel, axes in enumerate(named):
+        true, *models = (line.get_ydata() for line in axes.lines)
+        np.testing.assert_array_equal(true, place.target["eval_behavior"][trials[0], :, channel])
+        np.testing.assert_array_equal(models[0], found[0, :, channel])
+        still = channels > 2 and channel == 1
+        assert np.isnan(found[..., channel]).all() == still == bool(axes.texts) and len(models) == 3
+    assert ("2 more channels are not shown" in words(figure)) == (channels > 4)
+
+
+def test_nothing_is_decoded_where_every_channel_stands_still(tmp_path):
+    place = with_channels(make_place(tmp_path, "maze"), 1, "torque")
+    place.target["train_behavior"][:] = 1.0
+    (axes,) = labelled(draw_trials(place), "torque")
+    assert len(axes.lines) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_colors_follow_the_main_axis_of_other_channels(channels):
+    rng, along = np.random.default_rng(0), np.array([0.0, 3.0, 1.0, 2.0, 5.0, 4.0])
+    behavior = (along[:, None] * np.linspace(1, 2, channels) + 1e-3 * rng.normal(size=(6, channels)))[:, None]
+    groups = [np.array([i]) for i in range(6)]
+    colors = group_colors({"eval_behavior": behavior}, groups)
+    in_order = group_colors({}, groups)
+    assert colors == [in_order[int(place)] for place in along]
 
 
 def test_nobody_competed(tmp_path):

@@ -10,8 +10,9 @@ from statistics import fmean
 
 import pandas as pd
 
+from nlbflow.decoded_metric import benchmark_metrics
 from nlbflow.marks import best_and_second, positions, unbeaten
-from nlbflow.metrics import LOWER_IS_BETTER, METRICS
+from nlbflow.metrics import LOWER_IS_BETTER
 from nlbflow.missing import why_missing
 from nlbflow.tables import PLACE, place_title, with_bin_widths
 
@@ -60,7 +61,7 @@ class Group:
 @dataclass(frozen=True)
 class Board:
     """The columns' labels by name, the groups of rows, the datasets behind them, the metrics that the benchmark lacks
-    (`further`), and, where nothing could be scored, the reason."""
+    (`further`), where nothing could be scored the reason, and what a reader must know (`notes`)."""
 
     title: str
     columns: dict[str, str]
@@ -68,6 +69,7 @@ class Board:
     datasets: list[str]
     further: list[str] = field(default_factory=list)
     missing: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 class Results:
@@ -79,6 +81,7 @@ class Results:
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
         absent: [dataset, bin_ms, phase, model, reason] of what was asked for and cannot be had; the model `all models`
             stands for the whole place.
+        notes: [dataset, bin_ms, phase, sentence] of what whoever reads the scores of a place must know.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Results:
         differences: pd.DataFrame,
         published: pd.DataFrame,
         absent: list[list],
+        notes: Iterable[list] = (),
     ):
         key = [*PLACE, "metric", "model"]
         means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
@@ -96,6 +100,9 @@ class Results:
         self.ranks = {tuple(getattr(row, name) for name in key): row for row in ranks.itertuples(index=False)}
         self.marks = best_and_second(ranks, differences)
         self.absent = {tuple(row[:4]): row[4] for row in absent}
+        self.notes: dict[tuple, list[str]] = {}
+        for *place, note in notes:
+            self.notes.setdefault(tuple(place), []).append(note)
         self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
         self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
         self.metrics: dict[tuple, set[str]] = {}
@@ -148,7 +155,8 @@ class Results:
 def place_board(results: Results, place: tuple) -> Board:
     """The board of one (dataset, bin_ms, phase), ranked by co-bps; models without a result there come last."""
     scored = results.metrics.get(place, set())
-    metrics, further = [m for m in METRICS if m in scored], sorted(scored - set(METRICS))
+    metrics = benchmark_metrics(scored)
+    further = sorted(scored - set(metrics))
     columns = {metric: metric for metric in metrics + further}
     order = results.ordered(place)
     lacking = sorted(set(results.kinds) - set(order)) if scored else []
@@ -157,7 +165,8 @@ def place_board(results: Results, place: tuple) -> Board:
         here = results.published_at([place[0]], *place[1:])
         rows += _published_rows(here.assign(column=here["metric"]), metrics)
     missing = "" if rows else results.absent.get((*place, WHOLE), "no model has a result there")
-    return Board(place_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing)
+    notes = results.notes.get(place, [])
+    return Board(place_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing, notes)
 
 
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
@@ -187,7 +196,7 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
     """
     places = {dataset: (dataset, bin_ms, phase) for dataset in datasets}
     here, groups = results.published_at([*datasets], bin_ms, phase), []
-    for metric in METRICS:
+    for metric in benchmark_metrics(set().union(*(results.metrics.get(place, ()) for place in places.values()))):
         scored = [place for place in places.values() if metric in results.metrics.get(place, ())]
         ranks = _mean_ranks([results.ordered(place, metric) for place in scored])
         placed = {model: fmean(results.position(place, metric, model) for place in scored) for model in ranks}
@@ -202,10 +211,10 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
         ]
         shown = here[here["metric"] == metric]
         rows += _published_rows(shown.assign(column=shown["dataset"]), [*datasets], least=2)
-        if scored:
-            groups.append(Group(metric, rows))
+        groups.append(Group(metric, rows))
     missing = "" if groups else "no model has a result there"
-    return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing)
+    notes = [f"{datasets[d]}: {note}" for d, place in places.items() for note in results.notes.get(place, [])]
+    return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing, notes=notes)
 
 
 def _mean_ranks(orders: list[list[str]]) -> dict[str, float]:

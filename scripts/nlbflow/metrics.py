@@ -11,7 +11,7 @@ from typing import NoReturn
 import numpy as np
 from scipy.special import gammaln
 
-from nlbflow.decoder import decoded, decoder_rows, r2
+from nlbflow.decoder import decodings, r2
 from nlbflow.errors import NlbflowError
 
 # In the order of the benchmark's leaderboard; more is better but for those named below.
@@ -26,7 +26,7 @@ def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
     """The metrics that apply: co-bps and, as far as the target goes, vel R2, psth R2, tp corr and fp-bps.
 
     Args:
-        target: arrays of target.h5; eval_behavior is velocity if 3-d, and has tp as last column if 2-d.
+        target: arrays of target.h5; eval_behavior is decoded if 3-d, and has tp as last column if 2-d.
         prediction: rates under the benchmark's names. Without the forward arrays there is no fp-bps.
 
     Raises:
@@ -162,27 +162,22 @@ def velocity_r2(
     train_mask: np.ndarray | None = None,
     eval_mask: np.ndarray | None = None,
 ) -> float:
-    """R2 of the hand's velocity decoded from the same bin's rates by ridge regression, mean over x and y.
+    """R2 of behaviour, in the benchmark a hand's velocity, decoded from the same bin's rates by ridge regression.
 
     The penalty is the one of 1e-4 ... 1 with the best mean R2 over five unshuffled folds of the training
-    bins, the smallest in a tie. Bins whose first velocity is NaN are left out.
+    bins, the smallest in a tie. Bins in which a channel is NaN are left out. The mean is over the channels that count
+    (`nlbflow.decoder.counted_channels`): one that stands still has no R2. NaN where none counts.
 
     Args:
         train_rates, eval_rates: (trials, time, neurons).
-        train_behavior, eval_behavior: (trials, time, 2), shifted by the dataset's lag already.
+        train_behavior, eval_behavior: (trials, time, channels), shifted by the dataset's lag already.
         train_mask, eval_mask: (trials, decoders) bool, the trials of each decoder; their R2 are averaged.
 
     Raises:
         NlbflowError: arrays do not fit, values in use are not finite, or there are fewer than five bins.
     """
-    if train_mask is None or eval_mask is None:
-        train_mask, eval_mask = np.ones((len(train_rates), 1)), np.ones((len(eval_rates), 1))
-    scores = []
-    for train_trials, eval_trials in zip(train_mask.T.astype(bool), eval_mask.T.astype(bool), strict=True):
-        x, y = decoder_rows("train", train_rates, train_behavior, train_trials)
-        x_eval, y_eval = decoder_rows("eval", eval_rates, eval_behavior, eval_trials)
-        scores.append(r2(y_eval, decoded(x, y, x_eval)))
-    return float(np.mean(scores))
+    parts = decodings(train_rates, train_behavior, eval_rates, eval_behavior, train_mask, eval_mask)
+    return float(np.mean([r2(part.true, part.predicted) for part in parts])) if parts else float("nan")
 
 
 def psth_r2(

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping
 
+from nlbflow.decoded_metric import is_decoded
+
 NO_SCORES = "no scores were made"
 # what of the answers a metric is of
-OF = {"vel R2": "behavior", "tp corr": "behavior", "psth R2": "psth"}
+OF = {"tp corr": "behavior", "psth R2": "psth"}
 OF_LATENTS = ("-shot co-bps", "latent dimension", "state R2")
 
 
@@ -20,7 +22,8 @@ def why_missing(
         absent: why answers are not there (`behavior`, `psth`), as far as it is known.
     """
     if metric not in here:
-        return (absent or {}).get(OF.get(metric, ""), "does not apply here")
+        of = "behavior" if is_decoded(metric) else OF.get(metric, "")
+        return (absent or {}).get(of, "does not apply here")
     if not own:
         return NO_SCORES
     if kind == "null":

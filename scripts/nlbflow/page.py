@@ -14,10 +14,11 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nlbflow.decoded_metric import benchmark_metrics
 from nlbflow.marks import best_and_second, positions, unbeaten
-from nlbflow.metrics import LOWER_IS_BETTER, METRICS
+from nlbflow.metrics import LOWER_IS_BETTER
 from nlbflow.missing import NO_SCORES, why_missing
-from nlbflow.tables import PLACE, with_bin_widths
+from nlbflow.tables import PLACE, note_table, with_bin_widths
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
 GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE}
@@ -49,7 +50,8 @@ def leaderboard_page(
     rows, runs = _our_rows(entries, ranks, differences)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
-    scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows}
+    notes = note_table(entries).to_dict("records")
+    scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "notes": notes}
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -101,10 +103,10 @@ def _place(entry: dict) -> tuple:
 def _metrics(rows: list[dict]) -> list[dict]:
     """The metrics that any row has: the benchmark's in its order, then the others."""
     found = {name for row in rows for name in row["cells"]}
-    names = [m for m in METRICS if m in found] + sorted(found - set(METRICS))
+    first = benchmark_metrics(found)
     return [
-        {"name": name, "benchmark": name in METRICS, "lower": name in LOWER_IS_BETTER | {"latent dimension"}}
-        for name in names
+        {"name": name, "benchmark": name in first, "lower": name in LOWER_IS_BETTER | {"latent dimension"}}
+        for name in first + sorted(found - set(first))
     ]
 
 

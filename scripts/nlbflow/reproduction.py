@@ -3,7 +3,7 @@
 import pandas as pd
 
 from nlbflow.boards import Cell
-from nlbflow.metrics import METRICS
+from nlbflow.decoded_metric import benchmark_metrics
 from nlbflow.sheets import Sheet, citations
 from nlbflow.tables import PLACE, place_title
 
@@ -32,7 +32,7 @@ def reproduction(ranks: pd.DataFrame, published: pd.DataFrame, reproduced: pd.Da
     """
     theirs = published.rename(columns={"value": "published"}).dropna(subset=["bin_ms"]).astype({"bin_ms": int})
     theirs = theirs.merge(reproduced.fillna({"differs": ""}), on="method")
-    ours = ranks[ranks["metric"].isin(METRICS)]
+    ours = ranks[ranks["metric"].isin(benchmark_metrics(ranks["metric"]))]
     table = ours.merge(theirs, on=[*PLACE, "model", "metric"], how="left")
     table["difference"] = table["value"] - table["published"]
     table["verdict"] = [verdict(*row) for row in table[["published", "low", "high"]].itertuples(index=False)]

@@ -36,7 +36,7 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
         about: title, citation and license of each dataset, by name.
     """
     main = {name: label for name, label in board.columns.items() if name not in board.further}
-    groups, notes = board.groups, [citations(board.datasets, about)]
+    groups, notes = board.groups, [*board.notes, citations(board.datasets, about)]
     if board.missing:
         notes.insert(0, f"Not scored: {board.missing}.")
     elif len(board.datasets) > MOST_WITH_INTERVALS:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nlbflow.metrics import METRICS
+from nlbflow.decoded_metric import benchmark_metrics
 
 # Columns where nothing means no number; everywhere else it is text, and "null" is the name of a model.
 NUMBERS = (
@@ -60,8 +60,8 @@ def score_table(entries: list[dict]) -> pd.DataFrame:
     """
     rows = []
     for entry in entries:
-        # the benchmark's metrics first, in its order
-        for metric in sorted(entry["scores"], key=lambda m: (METRICS.index(m) if m in METRICS else len(METRICS), m)):
+        first = benchmark_metrics(entry["scores"])
+        for metric in first + sorted(entry["scores"].keys() - set(first)):
             low, high = entry["intervals"].get(metric) or (None, None)
             run = {key: entry[key] for key in RUN}
             value = entry["scores"][metric]
@@ -91,6 +91,16 @@ def comparison_table(comparisons: list[dict], name: str) -> pd.DataFrame:
     rows = [{**{key: place[key] for key in PLACE}, **row} for place in comparisons for row in place[name]]
     table = pd.DataFrame(rows, columns=[*PLACE, *COMPARISONS[name]])
     return table.astype({key: "Int64" for key in ("best_rank", "worst_rank") if key in table})
+
+
+def note_table(entries: list[dict]) -> pd.DataFrame:
+    """One row per place and sentence that whoever reads its scores must know: dataset, bin_ms, phase, note.
+
+    Args:
+        entries: contents of scores.json files.
+    """
+    rows = dict.fromkeys((*(entry[key] for key in PLACE), note) for entry in entries for note in entry["notes"])
+    return pd.DataFrame([*rows], columns=[*PLACE, "note"])
 
 
 def cost_table(entries: list[dict]) -> pd.DataFrame:

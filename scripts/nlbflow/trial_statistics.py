@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from nlbflow.bootstrap import Bootstrap, TrialStatistic, bootstrap
-from nlbflow.decoder import decoded, decoder_rows
+from nlbflow.decoder import decodings
 from nlbflow.metrics import ZERO_RATE, metric_arguments, shifted
+
+# Of the squares that it is a difference of; below, a spread is their rounding.
+LEAST_SPREAD = 1e-12
 
 
 def score_intervals(
@@ -106,59 +109,54 @@ def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(a.shape, np.nan), where=b > 0)
 
 
-def _velocity_statistic(
-    train_rates: np.ndarray,
-    train_behavior: np.ndarray,
-    eval_rates: np.ndarray,
-    eval_behavior: np.ndarray,
-    train_mask: np.ndarray | None,
-    eval_mask: np.ndarray | None,
-) -> TrialStatistic:
-    if train_mask is None or eval_mask is None:
-        train_mask, eval_mask = np.ones((len(train_rates), 1)), np.ones((len(eval_rates), 1))
-    sums = []
-    for train_trials, eval_trials in zip(train_mask.T.astype(bool), eval_mask.T.astype(bool), strict=True):
-        x, y = decoder_rows("eval", eval_rates, eval_behavior, eval_trials)
-        error = (y - decoded(*decoder_rows("train", train_rates, train_behavior, train_trials), x)) ** 2
-        y = y - y.mean(axis=0)
-        known = ~np.isnan(eval_behavior[..., 0]) & eval_trials[:, None]
-        rows = np.concatenate([np.ones((len(y), 1)), y, y**2, error], axis=1)
-        per_trial = np.zeros((len(eval_rates), rows.shape[1]))
-        np.add.at(per_trial, np.nonzero(known)[0], rows)
+def _velocity_statistic(*arrays: np.ndarray | None) -> TrialStatistic:
+    """Arguments as of `nlbflow.metrics.velocity_r2`."""
+    parts = decodings(*arrays)
+    sums, trials = [], len(arrays[2])
+    for part in parts:
+        y = part.true - part.true.mean(axis=0)
+        rows = np.concatenate([np.ones((len(y), 1)), y, y**2, (part.true - part.predicted) ** 2], axis=1)
+        per_trial = np.zeros((trials, rows.shape[1]))
+        np.add.at(per_trial, np.nonzero(part.known)[0], rows)
         sums.append(per_trial)
 
     def score(weights: np.ndarray) -> np.ndarray:
         scores = []
         for per_trial in sums:
-            n, y, squares, error = np.split(weights @ per_trial, [1, 3, 5], axis=1)
-            scores.append(np.mean(1 - _ratio(error, squares - y**2 / np.maximum(n, 1)), axis=1))
-        return np.mean(scores, axis=0)
+            n, y, squares, error = _moments(weights @ per_trial)
+            scores.append(np.mean(1 - error / _spread(n, y, squares), axis=1))
+        return np.mean(scores, axis=0) if scores else np.full(len(weights), np.nan)
 
     def slopes(weights: np.ndarray) -> np.ndarray:
         slope = np.zeros(weights.shape)
         for per_trial in sums:
-            n, y, squares, error = np.split(weights @ per_trial, [1, 3, 5], axis=1)
-            n_each, y_each, squares_each, error_each = np.split(per_trial, [1, 3, 5], axis=1)
-            mean = y / np.maximum(n, 1)
-            spread = squares - y * mean
-            for axis in range(2):
-                m = mean[:, axis, None]
-                widened = squares_each[:, axis] - 2 * m * y_each[:, axis] + m**2 * n_each[:, 0]
-                missed, whole = error[:, axis, None], spread[:, axis, None]
-                missed_slope = error_each[:, axis] - _ratio(missed, whole) * widened
-                slope -= np.divide(missed_slope, whole, out=np.zeros(weights.shape), where=whole > 0)
-        return slope / (2 * len(sums))
+            n, y, squares, error = _moments(weights @ per_trial)
+            n_each, y_each, squares_each, error_each = _moments(per_trial)
+            mean, spread = y / np.maximum(n, 1), _spread(n, y, squares)
+            for channel in range(y.shape[1]):
+                m, whole = mean[:, channel, None], spread[:, channel, None]
+                widened = squares_each[:, channel] - 2 * m * y_each[:, channel] + m**2 * n_each[:, 0]
+                missed_slope = error_each[:, channel] - error[:, channel, None] / whole * widened
+                slope -= missed_slope / whole / (y.shape[1] * len(sums))
+        return slope
 
-    counted = np.stack([per_trial[:, 0] > 0 for per_trial in sums], axis=1)
+    counted = np.stack([np.zeros(trials, bool), *(per_trial[:, 0] > 0 for per_trial in sums)], axis=1)
     _, group = np.unique(counted, axis=0, return_inverse=True)
     group = np.where(counted.any(axis=1), group.ravel(), -1)
     strata = [np.flatnonzero(group == g) for g in np.unique(group[group >= 0])]
-    return TrialStatistic(score, slopes, strata, len(eval_rates), limits=(-np.inf, 1.0))
+    return TrialStatistic(score, slopes, strata, trials, limits=(-np.inf, 1.0))
 
 
-def _ratio(error: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """error / spread; as in scikit-learn's r2_score a constant column counts 0 if it is met, else 1."""
-    return np.divide(error, spread, out=np.where(error == 0, 0.0, 1.0), where=spread > 0)
+def _moments(sums: np.ndarray) -> list[np.ndarray]:
+    """Bins (…, 1), and of each channel the sums of its values, their squares and the squared errors, (…, channels)."""
+    channels = sums.shape[1] // 3
+    return np.split(sums, [1, 1 + channels, 1 + 2 * channels], axis=1)
+
+
+def _spread(n: np.ndarray, y: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """(draws, channels) squares about the mean; NaN where the trials drawn have a channel stand still, so no R2."""
+    spread = squares - y**2 / np.maximum(n, 1)
+    return np.where(spread > LEAST_SPREAD * squares, spread, np.nan)
 
 
 def _psth_statistic(

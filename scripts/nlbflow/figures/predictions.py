@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib import colormaps
 
+from nlbflow.decoded_metric import series_of
 from nlbflow.files import open_h5, read_arrays, read_json
 from nlbflow.tables import place_title
 
@@ -22,7 +23,8 @@ RING = LinearSegmentedColormap.from_list(
 class Place:
     """The answers of a place, and where its input and the predictions lie.
 
-    `predictions` has the first seed of every competitor, best co-bps first; `runs` every (model, seed, path).
+    `predictions` has the first seed of every competitor, best co-bps first; `runs` every (model, seed, path);
+    `series` is the name of the series of behaviour that is decoded.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Place:
     target: dict
     predictions: dict[str, Path]
     runs: list[tuple[str, int, Path]]
+    series: str | None = None
 
     @property
     def times(self) -> np.ndarray:
@@ -70,6 +73,7 @@ def read_place(smk) -> Place:
         target,
         {model: first[model] for model in order},
         runs,
+        series_of(about["definition"]),
     )
 
 
@@ -97,7 +101,8 @@ def columns(path: Path, group: str) -> dict[str, np.ndarray] | None:
 
 
 def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
-    """A colour for each group of trials, in the order of its mean movement's direction, or of its produced interval.
+    """A colour for each group of trials, in the order of the direction of its mean behaviour where that has two
+    channels, of the principal component of its mean where it has others, or of its produced interval.
 
     Args:
         target: arrays of target.h5.
@@ -106,9 +111,18 @@ def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
     behavior = target.get("eval_behavior")
     if behavior is not None and behavior.ndim == 3:
         means = np.array([_mean(behavior[trials].reshape(-1, behavior.shape[2])) for trials in groups])
-        return [to_hex(color) for color in RING(_ranks(np.arctan2(means[:, 1], means[:, 0])) / len(groups))]
-    produced = [_mean(behavior[trials, -1:])[0] for trials in groups] if behavior is not None else range(len(groups))
-    return [to_hex(color) for color in colormaps["viridis"](0.92 * _ranks(produced) / max(len(groups) - 1, 1))]
+        if behavior.shape[2] == 2:
+            return [to_hex(color) for color in RING(_ranks(np.arctan2(means[:, 1], means[:, 0])) / len(groups))]
+        values = _along_main_axis(means)
+    else:
+        values = [_mean(behavior[trials, -1:])[0] for trials in groups] if behavior is not None else range(len(groups))
+    return [to_hex(color) for color in colormaps["viridis"](0.92 * _ranks(values) / max(len(groups) - 1, 1))]
+
+
+def _along_main_axis(means: np.ndarray) -> np.ndarray:
+    """(groups,) the first principal component of (groups, channels), larger where the channel that it is most of is."""
+    axis = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][0]
+    return means @ axis * np.sign(axis[np.argmax(np.abs(axis))])
 
 
 def _ranks(values: Iterable[float]) -> np.ndarray:

@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from nlbflow.figures.canvas import COLUMN_MM, GREY, PAGE_MM, RULE, page, panel, say, shortened
+from nlbflow.decoded_metric import benchmark_metrics
 from nlbflow.marks import positions, unbeaten
-from nlbflow.metrics import LOWER_IS_BETTER, METRICS
+from nlbflow.metrics import LOWER_IS_BETTER
 
 ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28
@@ -52,7 +53,7 @@ def order(placed: pd.DataFrame, known: list[str]) -> list[Row]:
 
 def metrics_of(placed: pd.DataFrame) -> list[str]:
     """The benchmark's metrics that anything at the place has, in its order."""
-    return [metric for metric in METRICS if metric in set(placed["metric"])]
+    return benchmark_metrics(placed["metric"])
 
 
 def draw_rows(title: str, rows: list[Row], panels: list[str], width_mm: float | None = None) -> tuple[Figure, dict]:
