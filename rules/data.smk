@@ -104,6 +104,7 @@ rule tensors:
         stamp=cutting_stamp("tensors"),
     output:
         input=f"results/{PLACE}/input.h5",
+        dataset=f"results/{PLACE}/dataset.json",
     log:
         f"logs/tensors/{PLACE}.log",
     benchmark:

@@ -57,6 +57,7 @@ rule tables:
     input:
         scores=[result(run, "scores.json") for run in scored()],
         comparisons=["results/{}/{}ms/{}/comparison.json".format(*place) for place in scored_places()],
+        datasets=["results/{}/{}ms/{}/dataset.json".format(*place) for place in places()],
         stamp=tables_stamp,
     output:
         scores="results/scores.csv",
@@ -65,6 +66,8 @@ rule tables:
         ranks="results/ranks.csv",
         differences="results/differences.csv",
         cross_decoding="results/cross_decoding.csv",
+        summaries="results/summaries.csv",
+        notes="results/notes.csv",
     log:
         "logs/tables.log",
     benchmark:
@@ -88,6 +91,7 @@ rule leaderboard:
         scores="results/scores.csv",
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        notes="results/notes.csv",
         stamp=leaderboard_stamp,
     output:
         markdown="results/leaderboard.md",
@@ -114,6 +118,9 @@ rule page:
         scores=[result(run, "scores.json") for run in scored()],
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        summaries="results/summaries.csv",
+        notes="results/notes.csv",
+        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in places()],
         stamp=page_stamp,
     output:
         html=report(
@@ -145,6 +152,7 @@ rule boards:
         scores="results/scores.csv",
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        notes="results/notes.csv",
         stamp=boards_stamp,
     output:
         **table_files(BOARDS, ("csv", "parquet", "md", "tex")),

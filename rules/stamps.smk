@@ -37,6 +37,7 @@ ENVIRONMENTS = {
     "tables": "results",
     "leaderboard": "results",
     "plot_scores": "figures",
+    "plot_dataset": "figures",
     "plot_predictions": "figures",
     "plot_speed": "figures",
     "plot_pipeline": "figures",
@@ -190,8 +191,9 @@ def compare_stamp(wildcards):
 
 
 def tables_stamp(wildcards):
-    """The runs that are in the tables."""
-    return stamp("tables", parameters=frozen(runs=[list(run) for run in scored()]))
+    """The places and the runs that are in the tables."""
+    asked = frozen(places=[list(place) for place in places()], runs=[list(run) for run in scored()])
+    return stamp("tables", parameters=asked)
 
 
 def resource_digest(*names):
@@ -225,6 +227,10 @@ def plot_scores_stamp(wildcards):
     return stamp("plot_scores", parameters=frozen(style=resource_digest(STYLE), **drawn))
 
 
+def plot_dataset_stamp(wildcards):
+    return stamp("plot_dataset", *place_of(wildcards), parameters=frozen(style=resource_digest(STYLE)))
+
+
 def plot_stamp(stage):
     """Of a stage that draws the predictions of one place: the runs, and how long before or after spikes is zero."""
 
@@ -246,7 +252,8 @@ def page_stamp(wildcards):
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
-    return stamp("page", parameters=frozen(absent=absences(), about=cited(), resources=resources))
+    shown = [list(place) for place in places()]
+    return stamp("page", parameters=frozen(places=shown, absent=absences(), about=cited(), resources=resources))
 
 
 def submission_stamp(wildcards):

@@ -13,7 +13,7 @@ import pandas as pd
 from nlbflow.marks import best_and_second, positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
 from nlbflow.missing import why_missing
-from nlbflow.tables import PLACE, place_title, with_bin_widths
+from nlbflow.tables import PLACE, notes_by_place, place_title, with_bin_widths
 
 WHOLE = "all models"
 NONE = float("inf")
@@ -60,7 +60,7 @@ class Group:
 @dataclass(frozen=True)
 class Board:
     """The columns' labels by name, the groups of rows, the datasets behind them, the metrics that the benchmark lacks
-    (`further`), and, where nothing could be scored, the reason."""
+    (`further`), where nothing could be scored the reason, and the notes on the data."""
 
     title: str
     columns: dict[str, str]
@@ -68,6 +68,7 @@ class Board:
     datasets: list[str]
     further: list[str] = field(default_factory=list)
     missing: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 class Results:
@@ -79,6 +80,7 @@ class Results:
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
         absent: [dataset, bin_ms, phase, model, reason] of what was asked for and cannot be had; the model `all models`
             stands for the whole place.
+        notes: as from `nlbflow.tables.note_table`, where there are any.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Results:
         differences: pd.DataFrame,
         published: pd.DataFrame,
         absent: list[list],
+        notes: pd.DataFrame | None = None,
     ):
         key = [*PLACE, "metric", "model"]
         means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
@@ -103,6 +106,7 @@ class Results:
         for *place, metric, model in self.means:
             self.metrics.setdefault(tuple(place), set()).add(metric)
             self.models.setdefault(tuple(place), {}).setdefault(model, set()).add(metric)
+        self.notes = {} if notes is None else notes_by_place(notes)
         self._published = with_bin_widths(published)
 
     def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
@@ -157,7 +161,8 @@ def place_board(results: Results, place: tuple) -> Board:
         here = results.published_at([place[0]], *place[1:])
         rows += _published_rows(here.assign(column=here["metric"]), metrics)
     missing = "" if rows else results.absent.get((*place, WHOLE), "no model has a result there")
-    return Board(place_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing)
+    groups, notes = [Group("", rows)] if rows else [], results.notes.get(place, [])
+    return Board(place_title(*place), columns, groups, [place[0]], further, missing, notes)
 
 
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
@@ -205,7 +210,9 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
         if scored:
             groups.append(Group(metric, rows))
     missing = "" if groups else "no model has a result there"
-    return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing)
+    noted = [label for dataset, label in datasets.items() if places[dataset] in results.notes]
+    notes = [f"see the notes under the tables of {', '.join(noted)}."] if noted else []
+    return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing, notes=notes)
 
 
 def _mean_ranks(orders: list[list[str]]) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from nlbflow.files import read_json, write_arrays
+from nlbflow.files import read_json, write_arrays, write_json
 from nlbflow.job import Job
+from nlbflow.notes import summarise
 from nlbflow.provenance import provenance
 
 
@@ -16,6 +17,12 @@ def write_cut(smk, run: Job, output: str, make: Callable) -> None:
         run.log(f"{name}: {getattr(array, 'shape', f'{len(array)} parts')}")
     for name, reason in absent.items():
         run.log(f"{name} is absent: {reason}")
+    if "dataset" in run.out:
+        summary, notes = summarise(arrays, absent, asked)
+        for line in [*(f"{label}: {text}" for label, text in summary), *notes]:
+            run.log(line)
+        place = {key: asked[key] for key in ("dataset", "bin_ms", "phase")}
+        write_json(run.out["dataset"], {**place, "summary": summary, "notes": notes})
     write_arrays(
         run.out[output],
         arrays,
