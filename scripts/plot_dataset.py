@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.figures import files_of
-from nlbflow.figures.canvas import save, use_style
+from nlbflow.figures.canvas import make_smaller, save, use_style
 from nlbflow.figures.dataset import draw_dataset
 from nlbflow.figures.recorded import read_recorded
 from nlbflow.files import read_json
@@ -16,7 +16,9 @@ def main(smk) -> None:
         use_style(Path(smk.scriptdir).parent / "resources/nlbflow.mplstyle")
         about = read_json(smk.input.dataset)
         title = place_title(*(about[key] for key in PLACE))
-        save(draw_dataset(read_recorded(smk.input.input), title, about["summary"]), files_of("dataset", run.out))
+        files = files_of("dataset", run.out)
+        save(draw_dataset(read_recorded(smk.input.input), title, about["summary"]), files)
+        make_smaller(files["png"])
         run.log(f"drew {title}")
 
 

@@ -2,7 +2,7 @@
 // The table: DataTables sorts and pages it, the form above it chooses what it shows.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const { metrics, datasets, rows } = read("scores");
+const { metrics, datasets, rows, places } = read("scores");
 const runs = read("runs");
 rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
 
@@ -110,7 +110,7 @@ const table = new DataTable("#board", {
 });
 
 
-/** Does a row belong to the chosen dataset, bin width and phase? */
+/** Does a row, or what the page says of the data of a place, belong to the chosen dataset, bin width and phase? */
 function chosen(row) {
   return PLACE.every((key) => ["", String(row[key])].includes(form.elements[key].value));
 }
@@ -131,6 +131,7 @@ function show() {
   const nowhere = [...wanted].filter((name) => scales[name] === null);
   document.getElementById("nowhere").textContent = nowhere.length ? `No row of this choice has ${nowhere.join(" or ")}.` : "";
   document.getElementById("place").textContent = PLACE.map((key) => form.elements[key].selectedOptions[0].textContent).join(", ");
+  for (const part of document.querySelectorAll(".data")) part.hidden = !chosen(part.dataset);
   // rows that were drawn before may have been drawn on other scales
   table.rows((i, row, node) => node && chosen(row)).invalidate();
   search();
@@ -163,7 +164,8 @@ table.table().body().addEventListener("click", ({ target }) => {
   if (!row || !button) return;
   button.focus();
   showDetails(dialog, row, {
-    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {}, asked: target.closest("td")?.dataset.metric,
+    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {},
+    data: places.find((place) => samePlace(place, row)), asked: target.closest("td")?.dataset.metric,
   });
 });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

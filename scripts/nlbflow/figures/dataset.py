@@ -10,14 +10,17 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from nlbflow.figures.canvas import GREY, PAGE_MM, POINTS_PER_MM, page, panel, say, write
 from nlbflow.figures.predictions import evenly, group_colors
 from nlbflow.figures.recorded import SMOOTHED_MS, Recorded, known_mean, smoothed
 
 TRIALS, CONDITIONS, CHANNELS = 4, 8, 4
-LEFT_MM, RIGHT_MM, GAP_MM, LINE_MM, LETTERS = 14.0, 4.0, 5.0, 3.2, 135
-RASTER_MM, RATES_MM, BEHAVIOR_MM, BETWEEN_MM = 46.0, 34.0, 28.0, 17.0
+LEFT_MM, RIGHT_MM, GAP_MM, LINE_MM, LETTERS = 14.0, 4.0, 5.0, 3.2, 165
+RASTER_MM, RATES_MM, BEHAVIOR_MM, BETWEEN_MM = 46.0, 34.0, 28.0, 21.0
+# from the foot of a panel to what stands below its label
+BELOW_MM = 8.5
 EVENT, FORECAST, UNKNOWN, SEPARATOR = "#D55E00", "#EDF3F8", "#C4C4C4", "#0072B2"
 HELDIN, HELDOUT = "#333333", "#0072B2"
 RASTER_BINS = 24
@@ -37,23 +40,25 @@ def draw_dataset(recorded: Recorded | None, title: str, summary: list[list[str]]
     top = 7 + LINE_MM * len(words) + 8
     behaves = recorded.behavior is not None
     rates_top = top + RASTER_MM + BETWEEN_MM
-    height = rates_top + RATES_MM + (BETWEEN_MM + BEHAVIOR_MM if behaves else 0) + 9
+    height = rates_top + RATES_MM + (BETWEEN_MM + 3 + BEHAVIOR_MM + 9 if behaves else 13)
     figure = page(PAGE_MM, height, title)
     write(figure, 1.5, 6, "\n".join(words), fontsize=6, linespacing=1.35)
     trials = recorded.examples(TRIALS)
     for axes, trial in zip(_row(figure, TRIALS, top, RASTER_MM), trials, strict=False):
         _draw_raster(axes, recorded, int(trial), first=trial == trials[0])
-    _explain(figure, recorded, top + RASTER_MM + 8.5)
+    _explain(figure, recorded, top + RASTER_MM + BELOW_MM)
     wide = (PAGE_MM - LEFT_MM - RIGHT_MM) * 0.58
     groups = evenly(recorded.groups, CONDITIONS) if recorded.groups else []
     moving = behaves and recorded.behavior.ndim == 3
     directed = {"eval_behavior": recorded.behavior} if moving and recorded.behavior.shape[2] > 1 else {}
     colors = group_colors(directed, groups) if groups else []
-    _draw_rates(panel(figure, LEFT_MM, rates_top, wide, RATES_MM), recorded, groups, colors)
+    axes = panel(figure, LEFT_MM, rates_top, wide, RATES_MM)
+    _draw_rates(axes, recorded, groups, colors)
+    _legend(figure, axes.get_legend_handles_labels()[0], rates_top + RATES_MM + BELOW_MM)
     left = LEFT_MM + wide + 3 * GAP_MM
     _draw_units(panel(figure, left, rates_top, PAGE_MM - RIGHT_MM - left, RATES_MM), recorded)
     if behaves:
-        at = rates_top + RATES_MM + BETWEEN_MM
+        at = rates_top + RATES_MM + BETWEEN_MM + 3
         if moving:
             _draw_courses(figure, recorded, at, groups, colors, trials)
         else:
@@ -119,7 +124,7 @@ def _draw_raster(axes: Axes, recorded: Recorded, trial: int, first: bool) -> Non
                 axes.text(-0.03, at[0], word, rotation=90, ha="right", va=at[1], color=color, transform=place)
                 axes.text(-0.14, at[0], f"{high - low} units", rotation=90, ha="right", va=at[1], color=color,
                           fontsize=6, transform=place)  # fmt: skip
-    axes.set_xlabel(_clock(recorded))
+        axes.set_xlabel(_clock(recorded), loc="left")
 
 
 def _clock(recorded: Recorded) -> str:
@@ -134,6 +139,11 @@ def _explain(figure: Figure, recorded: Recorded, top: float) -> None:
         marks.append(Patch(facecolor=FORECAST, edgecolor=GREY, linewidth=0.3, label="forward window, to be forecast"))
     if np.isnan(recorded.spikes).any():
         marks.append(Patch(facecolor=UNKNOWN, label="not recorded"))
+    _legend(figure, marks, top)
+
+
+def _legend(figure: Figure, marks: list, top: float) -> None:
+    """Marks beside each other, below a row of panels."""
     width, height = figure.get_size_inches() * 72 / POINTS_PER_MM
     anchor = (LEFT_MM / width, 1 - top / height)
     figure.legend(handles=marks, loc="upper left", bbox_to_anchor=anchor, ncols=len(marks), borderaxespad=0)
@@ -160,7 +170,6 @@ def _draw_rates(axes: Axes, recorded: Recorded, groups: list[np.ndarray], colors
     axes.set_ylabel("spikes/s, held-in units")
     axes.set_xlabel(f"{_clock(recorded)}; smoothed by {SMOOTHED_MS:.0f} ms")
     axes.set_title("rate of the population", pad=9)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, -0.46), ncols=3, borderaxespad=0)
 
 
 def _draw_units(axes: Axes, recorded: Recorded) -> None:
@@ -178,6 +187,7 @@ def _draw_units(axes: Axes, recorded: Recorded) -> None:
     axes.set_xlim(0, edges[-1])
     axes.set_xlabel("mean rate of a unit (spikes/s)")
     axes.set_ylabel("units")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("rates of the units", pad=9)
     axes.legend(loc="upper right")
 
@@ -202,9 +212,9 @@ def _draw_courses(
         _mark_event(axes, recorded.definition["align"])
         axes.set_title(f"{named['series']}, channel {channel + 1} of {channels}", pad=9)
         axes.set_xlabel(_clock(recorded))
-    side = "later" if lag >= 0 else "earlier"
+    side = "earlier" if lag >= 0 else "later"
     lines = "a line per condition, its mean" if groups else "the trials shown above"
-    write(figure, LEFT_MM, top - 8.5, f"Behaviour: {lines}; decoded from spikes it is {abs(lag)} ms {side} than.",
+    write(figure, LEFT_MM, top - 8.5, f"Behaviour: {lines}; it is decoded from spikes {abs(lag)} ms {side}.",
           color=GREY, fontsize=6)  # fmt: skip
 
 
