@@ -23,6 +23,7 @@ STYLE = "nlbflow.mplstyle"
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ENVIRONMENTS = {
     "simulate": "prepare",
+    "inspect_recording": "fetch",
     "tensors": "prepare",
     "targets": "prepare",
     "check_model": "models",
@@ -98,6 +99,10 @@ def simulate_stamp(wildcards):
     """The simulator's settings."""
     settings = DATASETS[wildcards.dataset]["simulator"]
     return stamp("simulate", wildcards.dataset, parameters=frozen(settings=settings))
+
+
+def inspect_stamp(wildcards):
+    return stamp("inspect_recording", wildcards.dataset, wildcards.part)
 
 
 def cutting_stamp(stage):

@@ -56,7 +56,9 @@ def draw_dataset(recorded: Recorded | None, title: str, summary: list[list[str]]
     _draw_rates(axes, recorded, groups, colors)
     _legend(figure, axes.get_legend_handles_labels()[0], rates_top + RATES_MM + BELOW_MM)
     left = LEFT_MM + wide + 3 * GAP_MM
-    _draw_units(panel(figure, left, rates_top, PAGE_MM - RIGHT_MM - left, RATES_MM), recorded)
+    axes = panel(figure, left, rates_top, PAGE_MM - RIGHT_MM - left, RATES_MM)
+    _draw_units(axes, recorded)
+    _legend(figure, axes.get_legend_handles_labels()[0], rates_top + RATES_MM + BELOW_MM, left)
     if behaves:
         at = rates_top + RATES_MM + BETWEEN_MM + 3
         if moving:
@@ -142,10 +144,10 @@ def _explain(figure: Figure, recorded: Recorded, top: float) -> None:
     _legend(figure, marks, top)
 
 
-def _legend(figure: Figure, marks: list, top: float) -> None:
+def _legend(figure: Figure, marks: list, top: float, left: float = LEFT_MM) -> None:
     """Marks beside each other, below a row of panels."""
     width, height = figure.get_size_inches() * 72 / POINTS_PER_MM
-    anchor = (LEFT_MM / width, 1 - top / height)
+    anchor = (left / width, 1 - top / height)
     figure.legend(handles=marks, loc="upper left", bbox_to_anchor=anchor, ncols=len(marks), borderaxespad=0)
 
 
@@ -189,7 +191,6 @@ def _draw_units(axes: Axes, recorded: Recorded) -> None:
     axes.set_ylabel("units")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("rates of the units", pad=9)
-    axes.legend(loc="upper right")
 
 
 def _draw_courses(
@@ -213,7 +214,7 @@ def _draw_courses(
         axes.set_title(f"{named['series']}, channel {channel + 1} of {channels}", pad=9)
         axes.set_xlabel(_clock(recorded))
     side = "earlier" if lag >= 0 else "later"
-    lines = "a line per condition, its mean" if groups else "the trials shown above"
+    lines = "a line per condition, its mean" if groups else "in the trials shown above"
     write(figure, LEFT_MM, top - 8.5, f"Behaviour: {lines}; it is decoded from spikes {abs(lag)} ms {side}.",
           color=GREY, fontsize=6)  # fmt: skip
 
@@ -232,10 +233,12 @@ def _draw_columns(figure: Figure, recorded: Recorded, top: float) -> None:
     if pair:
         axes = row[-1]
         axes.plot(values[:, -2], values[:, -1], "o", color=HELDOUT, markersize=2, alpha=0.5, markeredgewidth=0)
+        # the line of equality is no reason to show more than the trials
+        axes.autoscale(False)
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.5, linestyle=":")
         axes.set_xlabel(names[-2])
         axes.set_ylabel(names[-1])
     left_out = len(recorded.behavior) - len(values)
-    besides = f"; {left_out} that are unknown or outliers are not shown" if left_out else ""
+    besides = f"; {left_out} left out as unknown or outliers" if left_out else ""
     write(figure, LEFT_MM, top - 5.5, f"Behaviour: columns of the table of trials, {len(values)} trials{besides}.",
           color=GREY, fontsize=6)  # fmt: skip
