@@ -9,6 +9,8 @@ from pathlib import Path
 from nlbflow.errors import NlbflowError
 
 COMMAND = ".venv-inspect/bin/nwbinspector"
+# the worst first; others come after these
+IMPORTANCE = ("error", "pynwb validation", "critical", "best practice violation", "best practice suggestion")
 
 
 def find_inspector(root: Path) -> str:
@@ -45,8 +47,13 @@ def inspect_recording(inspector: str, recording: Path, report: Path) -> str:
     if not report.exists():
         report.write_text(f"nwbinspector has nothing to say of {recording}.\n")
     counts = Counter(importance_of(message) for message in found)
-    said = ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "no messages"
+    said = ", ".join(f"{number} {name}" for name, number in sorted(counts.items(), key=_worst_first)) or "no messages"
     return f"nwbinspector on {recording}: {said}."
+
+
+def _worst_first(count: tuple[str, int]) -> tuple[int, str]:
+    name = count[0]
+    return IMPORTANCE.index(name) if name in IMPORTANCE else len(IMPORTANCE), name
 
 
 def importance_of(message: dict) -> str:
