@@ -6,7 +6,7 @@ CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
-.PHONY: demo demo-deep test faults lint small official excerpt excerpt-deep resume lock
+.PHONY: demo demo-deep test faults lint small official excerpt excerpt-deep inspect resume lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -55,6 +55,11 @@ excerpt-deep: .venv/deep.done
 	$(SNAKEMAKE) --configfile $(EXCERPT_DEEP) --config "data_folder=$(call needed,DATA)"
 	$(SNAKEMAKE) submission --configfile $(EXCERPT_DEEP) configs/test_phase.yaml --config "data_folder=$(DATA)"
 	@cat results/leaderboard.md
+
+# What the NWB team's own checker says of the recordings of CONFIG that are the user's, below the folder DATA.
+inspect: .venv/run.done .venv-inspect/done
+	$(SNAKEMAKE) inspect --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
+	@cat results/inspection/*/*.txt
 
 # Go on after a run was killed: CONFIG=the config it ran with, and DATA where that needs it.
 resume: .venv/run.done

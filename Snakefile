@@ -29,6 +29,7 @@ localrules:
     all,
     submission,
     figures,
+    inspect,
     fetch,
     fetch_answers,
     link,

@@ -36,7 +36,8 @@ TARGETS = ("results/leaderboard.md", "results/paper")
 # training trials in phase val; of the others they are not drawn
 TRIALS = {"mc_maze": 1721, "mc_maze_large": 375, "mc_maze_medium": 188, "mc_maze_small": 75}
 OF_SCORES = ("scores", "ranks", "front", "neurons")
-OF_PREDICTIONS = ("trials", "psths", "latents", "learning", "speed")
+# each drawn by a rule for each place, from its data or its predictions
+OF_PLACES = ("dataset", "trials", "psths", "latents", "learning", "speed")
 RUN = {"datasets": [*DATASETS], "bin_ms": [5, 20], "phases": ["val"], "models": ["smoothing"], "seeds": [*range(5)]}
 
 
@@ -54,7 +55,7 @@ def stand_in(folder: Path, kinds: tuple[str, ...], phase: str) -> None:
 def run_stage(folder: Path, phase: str = "val", draw: bool = True) -> float:
     """Run the stage in `folder` as a user does, from the long tables on, with or without figures of scores; seconds."""
     fake_results(folder / "results", phase=phase)
-    stand_in(folder, OF_PREDICTIONS if draw else OF_PREDICTIONS + OF_SCORES, phase)
+    stand_in(folder, OF_PLACES if draw else OF_PLACES + OF_SCORES, phase)
     for dataset in DATASETS:
         for bin_ms in RUN["bin_ms"]:
             tensors = folder / f"results/{dataset}/{bin_ms}ms/{phase}/input.h5"

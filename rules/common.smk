@@ -65,6 +65,12 @@ def user_file(wildcards):
     return (Path(config["data_folder"]) / file["path"]).as_posix()
 
 
+def own_files():
+    """(dataset, part) of every file of the user's that the selected datasets are made of."""
+    own = [name for name in RUN["datasets"] if DATASETS[name]["source"] == "files"]
+    return [(name, part) for name in own for part in DATASETS[name]["files"]]
+
+
 def input_parts(wildcards):
     """The files that a model's input is cut from."""
     return {part: path for part, path in parts_of(wildcards.dataset).items() if part in ("train", "test", "whole")}

@@ -76,7 +76,39 @@ rule link:
         "../scripts/link.py"
 
 
-# The same for the published answers; they come from a plain address, or from the user's folder.
+# `snakemake inspect`: what the NWB team's own checker says of the user's recordings; no result depends on it.
+rule inspect:
+    input:
+        [f"results/inspection/{dataset}/{part}.txt" for dataset, part in own_files()],
+
+
+rule inspect_recording:
+    input:
+        nwb=lambda w: parts_of(w.dataset)[w.part],
+        stamp=inspect_stamp,
+    output:
+        report="results/inspection/{dataset}/{part}.txt",
+    log:
+        "logs/inspect_recording/{dataset}/{part}.log",
+    benchmark:
+        "logs/inspect_recording/{dataset}/{part}.benchmark.tsv"
+    wildcard_constraints:
+        part=r"train|test|truth|whole",
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
+    params:
+        digest=planned_digest,
+    message:
+        "Inspecting {input.nwb}"
+    script:
+        "../scripts/inspect_recording.py"
+
+
+# Like fetch, for the published answers; they come from a plain address, or from the user's folder.
 rule fetch_answers:
     output:
         answers=ANSWERS,
@@ -104,6 +136,7 @@ rule tensors:
         stamp=cutting_stamp("tensors"),
     output:
         input=f"results/{PLACE}/input.h5",
+        dataset=f"results/{PLACE}/dataset.json",
     log:
         f"logs/tensors/{PLACE}.log",
     benchmark:

@@ -3,6 +3,7 @@ from nlbflow.figures import FORMATS, figure_name
 from nlbflow.tables import place_title
 
 FIGURE_TITLES = {
+    "dataset": "The data",
     "scores": "Scores",
     "ranks": "Ranks",
     "front": "Accuracy and interpretability",
@@ -43,7 +44,7 @@ def placed_figures():
     """(kind, place) of all figures of the config's selection but the one of the workflow."""
     found = [(kind, place) for place in scored_places() for kind in ("trials", "psths", "latents", "learning")]
     found += [("speed", place) for place in scored_places() if has_produced_times(place[0])]
-    return score_figures() + found
+    return [("dataset", place) for place in places()] + score_figures() + found
 
 
 def figures():

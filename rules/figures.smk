@@ -1,4 +1,4 @@
-# Figures: of the scores, of the predictions behind them, and of the workflow. Nothing here trains anything.
+# Figures: of the data, of the scores, of the predictions behind them, and of the workflow. Nothing here trains anything.
 
 
 # `snakemake figures`: all of them.
@@ -34,6 +34,31 @@ rule plot_scores:
         "Drawing the scores"
     script:
         "../scripts/plot_scores.py"
+
+
+rule plot_dataset:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        dataset=f"results/{PLACE}/dataset.json",
+        stamp=plot_dataset_stamp,
+    output:
+        **drawn("dataset"),
+    log:
+        f"logs/plot_dataset/{PLACE}.log",
+    benchmark:
+        f"logs/plot_dataset/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing the data of {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/plot_dataset.py"
 
 
 rule plot_predictions:

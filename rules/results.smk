@@ -57,6 +57,7 @@ rule tables:
     input:
         scores=[result(run, "scores.json") for run in scored()],
         comparisons=["results/{}/{}ms/{}/comparison.json".format(*place) for place in scored_places()],
+        datasets=["results/{}/{}ms/{}/dataset.json".format(*place) for place in places()],
         stamp=tables_stamp,
     output:
         scores="results/scores.csv",
@@ -65,6 +66,7 @@ rule tables:
         ranks="results/ranks.csv",
         differences="results/differences.csv",
         cross_decoding="results/cross_decoding.csv",
+        summaries="results/summaries.csv",
         notes="results/notes.csv",
     log:
         "logs/tables.log",
@@ -116,6 +118,9 @@ rule page:
         scores=[result(run, "scores.json") for run in scored()],
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        summaries="results/summaries.csv",
+        notes="results/notes.csv",
+        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in places()],
         stamp=page_stamp,
     output:
         html=report(

@@ -95,6 +95,7 @@ def wanted():
         "results/ranks.csv",
         "results/differences.csv",
         "results/cross_decoding.csv",
+        "results/summaries.csv",
         "results/notes.csv",
         "results/leaderboard.md",
         "results/leaderboard.html",

@@ -27,6 +27,7 @@ STYLE = "nlbflow.mplstyle"
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
 ENVIRONMENTS = {
     "simulate": "prepare",
+    "inspect_recording": "fetch",
     "tensors": "prepare",
     "targets": "prepare",
     "check_model": "models",
@@ -41,6 +42,7 @@ ENVIRONMENTS = {
     "tables": "results",
     "leaderboard": "results",
     "plot_scores": "figures",
+    "plot_dataset": "figures",
     "plot_predictions": "figures",
     "plot_speed": "figures",
     "plot_pipeline": "figures",
@@ -101,6 +103,10 @@ def simulate_stamp(wildcards):
     """The simulator's settings."""
     settings = DATASETS[wildcards.dataset]["simulator"]
     return stamp("simulate", wildcards.dataset, parameters=frozen(settings=settings))
+
+
+def inspect_stamp(wildcards):
+    return stamp("inspect_recording", wildcards.dataset, wildcards.part)
 
 
 def cutting_stamp(stage):
@@ -194,8 +200,9 @@ def compare_stamp(wildcards):
 
 
 def tables_stamp(wildcards):
-    """The runs that are in the tables."""
-    return stamp("tables", parameters=frozen(runs=[list(run) for run in scored()]))
+    """The places and the runs that are in the tables."""
+    asked = frozen(places=[list(place) for place in places()], runs=[list(run) for run in scored()])
+    return stamp("tables", parameters=asked)
 
 
 def resource_digest(*names):
@@ -229,6 +236,10 @@ def plot_scores_stamp(wildcards):
     return stamp("plot_scores", parameters=frozen(style=resource_digest(STYLE), **drawn))
 
 
+def plot_dataset_stamp(wildcards):
+    return stamp("plot_dataset", *place_of(wildcards), parameters=frozen(style=resource_digest(STYLE)))
+
+
 def plot_stamp(stage):
     """Of a stage that draws the predictions of one place: the runs, and how long before or after spikes is zero."""
 
@@ -250,7 +261,8 @@ def page_stamp(wildcards):
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
-    return stamp("page", parameters=frozen(absent=absences(), about=cited(), resources=resources))
+    shown = [list(place) for place in places()]
+    return stamp("page", parameters=frozen(places=shown, absent=absences(), about=cited(), resources=resources))
 
 
 def submission_stamp(wildcards):

@@ -20,8 +20,7 @@ def main(smk) -> None:
         resources = Path(smk.scriptdir).parent / "resources"
         published, reproduced = (pd.read_csv(resources / name) for name in ("published.csv", "reproduced.csv"))
         scores, ranks, differences = map(read_table, smk.input[:3])
-        notes = read_table(smk.input.notes).values.tolist()
-        results = Results(scores, ranks, differences, published, asked["absent"], notes)
+        results = Results(scores, ranks, differences, published, asked["absent"], read_table(smk.input.notes))
         for wanted in asked["boards"]:
             datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
             if len(datasets) > 1:

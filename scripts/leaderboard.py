@@ -14,10 +14,10 @@ def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
-        notes = read_table(smk.input.notes).values.tolist()
-        results = Results(*map(read_table, smk.input[:3]), published, asked["absent"], notes)
+        results = Results(*map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes))
         sheets = leaderboards(results, asked["about"])
-        run.out["markdown"].write_text(to_markdown(sheets, asked["absent"]))
+        unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
+        run.out["markdown"].write_text(to_markdown(sheets, asked["absent"], unscored))
         run.log(f"{len(sheets)} tables")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from nlbflow.files import read_json
-from nlbflow.page import leaderboard_page
+from nlbflow.page import leaderboard_page, places_data
 from nlbflow.tables import read_table
 
 
@@ -21,6 +21,7 @@ def main(smk) -> None:
             asked["about"],
             asked["absent"],
             resources / "page",
+            places_data(asked["places"], *map(read_table, (smk.input.summaries, smk.input.notes)), smk.input.figures),
         )
         run.out["html"].write_text(page)
         run.log(f"{len(smk.input.scores)} predictions, {len(page):,} characters")

@@ -5,20 +5,23 @@ All but costs.csv hold only what is reproducible, byte for byte; seconds, memory
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.files import read_json
-from nlbflow.tables import comparison_table, cost_table, neuron_table, note_table, score_table
+from nlbflow.tables import comparison_table, cost_table, neuron_table, note_table, score_table, summary_table
 
 
 def main(smk) -> None:
     with job(smk) as run:
         entries = [read_json(path) for path in smk.input.scores]
+        datasets = [read_json(path) for path in smk.input.datasets]
         comparisons = [read_json(path) for path in smk.input.comparisons]
         score_table(entries).to_csv(run.out["scores"], index=False)
         cost_table(entries).to_csv(run.out["costs"], index=False)
         neuron_table(entries).to_csv(run.out["neurons"], index=False)
-        note_table(entries).to_csv(run.out["notes"], index=False)
         for name in ("ranks", "differences", "cross_decoding"):
             comparison_table(comparisons, name).to_csv(run.out[name], index=False)
-        run.log(f"{len(entries)} predictions")
+        summary_table(datasets).to_csv(run.out["summaries"], index=False)
+        notes = note_table(datasets + entries)
+        notes.to_csv(run.out["notes"], index=False)
+        run.log(f"{len(entries)} predictions, {len(notes)} notes on the data")
 
 
 if "snakemake" in globals():

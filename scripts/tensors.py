@@ -2,12 +2,12 @@
 
 from nlbflow.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.cutting import write_cut
-from nlbflow.tensors import make_input
+from nlbflow.tensors import cut_input
 
 
 def main(smk) -> None:
     with job(smk) as run:
-        write_cut(smk, run, "input", make_input)
+        write_cut(smk, run, "input", cut_input)
 
 
 if "snakemake" in globals():

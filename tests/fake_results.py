@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm
 
 from nlbflow.metrics import LOWER_IS_BETTER, METRICS
-from nlbflow.tables import comparison_table, cost_table, neuron_table, note_table, score_table
+from nlbflow.tables import comparison_table, cost_table, neuron_table, note_table, score_table, summary_table
 
 # (worst, best) value of each benchmark metric that applies, and the held-out neurons
 DATASETS = {
@@ -214,8 +214,9 @@ def fake_results(
         "scores": score_table(entries),
         "costs": cost_table(entries),
         "neurons": neuron_table(entries),
-        "notes": note_table(entries),
         **{name: comparison_table(comparisons, name) for name in ("ranks", "differences", "cross_decoding")},
+        "summaries": summary_table([]),
+        "notes": note_table(entries),
     }
     paths = {name: Path(folder) / f"{name}.csv" for name in tables}
     Path(folder).mkdir(parents=True, exist_ok=True)

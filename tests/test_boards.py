@@ -11,7 +11,7 @@ from nlbflow.marks import best_and_second
 from nlbflow.markup import LATEX, cell_text, latex_text, markdown_text, to_html, to_latex, to_markdown
 from nlbflow.reproduction import reproduction, reproduction_sheet, verdict
 from nlbflow.sheets import board_sheets, reasons
-from nlbflow.tables import COMPARISONS, PLACE, read_table
+from nlbflow.tables import COMPARISONS, PLACE, note_table, read_table
 from workflow import ROOT
 
 HERE = ("d", 5, "val")
@@ -183,6 +183,28 @@ def test_nothing_scored_is_said():
         assert "Not scored: no truth." in text and "CC-BY-4.0" in text
     both = {"mc_maze": "a", "mc_rtt": "b"}
     assert board_sheets(across_board(results, "Both", both, 5, "val"), ABOUT)[0].groups == []
+
+
+def test_notes_on_the_data_stand_under_the_tables_of_their_place(tmp_path):
+    paths = fake_results(tmp_path, models=4, datasets=("mc_maze", "mc_rtt"), bin_ms=(5,), seeds=1)
+    tables = [read_table(paths[name]) for name in ("scores", "ranks", "differences")]
+    note = "3 trials_of 5 <b>overlap</b>."
+    place = {"dataset": "mc_rtt", "bin_ms": 5, "phase": "val"}
+    notes = note_table(
+        [{**place, "notes": [note]}, {**place, "notes": [note]}, {**place, "phase": "test", "notes": ["x"]}]
+    )
+    results = Results(*tables, PUBLISHED, [], notes)
+    (sheet,) = [s for s in board_sheets(place_board(results, ("mc_rtt", 5, "val")), ABOUT) if note in "".join(s.notes)]
+    assert [line for line in sheet.notes if line.startswith("Note")] == [f"Note on the data: {note}"]
+    assert "3 trials_of 5 &lt;b>overlap" in to_markdown(sheet) and r"trials\_of" in to_latex(sheet, "x")
+    assert "&lt;b&gt;overlap" in to_html(sheet)
+    other = board_sheets(place_board(results, ("mc_maze", 5, "val")), ABOUT)
+    assert not any("Note on" in line for s in other for line in s.notes)
+    both = across_board(results, "Both", {"mc_maze": "Maze", "mc_rtt": "RTT"}, 5, "val")
+    assert both.notes == ["see the notes under the tables of RTT."]
+    # nothing scored there: the note is all the more wanted
+    unscored = board_sheets(place_board(results, ("mc_rtt", 5, "test")), ABOUT)[0]
+    assert "Note on the data: x" in unscored.notes
 
 
 def test_latex_text():

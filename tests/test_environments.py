@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 # what some packages are built on, and install
-BRINGS = {"pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
+BRINGS = {"matplotlib": ["PIL"], "pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
 # methods of pandas that import another package
 THROUGH = {"to_parquet": "pyarrow", "read_parquet": "pyarrow"}
 # conda-forge's names that are not PyPI's

@@ -142,3 +142,8 @@ def test_no_model_makes_empty_tables():
     empty = {"dataset": "d", "bin_ms": 5, "phase": "val", "ranks": [], "differences": [], "cross_decoding": []}
     for name, columns in COMPARISONS.items():
         assert list(comparison_table([empty], name).columns) == [*PLACE, *columns]
+
+
+def test_notes_on_the_data_of_a_place_without_a_table(sheets):
+    text = to_markdown(sheets, [], {("mc_rtt", 5, "test"): ["2 units are *silent*."]})
+    assert text.rstrip().endswith("- mc_rtt, 5 ms bins, test phase: 2 units are \\*silent\\*.")

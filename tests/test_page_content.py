@@ -10,7 +10,8 @@ import pytest
 
 from fake_page import FOLDER, block, parts
 from nlbflow.marks import best_and_second
-from nlbflow.page import leaderboard_page
+from nlbflow.page import leaderboard_page, places_data
+from nlbflow.tables import note_table, summary_table
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,22 @@ def test_a_metric_that_one_seed_lacks():
     values = [seeds[i]["scores"]["vel R2"] for i in (0, 2)]
     assert cell["seeds"][1] == [None] and cell["value"] == pytest.approx(np.mean(values), abs=1e-6)
     assert cell["spread"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
+
+
+def test_notes_figures_and_summaries_of_the_data(made):
+    note = '<img src=x> 3 of 5 trials & "more"'
+    place = {"dataset": "mc_rtt", "bin_ms": 5, "phase": "val", "summary": [["trials", "3 <b>"]], "notes": [note]}
+    html = leaderboard_page(**made, about_data=[{**place, "figure": "aGVsbG8="}])
+    assert block(html, "scores")["places"] == [place]
+    assert "<li>&lt;img src=x&gt; 3 of 5 trials &amp; &#34;more&#34;</li>" in html and "<img src=x>" not in html
+    assert 'src="data:image/png;base64,aGVsbG8="' in html and "<dt>trials</dt><dd>3 &lt;b&gt;</dd>" in html
+
+
+def test_what_the_data_are_by_place(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"hello")
+    source = {"dataset": "mine", "bin_ms": 5, "phase": "val", "summary": [["trials", "3"]], "notes": ["odd"]}
+    score = {"dataset": "mine", "bin_ms": 5, "phase": "val", "notes": ["odd", "constant channel"]}
+    tables = summary_table([source]), note_table([source, score, {**score, "phase": "test", "notes": []}])
+    found = places_data([["mine", 5, "val"], ["mine", 5, "test"]], *tables, [tmp_path / "a.png"] * 2)
+    assert [place["notes"] for place in found] == [["odd", "constant channel"], []]
+    assert found[0]["summary"] == [["trials", "3"]] and found[1]["summary"] == [] and found[0]["figure"] == "aGVsbG8="

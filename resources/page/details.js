@@ -2,7 +2,7 @@
 // The dialog behind a row: every score of every seed, and what made it.
 
 /** Open the dialog for a row; `runs` are those behind it, `asked` is the metric that was clicked on, if any. */
-function showDetails(dialog, row, { metrics, runs, shared, dataset, asked }) {
+function showDetails(dialog, row, { metrics, runs, shared, dataset, data, asked }) {
   const title = element("h2", { id: "details-title" }, ...breakable(row.model));
   const close = element("button", { type: "button", class: "close" }, "Close");
   close.addEventListener("click", () => dialog.close());
@@ -13,6 +13,7 @@ function showDetails(dialog, row, { metrics, runs, shared, dataset, asked }) {
     ...(row.grade ? [facts("Published", publication(row))] : []),
     ...runs.map((run, i) => runDetails(row, run, i, shared)),
     ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: dataset.citation, licence: dataset.license })] : []),
+    ...(data ? [plainTable("What the data are", ["name", "value"], [...data.summary, ...data.notes.map((note) => ["note", note])])] : []),
   );
   dialog.showModal();
   dialog.scrollTop = 0;

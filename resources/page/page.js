@@ -2,7 +2,7 @@
 // The table: DataTables sorts and pages it, the form above it chooses what it shows.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const { metrics, datasets, rows, notes } = read("scores");
+const { metrics, datasets, rows, places } = read("scores");
 const runs = read("runs");
 rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
 
@@ -110,11 +110,7 @@ const table = new DataTable("#board", {
 });
 
 
-function placeTitle({ dataset, bin_ms, phase }) {
-  return `${datasets[dataset]?.title ?? dataset}, ${bin_ms} ms bins, ${phase} phase`;
-}
-
-/** Does a row belong to the chosen dataset, bin width and phase? */
+/** Does a row, or what the page says of the data of a place, belong to the chosen dataset, bin width and phase? */
 function chosen(row) {
   return PLACE.every((key) => ["", String(row[key])].includes(form.elements[key].value));
 }
@@ -134,8 +130,8 @@ function show() {
   table.column(-1).visible(found.some((row) => row.source ?? row.reason), false);
   const nowhere = [...wanted].filter((name) => scales[name] === null);
   document.getElementById("nowhere").textContent = nowhere.length ? `No row of this choice has ${nowhere.join(" or ")}.` : "";
-  document.getElementById("notes").replaceChildren(...notes.filter(chosen).map(({ note, ...place }) => element("li", {}, `${placeTitle(place)}: ${note}`)));
   document.getElementById("place").textContent = PLACE.map((key) => form.elements[key].selectedOptions[0].textContent).join(", ");
+  for (const part of document.querySelectorAll(".data")) part.hidden = !chosen(part.dataset);
   // rows that were drawn before may have been drawn on other scales
   table.rows((i, row, node) => node && chosen(row)).invalidate();
   search();
@@ -168,7 +164,8 @@ table.table().body().addEventListener("click", ({ target }) => {
   if (!row || !button) return;
   button.focus();
   showDetails(dialog, row, {
-    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {}, asked: target.closest("td")?.dataset.metric,
+    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {},
+    data: places.find((place) => samePlace(place, row)), asked: target.closest("td")?.dataset.metric,
   });
 });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

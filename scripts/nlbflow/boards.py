@@ -14,7 +14,7 @@ from nlbflow.decoded_metric import benchmark_metrics
 from nlbflow.marks import best_and_second, positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER
 from nlbflow.missing import why_missing
-from nlbflow.tables import PLACE, place_title, with_bin_widths
+from nlbflow.tables import PLACE, notes_by_place, place_title, with_bin_widths
 
 WHOLE = "all models"
 NONE = float("inf")
@@ -61,7 +61,7 @@ class Group:
 @dataclass(frozen=True)
 class Board:
     """The columns' labels by name, the groups of rows, the datasets behind them, the metrics that the benchmark lacks
-    (`further`), where nothing could be scored the reason, and what a reader must know (`notes`)."""
+    (`further`), where nothing could be scored the reason, and the notes on the data."""
 
     title: str
     columns: dict[str, str]
@@ -81,7 +81,7 @@ class Results:
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
         absent: [dataset, bin_ms, phase, model, reason] of what was asked for and cannot be had; the model `all models`
             stands for the whole place.
-        notes: [dataset, bin_ms, phase, sentence] of what whoever reads the scores of a place must know.
+        notes: as from `nlbflow.tables.note_table`, where there are any.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Results:
         differences: pd.DataFrame,
         published: pd.DataFrame,
         absent: list[list],
-        notes: Iterable[list] = (),
+        notes: pd.DataFrame | None = None,
     ):
         key = [*PLACE, "metric", "model"]
         means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
@@ -100,9 +100,6 @@ class Results:
         self.ranks = {tuple(getattr(row, name) for name in key): row for row in ranks.itertuples(index=False)}
         self.marks = best_and_second(ranks, differences)
         self.absent = {tuple(row[:4]): row[4] for row in absent}
-        self.notes: dict[tuple, list[str]] = {}
-        for *place, note in notes:
-            self.notes.setdefault(tuple(place), []).append(note)
         self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
         self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
         self.metrics: dict[tuple, set[str]] = {}
@@ -110,6 +107,7 @@ class Results:
         for *place, metric, model in self.means:
             self.metrics.setdefault(tuple(place), set()).add(metric)
             self.models.setdefault(tuple(place), {}).setdefault(model, set()).add(metric)
+        self.notes = {} if notes is None else notes_by_place(notes)
         self._published = with_bin_widths(published)
 
     def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
@@ -165,8 +163,8 @@ def place_board(results: Results, place: tuple) -> Board:
         here = results.published_at([place[0]], *place[1:])
         rows += _published_rows(here.assign(column=here["metric"]), metrics)
     missing = "" if rows else results.absent.get((*place, WHOLE), "no model has a result there")
-    notes = results.notes.get(place, [])
-    return Board(place_title(*place), columns, [Group("", rows)] if rows else [], [place[0]], further, missing, notes)
+    groups, notes = [Group("", rows)] if rows else [], results.notes.get(place, [])
+    return Board(place_title(*place), columns, groups, [place[0]], further, missing, notes)
 
 
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
@@ -213,7 +211,8 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
         rows += _published_rows(shown.assign(column=shown["dataset"]), [*datasets], least=2)
         groups.append(Group(metric, rows))
     missing = "" if groups else "no model has a result there"
-    notes = [f"{datasets[d]}: {note}" for d, place in places.items() for note in results.notes.get(place, [])]
+    noted = [label for dataset, label in datasets.items() if places[dataset] in results.notes]
+    notes = [f"see the notes under the tables of {', '.join(noted)}."] if noted else []
     return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing, notes=notes)
 
 

@@ -11,11 +11,15 @@ def leaderboards(results: Results, about: dict[str, dict]) -> list[Sheet]:
     return [sheet for place in sorted(results.metrics) for sheet in board_sheets(place_board(results, place), about)]
 
 
-def to_markdown(sheets: list[Sheet], absent: list[list]) -> str:
-    """The leaderboards in Markdown; `absent` rows (dataset, bin_ms, phase, what, reason) follow."""
+def to_markdown(sheets: list[Sheet], absent: list[list], notes: dict[tuple, list[str]] | None = None) -> str:
+    """The leaderboards in Markdown; `absent` rows (dataset, bin_ms, phase, what, reason) follow, and the notes on the
+    data of places that have no table."""
     lines = ["# Leaderboards", "", LEGEND, "", *(markup.to_markdown(sheet) for sheet in sheets)]
     if absent:
         lines += ["## Not scored", "", *(f"- {_absence(row)}" for row in absent), ""]
+    if notes:
+        said = [f"{place_title(*place)}: {note}" for place, found in notes.items() for note in found]
+        lines += ["## Notes on the data", "", *(f"- {markup.markdown_text(line)}" for line in said), ""]
     return "\n".join(lines)
 
 

@@ -144,8 +144,10 @@ def _notes(arrays: dict, rates: dict[str, np.ndarray], definition: dict, facts: 
         constant = [c for c in range(flat.shape[1]) if _still(flat[known[:, c], c])]
         name = definition["behavior"]["series"]
         if constant:
-            named = ", ".join(str(c + 1) for c in constant)
-            notes.append(f"{name}: channel {named} of {flat.shape[1]} never changes in the training windows.")
+            named = ", ".join(map(str, constant))
+            notes.append(
+                f"{name}: channel {named} of {flat.shape[1]} (counted from 0) never changes in the training windows."
+            )
         if (unknown := 1 - known.all(axis=1).mean()) > MANY:
             notes.append(f"{name} is unknown in {_percent(unknown)} of the training bins, which are not decoded.")
     if facts.no_averages:

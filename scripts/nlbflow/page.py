@@ -18,7 +18,7 @@ from nlbflow.decoded_metric import benchmark_metrics
 from nlbflow.marks import best_and_second, positions, unbeaten
 from nlbflow.metrics import LOWER_IS_BETTER
 from nlbflow.missing import NO_SCORES, why_missing
-from nlbflow.tables import PLACE, note_table, with_bin_widths
+from nlbflow.tables import PLACE, notes_by_place, with_bin_widths
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
 GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE}
@@ -36,6 +36,7 @@ def leaderboard_page(
     datasets: dict[str, dict],
     absent: list[list],
     folder: Path,
+    about_data: list[dict] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -46,12 +47,14 @@ def leaderboard_page(
         datasets: title, citation and license by name, in the order in which they are offered.
         absent: rows (dataset, bin_ms, phase, model or "all models", reason) of what could not be had.
         folder: resources/page.
+        about_data: of each place what its data are, as from `places_data`.
     """
+    about_data = about_data or []
     rows, runs = _our_rows(entries, ranks, differences)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
-    notes = note_table(entries).to_dict("records")
-    scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "notes": notes}
+    said = [{key: value for key, value in place.items() if key != "figure"} for place in about_data]
+    scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "places": said}
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -72,9 +75,31 @@ def leaderboard_page(
         start=_start(entries),
         metrics=scores["metrics"],
         datasets=datasets,
-        bins=sorted({row["bin_ms"] for row in rows}),
-        phases=sorted({row["phase"] for row in rows}),
+        places=about_data,
+        bins=sorted({row["bin_ms"] for row in rows + about_data}),
+        phases=sorted({row["phase"] for row in rows + about_data}),
     )
+
+
+def places_data(places: list[list], summaries: pd.DataFrame, notes: pd.DataFrame, figures: list[Path]) -> list[dict]:
+    """What the data of each place are: dataset, bin_ms, phase, summary [label, text], notes, and its figure.
+
+    Args:
+        places: [dataset, bin_ms, phase] of each.
+        summaries, notes: as from `nlbflow.tables.summary_table` and `note_table`.
+        figures: a PNG of each place.
+    """
+    facts = {place: rows[["label", "text"]].values.tolist() for place, rows in summaries.groupby(PLACE, sort=False)}
+    noted = notes_by_place(notes)
+    return [
+        {
+            **dict(zip(PLACE, place, strict=True)),
+            "summary": facts.get(tuple(place), []),
+            "notes": noted.get(tuple(place), []),
+            "figure": base64.b64encode(Path(path).read_bytes()).decode(),
+        }
+        for place, path in zip(places, figures, strict=True)
+    ]
 
 
 def _json(content: dict) -> str:

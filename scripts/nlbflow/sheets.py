@@ -36,7 +36,7 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
         about: title, citation and license of each dataset, by name.
     """
     main = {name: label for name, label in board.columns.items() if name not in board.further}
-    groups, notes = board.groups, [*board.notes, citations(board.datasets, about)]
+    groups, notes = board.groups, [citations(board.datasets, about), *map(data_note, board.notes)]
     if board.missing:
         notes.insert(0, f"Not scored: {board.missing}.")
     elif len(board.datasets) > MOST_WITH_INTERVALS:
@@ -53,6 +53,11 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
 def citations(datasets: list[str], about: dict[str, dict]) -> str:
     """What to cite for the data, and their licence."""
     return "Data: " + "; ".join("{title}, {citation}, {license}".format(**about[d]) for d in datasets) + "."
+
+
+def data_note(note: str) -> str:
+    """A note on the data, as tables say it."""
+    return f"Note on the data: {note}"
 
 
 def _without_intervals(row: Row) -> Row:

@@ -1,5 +1,6 @@
-"""The long tables: scores, costs, per-neuron scores, comparisons of models."""
+"""The long tables: scores, costs, per-neuron scores, comparisons of models, notes on the data and their summaries."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -93,14 +94,29 @@ def comparison_table(comparisons: list[dict], name: str) -> pd.DataFrame:
     return table.astype({key: "Int64" for key in ("best_rank", "worst_rank") if key in table})
 
 
-def note_table(entries: list[dict]) -> pd.DataFrame:
-    """One row per place and sentence that whoever reads its scores must know: dataset, bin_ms, phase, note.
+def summary_table(datasets: list[dict]) -> pd.DataFrame:
+    """One row per fact of each place's data: dataset, bin_ms, phase, label, text.
 
     Args:
-        entries: contents of scores.json files.
+        datasets: contents of dataset.json files.
     """
-    rows = dict.fromkeys((*(entry[key] for key in PLACE), note) for entry in entries for note in entry["notes"])
-    return pd.DataFrame([*rows], columns=[*PLACE, "note"])
+    rows = [[*(place[key] for key in PLACE), *fact] for place in datasets for fact in place["summary"]]
+    return pd.DataFrame(rows, columns=[*PLACE, "label", "text"])
+
+
+def note_table(sources: Iterable[dict]) -> pd.DataFrame:
+    """One row per place and note: dataset, bin_ms, phase, note; what several sources say is there once.
+
+    Args:
+        sources: contents of dataset.json and scores.json files, whose `notes`, if there are any, are sentences.
+    """
+    rows = [(*(source[key] for key in PLACE), note) for source in sources for note in source.get("notes", [])]
+    return pd.DataFrame([*dict.fromkeys(rows)], columns=[*PLACE, "note"])
+
+
+def notes_by_place(notes: pd.DataFrame) -> dict[tuple, list[str]]:
+    """The notes of each (dataset, bin_ms, phase) that has any."""
+    return {place: [*rows["note"]] for place, rows in notes.groupby(PLACE, sort=False)}
 
 
 def cost_table(entries: list[dict]) -> pd.DataFrame:

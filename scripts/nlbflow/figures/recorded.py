@@ -1,0 +1,117 @@
+"""What the figure of a dataset is drawn from: the tensors of one place, whatever of them there are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nlbflow.datasets import window_ranges
+from nlbflow.errors import NlbflowError
+from nlbflow.files import read_arrays
+from nlbflow.figures.predictions import evenly
+from nlbflow.tables import place_title
+
+# of the Gaussian that rates are smoothed with for the eye
+SMOOTHED_MS = 20.0
+
+
+@dataclass
+class Recorded:
+    """One place of a dataset, as a model may see it.
+
+    Attributes:
+        title: the place, for people.
+        part: of which trials `spikes` are: train, or eval where there is no train file.
+        spikes: (trials, bins, units) counts, the forecast's bins after the observed, held-in units first; NaN where
+            nothing was recorded.
+        heldin: how many of the units are held-in.
+        observed, forward: the two windows in ms from the event.
+        evaluated: (trials, bins, units) counts of the held-in units in the evaluation trials, if those are others.
+        behavior: (trials, bins, channels), (trials, columns) of the table of trials, or None.
+        groups: the trials of each condition; [] without conditions.
+        definition: the dataset's.
+    """
+
+    title: str
+    bin_ms: int
+    part: str
+    spikes: np.ndarray
+    heldin: int
+    observed: tuple[int, int]
+    forward: tuple[int, int]
+    evaluated: np.ndarray | None
+    behavior: np.ndarray | None
+    groups: list[np.ndarray]
+    definition: dict
+
+    @property
+    def times(self) -> np.ndarray:
+        """(bins,) the middle of each bin of `spikes`, in ms from the event."""
+        return self.observed[0] + (np.arange(self.spikes.shape[1]) + 0.5) * self.bin_ms
+
+    @property
+    def end(self) -> int:
+        """Where `spikes` end, in ms from the event."""
+        return self.observed[0] + self.spikes.shape[1] * self.bin_ms
+
+    def examples(self, most: int) -> np.ndarray:
+        """So many trials, of conditions that are evenly spread, or evenly spread themselves; those with most known."""
+        known = np.isfinite(self.spikes).mean(axis=(1, 2), dtype=np.float32)
+        best = [int(trials[np.argmax(known[trials])]) for trials in self.groups]
+        return np.unique(evenly(best or list(range(len(self.spikes))), most))
+
+    def condition_of(self, trial: int) -> int | None:
+        """The number of a trial's condition."""
+        return next((number for number, trials in enumerate(self.groups) if trial in trials), None)
+
+
+def read_recorded(path: str | Path) -> Recorded | None:
+    """A place from its input.h5, or None if it has no trial.
+
+    Raises:
+        NlbflowError: the file does not say what it holds.
+    """
+    arrays, about = read_arrays(path)
+    if "definition" not in about:
+        raise NlbflowError(f"{path} has no dataset's definition in its attributes; delete it and run again.")
+    bin_ms = int(about["bin_ms"])
+    part = next((p for p in ("train", "eval") if len(arrays.get(f"{p}_spikes_heldin", ()))), None)
+    if part is None:
+        return None
+    kinds = [kind for kind in ("heldin", "heldout") if f"{part}_spikes_{kind}" in arrays]
+    windows = []
+    for suffix in ("", "_forward"):
+        found = [arrays[name] for kind in kinds if (name := f"{part}_spikes_{kind}{suffix}") in arrays]
+        windows += [np.concatenate(found, axis=2)] if found else []
+    condition = arrays.get("train_condition", np.zeros(0)) if part == "train" else np.zeros(0)
+    observed, forward = window_ranges(about["definition"], bin_ms)
+    return Recorded(
+        place_title(about["dataset"], bin_ms, about["phase"]),
+        bin_ms,
+        part,
+        np.concatenate(windows, axis=1),
+        arrays[f"{part}_spikes_heldin"].shape[2],
+        observed,
+        forward,
+        arrays.get("eval_spikes_heldin") if part == "train" else None,
+        arrays.get("train_behavior") if part == "train" else None,
+        [np.flatnonzero(condition == number) for number in np.unique(condition[condition >= 0])],
+        about["definition"],
+    )
+
+
+def known_mean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """The mean of what is not NaN, NaN where all is."""
+    known = np.isfinite(values)
+    number = known.sum(axis=axis)
+    total = np.where(known, values, 0).sum(axis=axis, dtype=np.float64)
+    return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+
+
+def smoothed(rates: np.ndarray, bin_ms: int) -> np.ndarray:
+    """(..., bins) convolved with a Gaussian, over what is known alone; NaN stays NaN."""
+    bins = np.arange(rates.shape[-1]) * bin_ms
+    weights = np.exp(-(((bins[:, None] - bins) / SMOOTHED_MS) ** 2) / 2)
+    known = np.isfinite(rates)
+    total = np.where(known, rates, 0) @ weights
+    return np.where(known, total / np.maximum(known @ weights, 1e-12), np.nan)

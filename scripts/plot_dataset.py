@@ -1,0 +1,26 @@
+"""Rule plot_dataset: what a dataset is, at one bin width and phase."""
+
+from pathlib import Path
+
+from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.figures import files_of
+from nlbflow.figures.canvas import make_smaller, save, use_style
+from nlbflow.figures.dataset import draw_dataset
+from nlbflow.figures.recorded import read_recorded
+from nlbflow.files import read_json
+from nlbflow.tables import PLACE, place_title
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        use_style(Path(smk.scriptdir).parent / "resources/nlbflow.mplstyle")
+        about = read_json(smk.input.dataset)
+        title = place_title(*(about[key] for key in PLACE))
+        files = files_of("dataset", run.out)
+        save(draw_dataset(read_recorded(smk.input.input), title, about["summary"]), files)
+        make_smaller(files["png"])
+        run.log(f"drew {title}")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821
