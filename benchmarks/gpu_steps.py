@@ -29,12 +29,11 @@ import numpy as np
 import torch
 import yaml
 
+from gpu import NETWORKS, SPOILED
+from gpu_parts import compare_lfads, plain_ndt
 from nlbflow import lfads_fit, population, training
 from nlbflow.catalogue import resolve_params
 from nlbflow.models import ModelInput, load_model
-
-from gpu import NETWORKS, SPOILED
-from gpu_parts import compare_lfads, plain_ndt
 
 LFADS = ("lfads", "autolfads")
 # Nothing random but the weights and the order of trials: what is drawn on a GPU differs from what is drawn on a CPU.
@@ -307,7 +306,7 @@ def take(step: str, told: Told) -> dict:
         return agreement(network, told)
     if kind == "repeat":
         return repeat(network, told)
-    if kind == "captured" and not (has("capture") and network not in LFADS or hasattr(population, "capture")):
+    if kind == "captured" and not ((has("capture") and network not in LFADS) or hasattr(population, "capture")):
         return {"skipped": "training has no such setting"}
     changes = {"speed": {}, "captured": {"capture": True}}.get(kind, {"precision": kind})
     return populations(told, **changes) if network == "autolfads" else speed(network, told, **changes)
