@@ -24,7 +24,7 @@ from nlbflow.errors import NlbflowError
 
 SECONDS_BETWEEN_LINES = 5
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": None, "tf32": None, "bfloat16": torch.bfloat16}
 SCHEDULES = ("cosine", "constant")
 # What a prediction keeps of each epoch: all that is the same each time.
 CURVES = ("refitting", "epoch", "training_loss", "validation_loss", "learning_rate")
@@ -63,7 +63,8 @@ class Settings:
     refit: bool = False
     # auto takes a GPU where there is one
     device: str = "auto"
-    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32
+    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32. tf32, of GPUs alone,
+    # rounds what is multiplied to 11 bits
     precision: str = "float32"
     # a killed job loses this much at most
     checkpoint_minutes: float = 3.0
@@ -95,14 +96,28 @@ def prepare(seed: int, device: str) -> torch.device:
     Raises:
         NlbflowError: a GPU is asked for and there is none.
     """
+    torch.set_num_threads(1)
+    found = reproducible(device)
+    torch.manual_seed(seed)
+    return found
+
+
+def reproducible(device: str) -> torch.device:
+    """Make torch's arithmetic reproducible, for this process; the device to work on.
+
+    Raises:
+        NlbflowError: a GPU is asked for and there is none.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise NlbflowError("the parameter device is cuda, but torch finds no GPU here; use auto or cpu.")
     # cuBLAS asks for it where results are to be reproducible
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    # it would fill all new memory, a launch each, though nothing here reads any that was not written
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    torch.manual_seed(seed)
+    # cuDNN rounds to 11 bits unless told otherwise
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -167,6 +182,8 @@ def train(
     autocast = torch.autocast(
         device.type, dtype=PRECISIONS[settings.precision], enabled=PRECISIONS[settings.precision] is not None
     )
+    tf32 = settings.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     # what is validated and kept: the network itself, or its running mean
     kept = copy.deepcopy(net) if settings.averaging else net
 
@@ -177,8 +194,9 @@ def train(
         """One pass over the trials: mean loss and largest norm of a gradient."""
         net.train()
         losses, norms = [], []
-        for some in rows[torch.randperm(len(rows))].split(settings.batch):
-            batch = {name: tensor[some.to(device)] for name, tensor in trials.items()}
+        # drawn on the CPU, so that the order is the same everywhere, and sent at once
+        for some in rows[torch.randperm(len(rows))].to(device).split(settings.batch):
+            batch = {name: tensor[some] for name, tensor in trials.items()}
             with autocast:
                 loss = training_loss(net, batch, epoch)
             optimizer.zero_grad(set_to_none=True)
@@ -189,11 +207,13 @@ def train(
                 for mean, weight in zip(kept.parameters(), net.parameters(), strict=True):
                     mean.data.lerp_(weight.data, 1 - settings.averaging)
             losses.append(loss.detach())
-        return torch.stack(losses).mean().item(), torch.stack(norms).max().item()
+        # the one moment in an epoch at which a GPU is waited for
+        loss, norm = torch.stack([torch.stack(losses).mean(), torch.stack(norms).max()]).tolist()
+        return loss, norm
 
     def validate() -> float:
         kept.eval()
-        with torch.random.fork_rng(), torch.no_grad(), autocast:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), autocast:
             torch.manual_seed(0)
             return validation_loss(kept, validation).item()
 
