@@ -152,16 +152,17 @@ def short(network: str) -> dict:
     return {"epochs": 4, "warmup_epochs": 1, "checkpoint_minutes": 0.0, "validate_every": 1}
 
 
-def train_short(network: str, told: Told, work: Path | None = None) -> str:
+def train_short(network: str, told: Told, work: Path | None = None, **changes) -> str:
     module, params = params_of(network, told)
     data = made_up(told)
     data.work = work
     batch = {"batch": 6} if told.rehearse else {}
-    return sha256(module.predict(data, params | short(network) | batch, 0))
+    return sha256(module.predict(data, params | short(network) | batch | changes, 0))
 
 
 def repeat(network: str, told: Told) -> dict:
-    """The same training twice, and once killed after its second checkpoint and taken up again."""
+    """The same training twice, once killed after its second checkpoint and taken up again, and once with no update
+    recorded."""
     first, second = train_short(network, told), train_short(network, told)
     holder, name = (lfads_fit._Folder, "keep") if network == "lfads" else (training, "save_checkpoint")
     original, calls = getattr(holder, name), []
@@ -178,7 +179,10 @@ def repeat(network: str, told: Told) -> dict:
                 train_short(network, told, Path(folder))
         except EnoughError:
             resumed = train_short(network, told, Path(folder))
-    return {"sha256": first, "same_twice": first == second, "same_after_kill": first == resumed}
+    found = {"sha256": first, "same_twice": first == second, "same_after_kill": first == resumed}
+    if network not in LFADS:
+        found["same_eager"] = first == train_short(network, told, capture=False)
+    return found
 
 
 def fresh(told: Told) -> dict:
@@ -308,7 +312,7 @@ def take(step: str, told: Told) -> dict:
         return repeat(network, told)
     if kind == "captured" and not ((has("capture") and network not in LFADS) or hasattr(population, "capture")):
         return {"skipped": "training has no such setting"}
-    changes = {"speed": {}, "captured": {"capture": True}}.get(kind, {"precision": kind})
+    changes = {"speed": {}, "captured": {"capture": True}}.get(kind, {"precision": kind, "capture": True})
     return populations(told, **changes) if network == "autolfads" else speed(network, told, **changes)
 
 

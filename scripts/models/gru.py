@@ -97,7 +97,11 @@ def predict(data, params: dict, seed: int) -> dict:
     net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
 
-    def training_loss(net, batch, epoch):
+    def plan(epoch):
+        # every update is like every other
+        return None
+
+    def training_loss(net, batch, plan):
         seen, dropped = coordinated_dropout(batch["heldin"], params["input_dropout"])
         return poisson_loss(net(seen)[0], batch["counts"], scored_entries(batch["counts"], dropped))
 
@@ -106,5 +110,6 @@ def predict(data, params: dict, seed: int) -> dict:
         none = batch["heldin"] < 0
         return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
 
-    facts, history = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    scores = validation_loss, validation_co_bps
+    facts, history = train(net, trials, training_loss, *scores, settings, data.work, plan)
     return prediction(net, data, facts, history)
