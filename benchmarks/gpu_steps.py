@@ -127,14 +127,14 @@ def agreement(network: str, told: Told) -> dict:
         _, params = params_of(network, told)
         on_cpu, on_gpu = (compare_lfads(made_up(told), params, device) for device in ("cpu", told.device))
         return differences(on_cpu, on_gpu) | {"updates": 3}
-    module, params = params_of(network, told, epochs=2)
+    module, params = params_of(network, told, epochs=1)
     params |= {name: value for name, value in (QUIET | FEW).items() if name in params or has(name)}
     rates, facts = [], []
     for device in ("cpu", told.device):
         found = module.predict(made_up(told), params | {"device": device}, 0)
         rates.append(np.log(np.concatenate([found["eval_rates_heldin"], found["eval_rates_heldout"]], axis=2)))
         facts.append(found["facts"])
-    updates = 2 * -(-(len(made_up(told).train_spikes_heldin) * 4 // 5) // params["batch"])
+    updates = -(-(len(made_up(told).train_spikes_heldin) * 4 // 5) // params["batch"])
     losses = {"validation_loss_" + where: f["validation_loss"] for where, f in zip(("cpu", "gpu"), facts, strict=True)}
     # 0 where no update was better than none
     return differences(*rates) | losses | {"updates": updates, "best_epoch": facts[1]["best_epoch"]}
