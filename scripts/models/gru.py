@@ -35,7 +35,7 @@ DEFAULTS = {
     "input_dropout": 0.7,
     # Share of units dropped between layers and before the latents.
     "dropout": 0.4,
-    # Training; see nlbflow.training.Settings. float32 or bfloat16; auto, cpu or cuda.
+    # Training; see nlbflow.training.Settings. float32, tf32 or bfloat16; auto, cpu or cuda.
     "epochs": 120,
     "batch": 32,
     "learning_rate": 0.006,
@@ -59,20 +59,19 @@ class BidirectionalGRU(nn.Module):
         self.steps = steps
         width, dropout = params["width"], params["dropout"]
         self.read_in = nn.Linear(heldin, params["factors"])
-        self.recurrent = nn.GRU(
-            params["factors"],
-            width,
-            params["layers"],
-            batch_first=True,
-            bidirectional=True,
-            dropout=dropout if params["layers"] > 1 else 0,
+        # layer by layer, with our own dropout between them: cuDNN's has a state that no checkpoint can hold
+        self.recurrent = nn.ModuleList(
+            nn.GRU(2 * width if layer else params["factors"], width, batch_first=True, bidirectional=True)
+            for layer in range(params["layers"])
         )
         self.dropout = nn.Dropout(dropout)
         self.bottleneck = nn.Linear(2 * width, params["latents"])
         self.readout = nn.Linear(params["latents"], neurons)
 
     def forward(self, heldin):
-        states, _ = self.recurrent(self.read_in(self.steps.sums(heldin)))
+        states = self.read_in(self.steps.sums(heldin))
+        for number, layer in enumerate(self.recurrent):
+            states, _ = layer(self.dropout(states) if number else states)
         latents = self.steps.interpolate(self.bottleneck(self.dropout(states)))
         return self.readout(latents), latents
 
@@ -95,10 +94,14 @@ def predict(data, params: dict, seed: int) -> dict:
     total, neurons = trials["counts"].shape[1:]
     net = BidirectionalGRU(TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms), heldin, neurons, params)
     nn.init.zeros_(net.bottleneck.bias)
-    net.readout.bias.data = log_mean_rates(trials["counts"])
+    net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
 
-    def training_loss(net, batch, epoch):
+    def plan(epoch):
+        # every update is like every other
+        return None
+
+    def training_loss(net, batch, plan):
         seen, dropped = coordinated_dropout(batch["heldin"], params["input_dropout"])
         return poisson_loss(net(seen)[0], batch["counts"], scored_entries(batch["counts"], dropped))
 
@@ -107,5 +110,6 @@ def predict(data, params: dict, seed: int) -> dict:
         none = batch["heldin"] < 0
         return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
 
-    facts, history = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    scores = validation_loss, validation_co_bps
+    facts, history = train(net, trials, training_loss, *scores, settings, data.work, plan)
     return prediction(net, data, facts, history)

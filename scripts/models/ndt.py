@@ -52,7 +52,7 @@ DEFAULTS = {
     "max_span": 3,
     "span_ramp_start": 50,
     "span_ramp_end": 100,
-    # Training; see nlbflow.training.Settings. float32 or bfloat16; auto, cpu or cuda.
+    # Training; see nlbflow.training.Settings. float32, tf32 or bfloat16; auto, cpu or cuda.
     "epochs": 300,
     "batch": 32,
     "learning_rate": 0.008,

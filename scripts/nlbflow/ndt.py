@@ -104,8 +104,10 @@ def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
         log_rates, latents = net(corrupt(seen, masked, params["mask_zero_ratio"], params["mask_random_ratio"]))
         return poisson_loss(log_rates, batch["counts"], scored_entries(batch["counts"], masked | dropped)), latents
 
-    def training_loss(net, batch, epoch):
-        span = span_of(epoch, ramp, params["max_span"])
+    def plan(epoch):
+        return span_of(epoch, ramp, params["max_span"])
+
+    def training_loss(net, batch, span):
         loss, latents = masked_view(net, batch, span)
         if params["contrast_weight"]:
             # a second, differently masked view of each trial
@@ -117,5 +119,6 @@ def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
         # masked as in training, as published, but without spans
         return masked_view(net, batch, 1)[0]
 
-    facts, history = train(net, trials, training_loss, validation_loss, validation_co_bps, settings, data.work)
+    scores = validation_loss, validation_co_bps
+    facts, history = train(net, trials, training_loss, *scores, settings, data.work, plan)
     return prediction(net, data, facts, history)

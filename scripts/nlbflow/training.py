@@ -11,8 +11,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Hashable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from nlbflow.checkpoints import History, load_checkpoint, save_checkpoint
 from nlbflow.digest import digest_of
 from nlbflow.errors import NlbflowError
+from nlbflow.updates import Updates
 
 SECONDS_BETWEEN_LINES = 5
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": None, "tf32": None, "bfloat16": torch.bfloat16}
 SCHEDULES = ("cosine", "constant")
 # What a prediction keeps of each epoch: all that is the same each time.
 CURVES = ("refitting", "epoch", "training_loss", "validation_loss", "learning_rate")
@@ -63,8 +64,11 @@ class Settings:
     refit: bool = False
     # auto takes a GPU where there is one
     device: str = "auto"
-    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32
+    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32. tf32, which GPUs
+    # alone have, rounds what is multiplied to 11 bits
     precision: str = "float32"
+    # on a GPU: updates are recorded and replayed (see nlbflow.updates), for a model that says what its host draws
+    capture: bool = True
     # a killed job loses this much at most
     checkpoint_minutes: float = 3.0
 
@@ -95,14 +99,28 @@ def prepare(seed: int, device: str) -> torch.device:
     Raises:
         NlbflowError: a GPU is asked for and there is none.
     """
+    torch.set_num_threads(1)
+    found = reproducible(device)
+    torch.manual_seed(seed)
+    return found
+
+
+def reproducible(device: str) -> torch.device:
+    """Make torch's arithmetic reproducible, for this process; the device to work on.
+
+    Raises:
+        NlbflowError: a GPU is asked for and there is none.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise NlbflowError("the parameter device is cuda, but torch finds no GPU here; use auto or cpu.")
     # cuBLAS asks for it where results are to be reproducible
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    # it would fill all new memory, a launch each, though nothing here reads any that was not written
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    torch.manual_seed(seed)
+    # cuDNN rounds to 11 bits unless told otherwise
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -134,11 +152,12 @@ def learning_rate(epoch: int, settings: Settings) -> float:
 def train(
     net: nn.Module,
     trials: dict[str, Tensor],
-    training_loss: Callable[[nn.Module, dict[str, Tensor], int], Tensor],
+    training_loss: Callable[[nn.Module, dict[str, Tensor], Hashable], Tensor],
     validation_loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validation_score: Callable[[nn.Module, dict[str, Tensor]], float],
     settings: Settings,
     work: Path | None = None,
+    plan: Callable[[int], Hashable] | None = None,
 ) -> tuple[dict, dict]:
     """Fit a network; leave it with the weights of the lowest validation loss, or, to be refitted, fitted once more to
     all trials, for as many epochs as that took.
@@ -149,12 +168,14 @@ def train(
     Args:
         net: on the device that it is to be trained on.
         trials: tensors with trials as first dimension, on the same device.
-        training_loss: of the network, a batch (the same names as `trials`) and the epoch, counted from 0.
+        training_loss: of the network, a batch (the same names as `trials`) and its plan.
         validation_loss: of the network, in evaluation mode, and all validation trials.
         validation_score: co-bps of the network with the best weights, before it is refitted, on all validation trials.
         settings: the knobs.
         work: the job's own folder, for checkpoints and training.jsonl; whatever lies in it was made by the same input,
             parameters, seed and code.
+        plan: of an update in an epoch, counted from 0: what about it is drawn on the host, from few values; without it
+            the epoch itself is the plan, and updates are not recorded on a GPU.
 
     Returns:
         facts: parameters, epochs, best_epoch, validation_loss, validation_co_bps (the score), device; and the history,
@@ -167,37 +188,35 @@ def train(
     autocast = torch.autocast(
         device.type, dtype=PRECISIONS[settings.precision], enabled=PRECISIONS[settings.precision] is not None
     )
+    tf32 = settings.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     # what is validated and kept: the network itself, or its running mean
     kept = copy.deepcopy(net) if settings.averaging else net
 
-    def new_optimizer() -> torch.optim.Optimizer:
-        return torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    def new_updates() -> Updates:
+        recorded = replace(settings, capture=settings.capture and plan is not None)
+        return Updates(net, kept, trials, training_loss, recorded, autocast)
 
     def fit_epoch(rows: Tensor, epoch: int) -> tuple[float, float]:
         """One pass over the trials: mean loss and largest norm of a gradient."""
         net.train()
-        losses, norms = [], []
-        for some in rows[torch.randperm(len(rows))].split(settings.batch):
-            batch = {name: tensor[some.to(device)] for name, tensor in trials.items()}
-            with autocast:
-                loss = training_loss(net, batch, epoch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norms.append(nn.utils.clip_grad_norm_(net.parameters(), settings.clip_norm))
-            optimizer.step()
-            if settings.averaging:
-                for mean, weight in zip(kept.parameters(), net.parameters(), strict=True):
-                    mean.data.lerp_(weight.data, 1 - settings.averaging)
-            losses.append(loss.detach())
-        return torch.stack(losses).mean().item(), torch.stack(norms).max().item()
+        updates.set_rate(learning_rate(epoch, settings))
+        # drawn on the CPU, so that the order is the same everywhere, and sent at once
+        batches = rows[torch.randperm(len(rows))].to(device).split(settings.batch)
+        with updates.beside():
+            found = [updates(some, plan(epoch) if plan else epoch) for some in batches]
+            losses, norms = map(torch.stack, zip(*found, strict=True))
+            # the one moment in an epoch at which a GPU is waited for
+            loss, norm = torch.stack([losses.mean(), norms.max()]).tolist()
+        return loss, norm
 
     def validate() -> float:
         kept.eval()
-        with torch.random.fork_rng(), torch.no_grad(), autocast:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), autocast:
             torch.manual_seed(0)
             return validation_loss(kept, validation).item()
 
-    start, optimizer = _copy(net.state_dict()), new_optimizer()
+    start, updates = _copy(net.state_dict()), new_updates()
     best = _copy(kept.state_dict())
     progress = {"stage": "fitting", "epoch": 0, "lines": 0, "best_epoch": 0, "best_loss": validate(), "score": 0.0}
     # `auto` may have found another device
@@ -207,11 +226,11 @@ def train(
         progress, best = saved["progress"], saved["best"]
         net.load_state_dict(saved["net"])
         kept.load_state_dict(saved["kept"])
-        optimizer.load_state_dict(saved["optimizer"])
+        updates.optimizer.load_state_dict(saved["optimizer"])
         _log(f"going on from epoch {progress['epoch']} ({progress['stage']}) of an earlier, killed job")
 
     def checkpoint() -> None:
-        modules = {"net": net, "kept": kept, "optimizer": optimizer}
+        modules = {"net": net, "kept": kept, "optimizer": updates.optimizer}
         states = {name: module.state_dict() for name, module in modules.items()}
         save_checkpoint(work, {**states, "best": best, "progress": progress}, digest, device)
 
@@ -227,9 +246,6 @@ def train(
             if not refitting and epoch - progress["best_epoch"] >= settings.patience:
                 _log(f"no better validation loss for {settings.patience} epochs: training ends at epoch {epoch}")
                 break
-            rate = learning_rate(epoch, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
             loss, norm = fit_epoch(rows, epoch)
             if not math.isfinite(loss + norm):
                 _log(f"loss {loss}, gradient {norm} in epoch {epoch + 1}: training ends; lower learning_rate")
@@ -243,7 +259,7 @@ def train(
                     progress |= {"best_epoch": epoch + 1, "best_loss": line["validation_loss"]}
                     best = _copy(kept.state_dict())
             now = time.monotonic()
-            line |= {"learning_rate": rate, "gradient_norm": norm}
+            line |= {"learning_rate": learning_rate(epoch, settings), "gradient_norm": norm}
             history.write(line | {"seconds": round(now - begun, 3), "memory_mb": memory_mb(device)})
 
             if now - said >= SECONDS_BETWEEN_LINES:
@@ -269,7 +285,7 @@ def train(
         else:
             net.load_state_dict(start)
             kept.load_state_dict(start)
-            optimizer = new_optimizer()
+            updates = new_updates()
             progress |= {"stage": "refitting", "epoch": 0}
 
     history.close()
