@@ -4,7 +4,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
-PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .PHONY: demo demo-deep test faults lint small official excerpt excerpt-deep inspect resume lock
 
@@ -67,37 +66,37 @@ resume: .venv/run.done
 	$(SNAKEMAKE) --unlock --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
 	$(SNAKEMAKE) --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
 
-# New locks from the pins in pyproject.toml.
-lock: .venv/test.done
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet uv==0.13.8
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  pyproject.toml -o requirements/run.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra test \
-	  pyproject.toml -o requirements/test.lock
+# New locks from the pins in pyproject.toml, for Python 3.11 and newer. What a lock has stays as long as the pins allow:
+# delete it for the newest. The first is what the others hold to; snakefmt alone cannot.
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+HELD = $(COMPILE) --constraints requirements/test.lock
+lock: .venv-lock/done
+	$(COMPILE) --extra test --group build pyproject.toml -o requirements/test.lock
+	$(HELD) --group build pyproject.toml -o requirements/run.lock
+	$(HELD) --extra deep --group build pyproject.toml -o requirements/deep.lock
+	for group in inspect lock elephant nlb_tools ssm; do \
+	  $(HELD) --group $$group -o requirements/$$group.lock || exit 1; done
+	$(COMPILE) --group format -o requirements/format.lock
 
 needed = $(or $($(1)),$(error give the folder with the files: make $@ $(1)=FOLDER))
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "nlbflow needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv .venv
+# Every environment is made by requirements/install.py, which says how and why.
+INSTALL = $(PYTHON) requirements/install.py
 
-.venv/run.done: requirements/run.lock | $(BIN)/python
-	$(PIP) -r requirements/run.lock
+.venv/run.done: requirements/run.lock requirements/install.py
+	$(INSTALL) .venv run
 	@touch $@
 
-.venv/test.done: requirements/test.lock | $(BIN)/python
-	$(PIP) -r requirements/test.lock
+.venv/test.done: requirements/test.lock requirements/install.py
+	$(INSTALL) .venv test
 	@touch $@ .venv/run.done
 
-# torch alone, by its exact pin: the locks do without it, since its packages differ between machines and GPUs.
-.venv/deep.done: pyproject.toml .venv/run.done
-	$(BIN)/python -m pip --disable-pip-version-check install --quiet \
-	  torch==2.13.0
-	@touch $@
+# TORCH=cpu or TORCH=gpu chooses the build of torch: docs/installing.md.
+.venv/deep.done: requirements/deep.lock requirements/install.py
+	$(INSTALL) .venv deep $(if $(TORCH),--torch $(TORCH))
+	@touch $@ .venv/run.done
 
-# snakefmt's own pins exclude those of the workflow, so it gets an environment of its own.
-.venv-format/done:
-	$(PYTHON) -m venv .venv-format
-	.venv-format/bin/python -m pip --disable-pip-version-check install --quiet snakefmt==2.1.0
+# Tools in environments of their own: .venv-format (snakefmt), .venv-inspect (nwbinspector), .venv-lock (uv).
+.venv-%/done: requirements/%.lock requirements/install.py
+	$(INSTALL) .venv-$* $*
 	@touch $@

@@ -5,7 +5,7 @@ which matters: Linux counts the memory of a process before its `exec` into the p
 """
 
 import os
-import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,14 +18,7 @@ PYTHON = ROOT / ".venv/bin/python"
 # One BLAS thread for both sides, as in nlbflow's own jobs.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-# Python packages to compare with, beside the numpy, scipy and scikit-learn that nlbflow pins.
-ELEPHANT = ("elephant==1.2.1", "neo==0.14.6", "quantities==0.16.4")
-NLB_TOOLS = "nlb-tools==0.0.4"
-# Built with what is installed: it imports numpy and cython in its setup.
-SSM = "ssm==0.0.1"
-SSM_NEEDS = ("autograd==1.9.1", "cython==3.3.1", "tqdm==4.70.1", "setuptools==80.9.0")
 SSM_FIX = ("autograd.scipy.misc", "autograd.scipy.special")
-NLB_TOOLS_NEEDS = ("numpy", "scipy", "pandas", "h5py", "hdmf", "pynwb", "scikit-learn")
 # With pandas >= 1.5 nlb_tools 0.0.4 loses trials, with pandas 3 it fails. These two lines make it give what it gives
 # with the pandas it was written for.
 NLB_TOOLS_FIXES = (
@@ -47,44 +40,35 @@ class Measured:
 def nlb_tools_python() -> Path:
     """The interpreter of an environment with nlb_tools, mended.
 
-    nlb_tools' own pins cannot be met by a Python of today, so it is installed without them, beside the versions that
-    nlbflow pins.
+    nlb_tools' own pins cannot be met by a Python of today, so it is installed beside the versions that nlbflow pins.
     """
-    return _environment("nlb_tools", _pinned(NLB_TOOLS_NEEDS), NLB_TOOLS, mend_nlb_tools)
+    return _environment("nlb_tools", mend_nlb_tools)
 
 
 def elephant_python() -> Path:
     """The interpreter of an environment with elephant and scikit-learn."""
-    return _environment("elephant", [*_pinned(("numpy", "scipy", "scikit-learn")), *ELEPHANT])
+    return _environment("elephant")
 
 
 def ssm_python() -> Path:
     """The interpreter of an environment with ssm, mended."""
-    return _environment("ssm", [*_pinned(("numpy", "scipy", "matplotlib", "scikit-learn")), *SSM_NEEDS], SSM, mend_ssm)
+    return _environment("ssm", mend_ssm)
 
 
-def _environment(
-    name: str, packages: list[str], alone: str | None = None, mend: Callable[[Path], None] | None = None
-) -> Path:
+def _environment(name: str, mend: Callable[[Path], None] | None = None) -> Path:
     """The interpreter of an environment of its own, made on first use under .cache/.
 
     Args:
-        name: its folder.
-        packages: what is installed as usual.
-        alone: what is then built and installed without what it asks for.
+        name: its folder, and its lock's name.
         mend: what is done last, given the folder of the installed packages.
     """
     folder = ROOT / ".cache/benchmarks" / name
-    python, done, content = folder / "bin/python", folder / "done", repr((packages, alone, NLB_TOOLS_FIXES, SSM_FIX))
+    python, done = folder / "bin/python", folder / "done"
+    content = repr(((ROOT / f"requirements/{name}.lock").read_text(), NLB_TOOLS_FIXES, SSM_FIX))
     if not done.exists() or done.read_text() != content:
-        print(
-            f"Installing {', '.join(filter(None, [*packages, alone]))} into {folder.relative_to(ROOT)} ...", flush=True
-        )
-        _run(PYTHON, "-m", "venv", "--clear", folder)
-        install = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
-        _run(*install, *packages)
-        if alone:
-            _run(*install, "--no-deps", *(["--no-build-isolation"] if alone == SSM else []), alone)
+        print(f"Installing requirements/{name}.lock into {folder.relative_to(ROOT)} ...", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        _run(PYTHON, ROOT / "requirements/install.py", folder, name)
         if mend:
             (packages_folder,) = folder.glob("lib/python*/site-packages")
             mend(packages_folder)
@@ -104,15 +88,9 @@ def mend_nlb_tools(packages_folder: Path) -> None:
     text = source.read_text()
     for old, new in NLB_TOOLS_FIXES:
         if text.count(old) != 1:
-            sys.exit(f"{source} does not hold {old.strip()!r} exactly once; adapt NLB_TOOLS_FIXES to {NLB_TOOLS}.")
+            sys.exit(f"{source} does not hold {old.strip()!r} exactly once; adapt NLB_TOOLS_FIXES to it.")
         text = text.replace(old, new)
     source.write_text(text)
-
-
-def _pinned(names: tuple[str, ...]) -> list[str]:
-    """name==version of each, as locked for nlbflow's tests."""
-    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements/test.lock").read_text(), re.MULTILINE))
-    return [f"{name}=={locked[name]}" for name in names]
 
 
 def _run(*command: str | Path) -> None:

@@ -6,16 +6,16 @@ import hashlib
 import importlib
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import install
 import layouts
 import nlbflow.job  # noqa: F401  (one BLAS thread, as in every job)
 from nlbflow.pins import read_pins
-from side_by_side import NLB_TOOLS, mend_nlb_tools
+from side_by_side import mend_nlb_tools
 from workflow import ROOT, copy_code, run
 
 WRITERS = {
@@ -35,14 +35,23 @@ def nlb_tools(tmp_path_factory):
     with open(shared / "nlb_tools.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
-            command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), NLB_TOOLS]
-            subprocess.run(command, check=True, capture_output=True)
+            locked = install.read(ROOT / "requirements/nlb_tools.lock")
+            alone = [r for r in locked if install.name_of(r) == "nlb-tools"]
+            install.install(sys.executable, alone, "--target", str(folder))
             mend_nlb_tools(folder)
             (folder / "done").touch()
     sys.path.insert(0, str(folder))
     importlib.import_module("nlb_tools.make_tensors")
     importlib.import_module("nlb_tools.evaluation")
     return sys.modules["nlb_tools"]
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory):
+    """Skips where no package registry can be asked."""
+    asked = ["download", "--no-deps", "--no-cache-dir", "--retries", "1", "--timeout", "20", "wheel"]
+    if install.pip(sys.executable, *asked, "-d", str(tmp_path_factory.mktemp("pip"))).returncode:
+        pytest.skip("no package registry can be reached")
 
 
 @pytest.fixture(scope="session")

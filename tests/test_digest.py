@@ -1,12 +1,12 @@
 """The digest of code: what counts as a change, and that it is the same everywhere."""
 
-import shutil
 import subprocess
 
 import pytest
 
 from nlbflow.digest import code_files, describe, describe_code, digest_of, is_stamp_of, refuse_edited
 from nlbflow.errors import NlbflowError
+from pythons import interpreter
 from workflow import ROOT
 
 ENVIRONMENT = ROOT / "envs/models.yaml"
@@ -65,10 +65,7 @@ def test_scoring_and_training_do_not_share_the_metrics():
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
 def test_same_digest_in_every_python(version):
-    python = shutil.which(f"python{version}")
-    found = python and subprocess.run([python, "--version"], capture_output=True).returncode == 0
-    if not found:
-        pytest.skip(f"python{version} is not installed here")
+    python = interpreter(version)
     source = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); from pathlib import Path; "
         "from nlbflow.digest import describe_code, digest_of; "

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+import install
 from nlbflow.digest import code_files
 from workflow import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 # what some packages are built on, and install
 BRINGS = {"matplotlib": ["PIL"], "pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
@@ -35,6 +37,7 @@ def locked(name: str) -> dict[str, str]:
     [
         ("run.lock", PROJECT["dependencies"]),
         ("test.lock", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]),
+        ("deep.lock", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["deep"]),
     ],
 )
 def test_lock_follows_the_pins(lock, pins):
@@ -44,18 +47,27 @@ def test_lock_follows_the_pins(lock, pins):
         assert found[name] == version
 
 
-def test_lock_names_no_place_and_has_hashes():
-    for lock in ("run.lock", "test.lock"):
-        text = (ROOT / "requirements" / lock).read_text()
-        assert "://" not in text and "--find-links" not in text
-        assert text.count("--hash=sha256:") > len(locked(lock))
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
+def test_lock_names_no_place_and_has_hashes(lock):
+    text = lock.read_text()
+    assert "://" not in text and "--find-links" not in text
+    requirements = install.read(lock)
+    # nothing in it passes unread, and nothing is without a hash
+    assert requirements and "".join(requirements) == text
+    assert all("--hash=sha256:" in requirement for requirement in requirements)
+
+
+@pytest.mark.parametrize("lock", [p for p in LOCKS if p.name != "format.lock"], ids=lambda p: p.name)
+def test_locks_have_the_same_versions(lock):
+    """snakefmt cannot; the others are compared with, and add to, what runs."""
+    ours, theirs = locked("test.lock"), locked(lock.name)
+    assert not {name: version for name, version in theirs.items() if ours.get(name, version) != version}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda p: p.name)
 def test_conda_environment_has_the_same_pins(environment):
     assert yaml.safe_load(environment.read_text())["channels"] == ["conda-forge", "nodefaults"]
-    # torch is an extra outside the locks
-    locks = {**locked("run.lock"), **dict(pin.split("==") for pin in PROJECT["optional-dependencies"]["deep"])}
+    locks = locked("deep.lock")
     for name, version in pins_of(environment).items():
         assert locks[name] == version
 
@@ -114,19 +126,13 @@ def test_every_environment_is_that_of_a_rule_or_a_model():
     assert all(run_in(path.name) for path in ENVIRONMENTS)
 
 
-@pytest.fixture(scope="session")
-def registry(tmp_path_factory):
-    """Skips where no package registry can be asked."""
-    asked = pip(
-        sys.executable, "download", "--no-deps", "--no-cache-dir", "-d", tmp_path_factory.mktemp("pip"), "wheel"
-    )
-    if asked.returncode:
-        pytest.skip("no package registry can be reached, so no environment can be built")
-
-
-def pip(python, command: str, *arguments) -> subprocess.CompletedProcess:
-    base = [python, "-m", "pip", "--disable-pip-version-check", command, "--retries", "1", "--timeout", "20"]
-    return subprocess.run([*map(str, base), *map(str, arguments)], capture_output=True, text=True)
+def with_what_they_want(names: set[str], lock: list[str]) -> list[str]:
+    """Those requirements of a lock, and all that they want, by its comments."""
+    wanted_by = {requirement: set(re.findall(r"# +(?:via )?([\w.-]+)$", requirement, re.M)) for requirement in lock}
+    found: set[str] = set(names)
+    while more := {install.name_of(r) for r, by in wanted_by.items() if by & found} - found:
+        found |= more
+    return [r for r in lock if install.name_of(r) in found]
 
 
 @pytest.mark.parametrize("environment", [p for p in ENVIRONMENTS if p.name != "torch.yaml"], ids=lambda p: p.name)
@@ -134,13 +140,9 @@ def test_rules_import_in_an_environment_of_these_pins(environment, registry, tmp
     """Without Snakemake, whose own packages a `script:` sees too, so that a missing one goes unnoticed."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv/bin/python"
-    # the rest as locked, each with its marker and without its hashes
-    lock = (ROOT / "requirements/run.lock").read_text()
-    others = tmp_path / "others.txt"
-    others.write_text("\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", lock, re.MULTILINE)))
-    pins = [f"{name}=={version}" for name, version in pins_of(environment).items()]
-    installed = pip(python, "install", "--quiet", "--no-compile", "--constraint", others, *pins)
-    assert not installed.returncode, installed.stderr
+    lock = install.read(ROOT / "requirements/run.lock")
+    install.install(python, with_what_they_want(set(pins_of(environment)) | {"setuptools"}, lock), "--no-compile")
+    install.check(python, tmp_path / "venv")
     scripts = run_in(environment.name)
     names = sorted({name for script in scripts for file in code_files(script) for name in modules(file)})
     # a script does nothing when it is not Snakemake that runs it
@@ -157,13 +159,9 @@ def test_rules_import_in_an_environment_of_these_pins(environment, registry, tmp
 def test_torch_is_on_the_registry_at_its_pin(registry):
     """Its environment is not built: it takes minutes and gigabytes; what is installed stands for it in other tests."""
     version = pins_of(ROOT / "envs/torch.yaml")["torch"]
-    listed = pip(sys.executable, "index", "versions", "torch")
+    listed = install.pip(sys.executable, "index", "versions", "torch")
     assert not listed.returncode, listed.stderr
     assert re.search(rf"(?<![\d.]){re.escape(version)}(?![\d.])", listed.stdout)
-
-
-def test_make_installs_torch_by_its_pin():
-    assert PROJECT["optional-dependencies"]["deep"][0] in (ROOT / "Makefile").read_text().split()
 
 
 def test_every_rule_is_complete():
