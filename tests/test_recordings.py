@@ -305,7 +305,9 @@ def test_constant_and_silent_are_told(cut, tmp_path):
     seconds = np.arange(0, TRIALS * PITCH_S, 0.001)
     still = movement(seconds)
     still[:, 1] = 3.0
-    assert any("channel 1 of 2 (counted from 0) never changes" in note for note in notes_of(cut(series=[series(data=still)])))
+    assert any(
+        "channel 1 of 2 (counted from 0) never changes" in note for note in notes_of(cut(series=[series(data=still)]))
+    )
 
 
 def test_no_usable_trial_is_refused(cut):
