@@ -136,7 +136,9 @@ def _notes(arrays: dict, rates: dict[str, np.ndarray], definition: dict, facts: 
         )
     for part, words in (("heldin", "held-in"), ("heldout", "held-out")):
         if part in rates and (silent := int((rates[part] == 0).sum())):
-            notes.append(f"{silent} of {len(rates[part])} {words} units have no spike in the training windows.")
+            notes.append(
+                f"{silent} of {len(rates[part])} {words} units have no spike in the observed training windows."
+            )
     behavior = arrays.get("train_behavior")
     if behavior is not None and behavior.ndim == 3:
         flat = behavior.reshape(-1, behavior.shape[2])

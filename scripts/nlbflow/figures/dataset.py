@@ -58,7 +58,7 @@ def draw_dataset(recorded: Recorded | None, title: str, summary: list[list[str]]
     left = LEFT_MM + wide + 3 * GAP_MM
     axes = panel(figure, left, rates_top, PAGE_MM - RIGHT_MM - left, RATES_MM)
     _draw_units(axes, recorded)
-    _legend(figure, axes.get_legend_handles_labels()[0], rates_top + RATES_MM + BELOW_MM, left)
+    _legend(figure, axes.get_legend_handles_labels()[0], rates_top + RATES_MM + BELOW_MM, left, columns=1)
     if behaves:
         at = rates_top + RATES_MM + BETWEEN_MM + 3
         if moving:
@@ -144,11 +144,11 @@ def _explain(figure: Figure, recorded: Recorded, top: float) -> None:
     _legend(figure, marks, top)
 
 
-def _legend(figure: Figure, marks: list, top: float, left: float = LEFT_MM) -> None:
+def _legend(figure: Figure, marks: list, top: float, left: float = LEFT_MM, columns: int | None = None) -> None:
     """Marks beside each other, below a row of panels."""
     width, height = figure.get_size_inches() * 72 / POINTS_PER_MM
     anchor = (left / width, 1 - top / height)
-    figure.legend(handles=marks, loc="upper left", bbox_to_anchor=anchor, ncols=len(marks), borderaxespad=0)
+    figure.legend(handles=marks, loc="upper left", bbox_to_anchor=anchor, ncols=columns or len(marks), borderaxespad=0)
 
 
 def _draw_rates(axes: Axes, recorded: Recorded, groups: list[np.ndarray], colors: Sequence[str]) -> None:
@@ -234,6 +234,7 @@ def _draw_columns(figure: Figure, recorded: Recorded, top: float) -> None:
         axes = row[-1]
         axes.plot(values[:, -2], values[:, -1], "o", color=HELDOUT, markersize=2, alpha=0.5, markeredgewidth=0)
         # the line of equality is no reason to show more than the trials
+        axes.autoscale_view()
         axes.autoscale(False)
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.5, linestyle=":")
         axes.set_xlabel(names[-2])
