@@ -8,6 +8,7 @@ from pynwb import TimeSeries
 from nlbflow.errors import NlbflowError
 from nlbflow.notes import summarise
 from nlbflow.nwb import Recording
+from nlbflow.stretches import common, inside, merge_stretches
 from nlbflow.targets import make_target
 from nlbflow.tensors import cut_input, make_input
 from own_recordings import ONSET_S, PITCH_S, RATE_HZ, STANZA, TRIALS, UNITS, movement, write_recording
@@ -87,7 +88,7 @@ def test_or_the_trials_in_which_all_units_are_observed_are_kept(cut, tmp_path):
 
 def test_units_that_were_never_observed_together_are_refused(cut):
     halves = {u: np.array([[0.0, 60.0]] if u % 2 else [[60.0, 120.0]]) for u in range(UNITS)}
-    with pytest.raises(NlbflowError, match=r"every unit was observed in some of the trials only.*drop_trial"):
+    with pytest.raises(NlbflowError, match=r"12 of 12 units were observed in some of the trials only.*drop_trial"):
         cut(intervals=halves)
 
 
@@ -314,3 +315,81 @@ def test_no_usable_trial_is_refused(cut):
     onsets = np.full(TRIALS, np.nan)
     with pytest.raises(NlbflowError, match=r"none of the 60 trials can be used .60 with no move_onset_time."):
         cut(columns={"move_onset_time": onsets})
+
+
+def test_a_unit_that_saw_a_little_more_does_not_cost_the_others(cut):
+    """The last trial was seen by one unit of twelve: the trial goes, not eleven units."""
+    made = cut(phase="test", intervals={u: np.array([[0.0, 119.0]]) for u in range(UNITS - 1)})
+    assert made[2].dropped_units == [] and made[2].left_out == [("window not observed throughout", 1)]
+
+
+def test_behaviour_times_in_ms_are_refused(cut):
+    in_ms = series(data=movement(TIMES), timestamps=TIMES * 1000, rate=None, starting_time=None)
+    with pytest.raises(NlbflowError, match=r"of the samples of the series hand_vel .* outside of the recording .* ms"):
+        cut(series=[in_ms])
+
+
+def test_swapped_axes_are_refused(cut):
+    with pytest.raises(NlbflowError, match="2 samples of 500 channels"):
+        cut(series=[series(data=np.zeros((2, 500)))])
+
+
+@pytest.mark.parametrize("order", ["reversed", "shuffled"])
+def test_trials_need_not_be_in_the_order_of_time(cut, tmp_path, order):
+    begins = PITCH_S * np.arange(TRIALS)
+    begins = begins[::-1] if order == "reversed" else np.random.default_rng(0).permutation(begins)
+    columns = {"start_time": begins, "stop_time": begins + PITCH_S, "move_onset_time": begins + ONSET_S}
+    arrays = cut(columns={**columns, "kind": np.arange(TRIALS) % 2})[0]
+    assert not np.isnan(arrays["train_behavior"]).any()
+    stanza = STANZA | {"conditions": ["kind"], "psth_kernel_ms": 50}
+    target, _ = make_target({"whole": tmp_path / "own.nwb"}, stanza, 5, "val")
+    assert sum(map(len, target["train_cond_idx"])) == len(arrays["train_behavior"])
+
+
+def test_nothing_was_recorded_before_the_first_and_after_the_last_spike(tmp_path):
+    path = write_recording(tmp_path / "own.nwb")
+    with h5py.File(path, "a") as file:
+        times, ends = file["units/spike_times"][()], file["units/spike_times_index"][()]
+        kept = [part[(part > 20) & (part < 80)] for part in np.split(times, ends[:-1].astype(int))]
+        del file["units/spike_times"]
+        file["units/spike_times"] = np.concatenate(kept)
+        file["units/spike_times_index"][()] = np.cumsum([len(part) for part in kept])
+    made = cut_input({"whole": path}, STANZA, 5, "test")
+    assert made[2].left_out == [("window beyond the recording", 30)]
+    assert (made[0]["train_spikes_heldin"].sum(axis=(1, 2)) > 0).all()
+
+
+def test_a_session_may_end_before_0(cut):
+    onsets = PITCH_S * np.arange(TRIALS) + ONSET_S - 200.0
+    onsets[-1] = -80.1
+    made = cut(start_s=-200.0, phase="test", columns={"move_onset_time": onsets})
+    assert made[2].left_out == [("window beyond the recording", 1)]
+
+
+def test_events_since_the_trial_began_are_refused(cut):
+    with pytest.raises(NlbflowError, match=r"'move_onset_time' lie outside of their own trial.*session's clock"):
+        cut(columns={"move_onset_time": np.full(TRIALS, ONSET_S)})
+
+
+def test_a_column_of_held_out_units_must_say_yes_or_no(tmp_path):
+    path = write_recording(tmp_path / "own.nwb")
+    for values, fits in (([0] * 9 + [1] * 3, True), ([0.0] * 11 + [np.nan], False), (["True"] * 12, False)):
+        with h5py.File(path, "a") as file:
+            file.pop("units/heldout", None)
+            text = h5py.string_dtype() if isinstance(values[0], str) else None
+            file["units"].create_dataset("heldout", data=values, dtype=text)
+        stanza = STANZA | {"heldout": {"column": "heldout"}}
+        if fits:
+            assert make_input({"whole": path}, stanza, 5, "val")[0]["train_spikes_heldout"].shape[2] == 3
+        else:
+            with pytest.raises(NlbflowError, match="expected true and false, or 1 and 0"):
+                make_input({"whole": path}, stanza, 5, "val")
+
+
+def test_common_stretches_are_those_of_both():
+    rng = np.random.default_rng(0)
+    a, b = (merge_stretches(np.sort(rng.integers(0, 300, (20, 2)), axis=1)) for _ in range(2))
+    a, b = a[::2], b[1::2] if len(b) > 1 else b
+    rows = np.arange(300)
+    both = (inside(a, rows) >= 0) & (inside(b, rows) >= 0)
+    assert np.array_equal(inside(common(a, b), rows) >= 0, both)

@@ -22,6 +22,8 @@ def why_no_averages(session: Session, fields: list[str], trials: np.ndarray) -> 
     """Why these table rows have no PSTHs: most are alone in their condition; empty where that is not so."""
     sizes = [len(rows) for _, rows in find_conditions(session, fields, trials)]
     alone = sum(size == 1 for size in sizes)
+    if not sizes:
+        return f"no trial has a value in {', '.join(fields)}"
     if alone <= 0.5 * sum(sizes):
         return ""
     return (

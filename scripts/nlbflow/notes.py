@@ -59,7 +59,11 @@ def find_facts(session: Session, definition: dict, splits: list[str]) -> Facts:
     if name and any(recording.has_series(name) for recording in session.recordings):
         series = session.series(name)
         facts.series = {"name": name, "unit": series.unit, "rate_hz": series.rate_hz}
-    if definition.get("conditions") and all(c in session.known_columns for c in definition["conditions"]):
+    if (
+        session.leaves_out
+        and definition.get("conditions")
+        and all(c in session.known_columns for c in definition["conditions"])
+    ):
         facts.no_averages = why_no_averages(session, definition["conditions"], in_splits(session, splits))
     return facts
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from nlbflow.errors import NlbflowError
 from nlbflow.files import open_h5
-from nlbflow.nwb_tables import find_table, has_values, interval_tables, read_columns, select, unit_tables
+from nlbflow.nwb_tables import find_table, invalid_times, has_values, interval_tables, read_columns, select, unit_tables
+from nlbflow.splits import draw_split
 from nlbflow.series import Series, read_series, series_paths
 from nlbflow.stretches import common, covered, inside, merge_stretches, without
 
@@ -17,6 +18,8 @@ NOT_A_TIME = np.iinfo(np.int64).min
 NS_PER_MS = 1_000_000
 # Sorted units of awake animals fire faster; spike times in ms make them a thousand times slower.
 SLOW_HZ = 0.2
+# So many times longer than the trials would the spikes reach then.
+FAR = 50
 
 
 def seconds_to_ns(seconds: np.ndarray) -> np.ndarray:
@@ -76,9 +79,11 @@ class Recording:
                 self.columns["end_time"] = self.columns["stop_time"]
                 self.known_columns = sorted(set(self.columns) - {"end_time", "id"})
                 times = self._read_units(table, units, definition.get("heldout", {"column": "heldout"}))
-                self.invalid = _invalid_times(file)
+                self.invalid = invalid_times(file)
             except OSError as error:
                 raise NlbflowError(f"{path} is damaged ({error}); delete it and fetch it again.") from error
+        if len(self.columns["start_time"]) == 0:
+            raise NlbflowError(f"{path}: the table of trials is empty; use a file with trials.")
         self._check_clocks(times)
         self._split_trials(definition.get("split", {"column": "split"}), trials)
 
@@ -92,44 +97,70 @@ class Recording:
             chosen = np.flatnonzero(select(read_columns(units), selection, self.path, "units"))
             if len(chosen) == 0:
                 raise NlbflowError(f"{self.path}: `units` of the stanza selects no unit; correct its values.")
-        self.heldout = self._held_out(units, heldout)[chosen]
+        rows_of_table = len(self.ids)
+        self.ids = self.ids[chosen]
+        self._refuse_twins()
+        self.heldout = self._held_out(units, heldout, chosen)
         times, ends = units["spike_times"][()], units["spike_times_index"][()].astype(np.int64)
-        if len(ends) != len(self.ids) or (np.diff(ends, prepend=0) < 0).any() or ends[-1] > len(times):
+        if len(ends) != rows_of_table or (np.diff(ends, prepend=0) < 0).any() or ends[-1] > len(times):
             raise NlbflowError(
                 f"{self.path}: /{units.name.strip('/')}/spike_times_index does not divide the {len(times):,} spike "
-                f"times among the {len(self.ids)} units; expected ascending ends, one for each: mend the file."
+                f"times among the {rows_of_table} units; expected ascending ends, one for each: mend the file."
             )
         if not np.isfinite(times).all():
             raise NlbflowError(f"{self.path} has spike times that are not numbers; remove them from the file.")
         # the benchmark's rule: truncate at a tolerance of 1e-6 ms (specification, section 2.1, rule 4)
-        rows = np.floor(np.round(times * 1000.0, 6)).astype(np.int64)
+        rows = np.round(times * 1000.0, 6)
+        rows = (np.trunc(rows) if self.as_reference else np.floor(rows)).astype(np.int64)
         spike_ms, seconds = (np.split(values[: ends[-1]], ends[:-1]) for values in (rows, times))
-        intervals = None
-        if "obs_intervals_index" in units and len(units["obs_intervals"]):
-            intervals = units["obs_intervals"][()].reshape(-1, 2)
-            if not self.as_reference and not (intervals[:, 0] <= intervals[:, 1]).all():
-                raise NlbflowError(
-                    f"{self.path}: /units/obs_intervals has an interval that ends before it begins or is NaN; expected "
-                    "[start, end] in s: mend the file."
-                )
-            starts = np.concatenate([[0], units["obs_intervals_index"][()].astype(np.int64)])
-            intervals = [intervals[a:b] for a, b in pairwise(starts)]
+        intervals = self._read_intervals(units, rows_of_table)
         self.has_intervals = intervals is not None
-        ends_s = max(times.max(initial=0.0), np.nanmax(self.columns["end_time"], initial=0.0))
-        first_s = 0.0
-        if not self.as_reference:
-            first_s = min(times.min(initial=np.inf), np.nanmin(self.columns["start_time"], initial=np.inf))
-            first_s = np.floor(first_s * 1000.0) / 1000.0 if np.isfinite(first_s) else 0.0
         if intervals is None:
-            intervals = [np.array([[first_s, np.ceil(ends_s * 1000.0) / 1000.0]])] * len(self.ids)
-        self.rows = round(max((i[-1][-1] for i in intervals if len(i)), default=ends_s) * 1000.0)
-        first = min((i[:, 0].min() for i in intervals if len(i)), default=0.0)
-        # the reference's clock starts at 0, wherever the recording does
-        self.first = 0 if self.as_reference else int(np.floor(np.round(first * 1000.0, 6)))
-        self.ids = self.ids[chosen]
-        self._refuse_twins()
+            intervals = [self._recorded(times)] * rows_of_table
+        known = [i for i in intervals if len(i)]
+        if self.as_reference:
+            # its clock starts at 0, wherever the recording does
+            self.first, self.rows = 0, round(max(i[-1][-1] for i in known) * 1000.0)
+        else:
+            edges = np.concatenate(known) if known else np.zeros((1, 2))
+            self.first = int(np.floor(np.round(edges.min() * 1000.0, 6)))
+            self.rows = int(np.ceil(np.round(edges.max() * 1000.0, 6)))
         self.spike_ms, self.intervals = ([of[i] for i in chosen] for of in (spike_ms, intervals))
         return [seconds[i] for i in chosen]
+
+    def _read_intervals(self, units: h5py.Group, rows_of_table: int) -> list[np.ndarray] | None:
+        """The observed intervals (n, 2) in s of each row of the table of units, or None where the file has none."""
+        if "obs_intervals" not in units or not len(units["obs_intervals"]):
+            return None
+        intervals = units["obs_intervals"][()].reshape(-1, 2)
+        if "obs_intervals_index" not in units:
+            if self.as_reference:
+                return None
+            ends = np.arange(1, len(intervals) + 1)
+        else:
+            ends = units["obs_intervals_index"][()].astype(np.int64)
+        if not self.as_reference:
+            fits = len(ends) == rows_of_table and (np.diff(ends, prepend=0) >= 0).all() and ends[-1] <= len(intervals)
+            if not (fits and np.isfinite(intervals).all() and (intervals[:, 0] <= intervals[:, 1]).all()):
+                raise NlbflowError(
+                    f"{self.path}: /units/obs_intervals has an interval that ends before it begins or is NaN, or is "
+                    f"not divided among the {rows_of_table} units; expected [start, end] in s of each: mend the file."
+                )
+        return [intervals[a:b] for a, b in pairwise(np.concatenate([[0], ends]))]
+
+    def _recorded(self, times: np.ndarray) -> np.ndarray:
+        """(1, 2) from when to when, in s, a file without observed intervals was recorded.
+
+        The reference says from 0 to the last spike or trial; for others it is from the first to the last spike of any
+        unit, since nothing says that anything was recorded before or after.
+        """
+        if self.as_reference:
+            end = max(times.max(initial=0.0), np.nanmax(self.columns["end_time"], initial=0.0))
+            return np.array([[0.0, np.ceil(end * 1000.0) / 1000.0]])
+        if len(times) == 0:
+            raise NlbflowError(f"{self.path} has no spikes; use a file with spike-sorted units.")
+        edges = np.floor(np.round(times.min() * 1000.0, 6)), np.floor(np.round(times.max() * 1000.0, 6)) + 1
+        return np.array([edges]) / 1000.0
 
     def _refuse_twins(self) -> None:
         known, counts = np.unique(self.ids, return_counts=True)
@@ -142,9 +173,10 @@ class Recording:
     def _check_clocks(self, times: list[np.ndarray]) -> None:
         """Refuse spikes or trials in another unit of time than s. Makes `spikes_inside`."""
         start, stop = self.columns["start_time"], self.columns["end_time"]
-        if not (has_values(start) and has_values(stop)):
+        self.spikes_inside = 1.0
+        if not has_values(start):
             return
-        span = np.nanmin(start), max(np.nanmax(stop), np.nanmax(start))
+        span = np.nanmin(start), np.nanmax(np.concatenate([start, stop]))
         every = np.concatenate(times)
         in_trials = (every >= span[0]) & (every <= span[1])
         observed = np.concatenate(
@@ -154,7 +186,8 @@ class Recording:
         self.spikes_inside = float(np.mean(in_trials | observed)) if len(every) else 1.0
         seconds = max(span[1] - span[0], 1e-3)
         rate = float(np.median([np.sum((t >= span[0]) & (t <= span[1])) for t in times])) / seconds
-        if self.spikes_inside < 0.5 and (self.has_intervals or rate < SLOW_HZ):
+        far = len(every) > 0 and np.ptp(every) > FAR * seconds
+        if self.spikes_inside < 0.5 and (self.has_intervals or (far and rate < SLOW_HZ)):
             raise NlbflowError(
                 f"{self.path}: {1 - self.spikes_inside:.0%} of the spikes lie outside of the time of the trials "
                 f"({span[0]:g} to {span[1]:g} s) and of all observed intervals, and the units' median rate in the "
@@ -162,7 +195,7 @@ class Recording:
                 f"from {every.min():g} to {every.max():g}): divide by 1000 if they are in ms."
             )
         known = np.isfinite(start)
-        if len(every):
+        if len(every) and not self.as_reference:
             later = np.mean(start[known] > every.max())
             if later > 0.5:
                 raise NlbflowError(
@@ -171,8 +204,8 @@ class Recording:
                     "are in ms."
                 )
 
-    def _held_out(self, units: h5py.Group, rule: dict) -> np.ndarray:
-        """(units,) which ones are held out."""
+    def _held_out(self, units: h5py.Group, rule: dict, chosen: np.ndarray) -> np.ndarray:
+        """(units,) which ones of the chosen rows are held out."""
         if "ids" in rule:
             unknown = sorted(set(rule["ids"]) - set(self.ids.tolist()))
             if unknown and len(unknown) < len(rule["ids"]):
@@ -189,7 +222,16 @@ class Recording:
                 "out: name another with `heldout: {column: NAME}` in the dataset's stanza, or give `heldout: {ids: "
                 "[...]}` or `heldout: {fraction: 0.25, seed: 0}`."
             )
-        return units[rule["column"]][()].astype(bool)
+        if self.as_reference:
+            return units[rule["column"]][()].astype(bool)[chosen]
+        values = read_columns(units)[rule["column"]][chosen]
+        if values.dtype.kind not in "biuf" or not np.isin(values, [0, 1]).all():
+            there = ", ".join(sorted(set(values.astype(str).tolist()))[:5])
+            raise NlbflowError(
+                f"{self.path}: the units' column {rule['column']!r}, which `heldout.column` names, holds {there}; "
+                "expected true and false, or 1 and 0."
+            )
+        return values.astype(bool)
 
     def _split_trials(self, rule: dict, selection: dict) -> None:
         """Make the column `split`; trials that are not selected are for nothing (`none`)."""
@@ -206,7 +248,7 @@ class Recording:
                     f"`split: {{val: 0.2, test: 0.2, seed: 0}}`. It has {', '.join(self.known_columns)}."
                 )
             split = self.columns[rule["column"]]
-            wrong = sorted(set(split.astype(str)) - {"train", "val", "test", "none"})
+            wrong = sorted(set(split.astype(str).tolist()) - {"train", "val", "test", "none"})
             if wrong:
                 raise NlbflowError(
                     f"{self.path}: the trial column {rule['column']!r} holds {', '.join(map(repr, wrong[:5]))}; "
@@ -215,7 +257,7 @@ class Recording:
             self.columns["split"] = split if wanted.all() else np.where(wanted, split.astype(str), "none")
             return
         split = np.full(trials, "none", object)
-        split[wanted] = _draw_split(rule, self.columns["start_time"][wanted])
+        split[wanted] = draw_split(rule, self.columns["start_time"][wanted])
         self.columns["split"] = split
 
     def keep_units(self, kept: np.ndarray) -> None:
@@ -239,9 +281,9 @@ class Recording:
             return None
         stretches = self.observed(chosen[0])
         if not self.as_reference:
-            for unit in range(len(self.ids)):
-                if not np.array_equal(self.intervals[unit], self.intervals[chosen[0]]):
-                    stretches = common(stretches, self.observed(unit))
+            first_of = {intervals.tobytes(): unit for unit, intervals in enumerate(self.intervals)}
+            for unit in first_of.values():
+                stretches = common(stretches, self.observed(unit))
         order = chosen[np.argsort(self.ids[chosen], kind="stable")]
         # spikes outside what was observed count for nothing
         spikes = [np.sort(self.spike_ms[i]) for i in order]
@@ -262,46 +304,7 @@ class Recording:
             return read_series(file, self.path, name, self.first, self.rows, self.as_reference)
 
 
-def _draw_split(rule: dict, start_time: np.ndarray) -> np.ndarray:
-    """(trials,) train, val or test at random, in whole blocks of trials that follow each other in time if asked for.
-
-    Raises:
-        NlbflowError: there are fewer blocks than the shares need.
-    """
-    trials = len(start_time)
-    rng = np.random.default_rng(rule["seed"])
-    if "blocks" not in rule:
-        order = rng.permutation(trials)
-        drawn = [np.array([trial]) for trial in order]
-    else:
-        in_time = np.argsort(start_time, kind="stable")
-        blocks = np.array_split(in_time, rule["blocks"])
-        drawn = [blocks[i] for i in rng.permutation(len(blocks))]
-    val, test = (round(rule[part] * len(drawn)) for part in ("val", "test"))
-    if "blocks" in rule and (rule["blocks"] > trials or any(
-        rule[part] > 0 and not n for part, n in (("val", val), ("test", test))
-    )):  # fmt: skip
-        raise NlbflowError(
-            f"`split.blocks: {rule['blocks']}` of the stanza cannot be drawn from {trials} trials so that val "
-            f"({rule['val']:g}) and test ({rule['test']:g}) get a block each; choose another number of blocks."
-        )
-    split = np.full(trials, "train", object)
-    for name, chosen in (("val", drawn[:val]), ("test", drawn[val : val + test])):
-        for block in chosen:
-            split[block] = name
-    return split
-
-
 def _need(table: h5py.Group, path: str | Path, column: str, what: str) -> None:
     if column not in table:
         where = f"{table.name.strip('/')}/{column}"
         raise NlbflowError(f"{path} has no /{where}; expected {what}: use an NWB file that has it.")
-
-
-def _invalid_times(file: h5py.File) -> np.ndarray:
-    """(n, 2) rows of 1 ms [first, end) that the file declares invalid (NWB's `invalid_times`)."""
-    table = file.get("intervals/invalid_times")
-    if table is None:
-        return np.zeros((0, 2), np.int64)
-    edges = np.stack([table["start_time"][()], table["stop_time"][()]], axis=1) * 1000.0
-    return merge_stretches(np.stack([np.floor(edges[:, 0]), np.ceil(edges[:, 1])], axis=1).astype(np.int64))

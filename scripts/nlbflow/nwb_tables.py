@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 from nlbflow.errors import NlbflowError
+from nlbflow.stretches import merge_stretches
 
 
 def find_table(file: h5py.File, path: str | Path, key: str, name: str, known: Callable) -> h5py.Group:
@@ -59,6 +60,16 @@ def read_columns(table: h5py.Group) -> dict[str, np.ndarray]:
         if isinstance(data.attrs.get("elements"), h5py.Reference):
             words = table.file[data.attrs["elements"]].asstr()[()]
             columns[name] = words[columns[name].astype(np.int64)]
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in sorted(lengths.items()))
+        raise NlbflowError(
+            f"{table.file.filename}: the columns of /{table.name.strip('/')} differ in length ({told}); mend the file."
+        )
+    # whole numbers of seconds are times too
+    for name in ("start_time", "stop_time"):
+        if name in columns and columns[name].dtype.kind in "iu":
+            columns[name] = columns[name].astype(float)
     return columns
 
 
@@ -93,3 +104,17 @@ def _equal(values: np.ndarray, value: object) -> np.ndarray:
 def has_values(column: np.ndarray) -> bool:
     """Whether a column of times holds any."""
     return column.dtype.kind in "fiu" and bool(np.isfinite(column).any())
+
+
+def invalid_times(file: h5py.File) -> np.ndarray:
+    """(n, 2) rows of 1 ms [first, end) that the file declares invalid (NWB's `invalid_times`)."""
+    table = file.get("intervals/invalid_times")
+    if table is None:
+        return np.zeros((0, 2), np.int64)
+    edges = np.stack([table["start_time"][()], table["stop_time"][()]], axis=1) * 1000.0
+    if not (np.isfinite(edges).all() and (edges[:, 0] <= edges[:, 1]).all()):
+        raise NlbflowError(
+            f"{file.filename}: /intervals/invalid_times has an interval that ends before it begins or is NaN; expected "
+            "start_time and stop_time in s: mend the file."
+        )
+    return merge_stretches(np.stack([np.floor(edges[:, 0]), np.ceil(edges[:, 1])], axis=1).astype(np.int64))

@@ -14,6 +14,10 @@ GAP_STEPS = 2.5
 # scipy.signal.decimate takes it, and 10 ms to either side.
 PASS_BAND, HALF_MS = 0.8, 10.0
 CHUNK_ROWS = 20_000
+# Samples so far outside of the recording still count for the filters at its edges.
+MARGIN_MS = 600
+# Times in ms make a series a thousand times longer than the recording.
+FAR = 50
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,31 @@ def read_series(
         raise NlbflowError(f"{path}: the series {name} holds {values.dtype}; expected numbers: name another.")
     _check_times(ms, len(values), path, name)
     attributes = item["data"].attrs
-    values = values.reshape(len(values), -1).astype(float, copy=False)
+    values = values.reshape(len(values), -1)
+    if not as_reference:
+        if values.shape[1] > len(values):
+            raise NlbflowError(
+                f"{path}: the series {name} has {len(values):,} samples of {values.shape[1]:,} channels; expected time "
+                "on the first axis of its data: mend the file."
+            )
+        rate_of_file = _rate_hz(ms)
+        near = (ms >= first) & (ms < end)
+        # a camera may run longer than the probe, but not all that much
+        if not near.any() or (near.mean() < 0.5 and np.ptp(ms) > FAR * (end - first)):
+            raise NlbflowError(
+                f"{path}: {1 - near.mean():.0%} of the samples of the series {name} ({ms[0] / 1000:g} to "
+                f"{ms[-1] / 1000:g} s) lie outside of the recording ({first / 1000:g} to {end / 1000:g} s); its times "
+                "must be in s on the clock of the spikes: divide by 1000 if they are in ms."
+            )
+        # what lies further from the recording than the filters reach is not needed
+        near = slice(*np.searchsorted(ms, [first - MARGIN_MS, end + MARGIN_MS]))
+        ms, values = ms[near], values[near]
+    values = values.astype(float, copy=False)
     if not as_reference:
         values = _converted(values, item)
     if not np.isfinite(values).any(axis=0).all():
         raise NlbflowError(f"{path}: the series {name} has a channel without a finite sample; name another.")
-    rate_hz = 1000.0 / float(np.median(np.diff(ms))) if len(ms) > 1 else 1000.0
+    rate_hz = _rate_hz(ms) if as_reference else rate_of_file
     whole = np.rint(ms)
     on_clock = np.abs(ms - whole).max() <= 1e-3 and (len(ms) < 2 or np.median(np.diff(whole)) == 1)
     if on_clock:
@@ -84,6 +107,10 @@ def read_series(
     order = _column_order(item.attrs.get("comments", ""), values.shape[1])
     values = values[recorded] if order is None else values[recorded][:, order]
     return Series(rows[recorded], values, str(attributes.get("unit", "unknown")), rate_hz)
+
+
+def _rate_hz(ms: np.ndarray) -> float:
+    return 1000.0 / float(np.median(np.diff(ms))) if len(ms) > 1 else 1000.0
 
 
 def to_clock(ms: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

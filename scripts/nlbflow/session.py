@@ -149,6 +149,12 @@ class Session:
                     f"the series {name} has {' and '.join(map(str, sorted(shapes)))} channels in the files of one "
                     "dataset; use files of one session."
                 )
+            units = {part.unit for part in parts}
+            if len(units) > 1 and not self.recordings[0].as_reference:
+                raise NlbflowError(
+                    f"the series {name} is in {' and in '.join(sorted(units))} in the files of one dataset; give it "
+                    "one unit."
+                )
             one = len(parts) == 1
             self._series[name] = parts[0] if one else replace(
                 parts[0],

@@ -34,9 +34,12 @@ def merge_stretches(stretches: np.ndarray) -> np.ndarray:
 
 
 def common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rows that lie in stretches of both, as stretches (n, 2)."""
-    low = np.maximum(a[:, None, 0], b[None, :, 0]).ravel()
-    high = np.minimum(a[:, None, 1], b[None, :, 1]).ravel()
+    """The rows that lie in stretches of both, as stretches (n, 2); those of `b` are sorted and disjoint."""
+    first, end = np.searchsorted(b[:, 1], a[:, 0], "right"), np.searchsorted(b[:, 0], a[:, 1], "left")
+    counts = np.maximum(end - first, 0)
+    of_a = np.repeat(np.arange(len(a)), counts)
+    of_b = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    low, high = np.maximum(a[of_a, 0], b[of_b, 0]), np.minimum(a[of_a, 1], b[of_b, 1])
     return merge_stretches(np.stack([low, high], axis=1))
 
 

@@ -63,7 +63,7 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
     psth_trials = in_splits(session, SPLITS[phase]["train"] + SPLITS[phase]["eval"])
     if not (definition.get("conditions") and definition.get("psth_kernel_ms")):
         absent["psth"] = "the dataset's definition names no conditions or no PSTH kernel"
-    elif reason := why_no_averages(session, definition["conditions"], psth_trials):
+    elif session.leaves_out and (reason := why_no_averages(session, definition["conditions"], psth_trials)):
         absent["psth"] = reason
     else:
         arrays |= _psths(session, definition, [heldin, heldout], trials, bin_ms, phase)
@@ -82,6 +82,12 @@ def _compare_with_test(
     windows = make_windows(truth, trials, definition["align"], observed, bin_ms, shift_ms=shift_ms)
     known = bin_spikes(heldin, windows)
     session = open_session(parts, definition, "test", bin_ms)
+    if session.dropped_units != truth.dropped_units:
+        differ = sorted(set(session.dropped_units) ^ set(truth.dropped_units))
+        raise NlbflowError(
+            f"the units {differ[:5]} were observed in all trials of one of {parts['truth']} and {parts['test']} only; "
+            "take them out of all files, or leave them out by `units` in the dataset's stanza."
+        )
     tested = choose_trials(session, SPLITS["test"]["eval"], definition["align"])
     seen = bin_spikes(
         session.units(heldout=False), make_windows(session, tested, definition["align"], observed, bin_ms)

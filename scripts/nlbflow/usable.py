@@ -38,19 +38,22 @@ def leave_out(session: Session, definition: dict, with_forward: list[bool], bin_
         reasons.append(_unknown_times(recording, definition["align"]))
         if recording.as_reference:
             continue
+        _refuse_events_elsewhere(recording, definition["align"])
         windows = in_files[number]
         wanted = (recording.columns["split"].astype(str) != "none") & (reasons[-1] == "")
         beyond = (windows[:, 0] < recording.first) | (windows[:, 1] > recording.rows)
         reasons[-1][wanted & beyond] = OUTSIDE
         wanted &= ~beyond
         observed = _observed(recording, windows)
-        some = observed.any(axis=0) & wanted
+        # a trial that few units saw says nothing against them
+        some = (observed.mean(axis=0) >= 0.5) & wanted
         partly = ~observed[:, some].all(axis=1)
         if partly.any() and definition.get("partly_observed", "drop_unit") == "drop_unit":
-            if partly.all():
+            if partly.mean() > 0.5:
                 raise NlbflowError(
-                    f"{recording.path}: every unit was observed in some of the trials only (units/obs_intervals); say "
-                    "`partly_observed: drop_trial` in the stanza to keep the trials in which all were."
+                    f"{recording.path}: {partly.sum()} of {len(partly)} units were observed in some of the trials only "
+                    "(units/obs_intervals); say `partly_observed: drop_trial` in the stanza to keep the trials in "
+                    "which all were, or select units by `units`."
                 )
             dropped |= set(recording.ids[partly].tolist())
             observed = observed[~partly]
@@ -76,6 +79,20 @@ def _unknown_times(recording: Recording, align: str) -> np.ndarray:
     return reasons
 
 
+def _refuse_events_elsewhere(recording: Recording, align: str) -> None:
+    """Refuse events of which most lie outside of their own trials: times since the trial's start, or in ms."""
+    event, start, stop = (recording.columns.get(name) for name in (align, "start_time", "end_time"))
+    if event is None or event.dtype.kind != "f":
+        return
+    known = np.isfinite(event) & np.isfinite(start) & np.isfinite(stop)
+    outside = (event[known] < start[known]) | (event[known] > stop[known])
+    if known.any() and outside.mean() > 0.5:
+        raise NlbflowError(
+            f"{recording.path}: {outside.mean():.0%} of the times in the trial column {align!r} lie outside of their "
+            "own trial; expected s on the session's clock, not since the trial's start and not ms: mend the column."
+        )
+
+
 def _windows_ms(session: Session, definition: dict, with_forward: list[bool], bin_ms: int) -> np.ndarray:
     """(trials, 2) rows [first, end) of each trial's bins on its recording's own clock; nonsense without an event."""
     observed, forward = window_ranges(definition, bin_ms)
@@ -86,6 +103,8 @@ def _windows_ms(session: Session, definition: dict, with_forward: list[bool], bi
     counts = [len(recording.columns["start_time"]) for recording in session.recordings]
     needs, offsets = (np.repeat(of, counts) for of in (with_forward, session.offsets))
     end = np.where(needs, edges[1][:, 1], edges[0][:, 1])
+    if "jitter" in definition:
+        end = end + int(definition["jitter"]["max_ms"] // bin_ms * bin_ms)
     return np.stack([edges[0][:, 0], end], axis=1) - offsets[:, None]
 
 
@@ -168,7 +187,7 @@ def _same_spikes(spike_ms: list[np.ndarray], stretches: np.ndarray, shift: int) 
     """Whether the spikes in stretches are those `shift` ms earlier, and there are any."""
     found = 0
     for rows in spike_ms:
-        here, there = (gather(np.sort(rows), *(stretches - by).T)[1] + by for by in (0, shift))
+        here, there = (gather(rows, *(stretches - by).T)[1] + by for by in (0, shift))
         if not np.array_equal(here, there):
             return False
         found += len(here)

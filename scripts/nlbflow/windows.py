@@ -109,11 +109,17 @@ def _before_next(
     """(trials,) bins of each window before the next one begins; a very large number where that does not matter."""
     room = np.full(len(trials), np.iinfo(np.int64).max)
     if len(trials) > 1:
-        following = np.append(session.times("start_time")[1:], NOT_A_TIME)[trials]
+        begins, order = session.times("start_time"), np.arange(len(trials))
+        following = np.append(begins[1:], NOT_A_TIME)[trials]
+        if session.leaves_out:
+            # the reference takes the table's order for that of time, which a lab's table need not have
+            order, in_time = np.argsort(first_ns, kind="stable"), np.sort(begins[begins != NOT_A_TIME])
+            following = np.append(in_time, NOT_A_TIME)[np.searchsorted(in_time, begins[trials], "right")]
         following = np.where(following == NOT_A_TIME, np.iinfo(np.int64).max, following)
-        bound = np.minimum(following, first_ns)[1:]
-        over = end_ns[:-1] - 1000 > bound
-        room[:-1][over] = np.maximum((bound[over] - 1000) // width - starts[:-1][over] + 1, 0)
+        bound = np.minimum(following, first_ns)[order][1:]
+        over = end_ns[order][:-1] - 1000 > bound
+        cut = order[:-1][over]
+        room[cut] = np.maximum((bound[over] - 1000) // width - starts[cut] + 1, 0)
     return room
 
 
