@@ -20,6 +20,8 @@ NS_PER_MS = 1_000_000
 SLOW_HZ = 0.2
 # So many times longer than the trials would the spikes reach then.
 FAR = 50
+# So long may all units be silent before the first and after the last spike.
+SILENCE_MS = 1000.0
 
 
 def seconds_to_ns(seconds: np.ndarray) -> np.ndarray:
@@ -152,15 +154,20 @@ class Recording:
         """(1, 2) from when to when, in s, a file without observed intervals was recorded.
 
         The reference says from 0 to the last spike or trial; for others it is from the first to the last spike of any
-        unit, since nothing says that anything was recorded before or after.
+        unit, since nothing says that anything was recorded before or after, or to the ends of trials that reach no more
+        than a second further.
         """
         if self.as_reference:
             end = max(times.max(initial=0.0), np.nanmax(self.columns["end_time"], initial=0.0))
             return np.array([[0.0, np.ceil(end * 1000.0) / 1000.0]])
         if len(times) == 0:
             raise NlbflowError(f"{self.path} has no spikes; use a file with spike-sorted units.")
-        edges = np.floor(np.round(times.min() * 1000.0, 6)), np.floor(np.round(times.max() * 1000.0, 6)) + 1
-        return np.array([edges]) / 1000.0
+        first, end = np.floor(np.round(times.min() * 1000.0, 6)), np.floor(np.round(times.max() * 1000.0, 6)) + 1
+        trials = np.concatenate([self.columns["start_time"], self.columns["end_time"]]) * 1000.0
+        trials = trials[np.isfinite(trials) & (trials > first - SILENCE_MS) & (trials < end + SILENCE_MS)]
+        first = min(first, np.floor(np.round(trials.min(initial=first), 6)))
+        end = max(end, np.ceil(np.round(trials.max(initial=end), 6)))
+        return np.array([[first, end]]) / 1000.0
 
     def _refuse_twins(self) -> None:
         known, counts = np.unique(self.ids, return_counts=True)
