@@ -97,7 +97,7 @@ def test_the_tables_are_those_of_one_machine(cluster, tables, tmp_path):
     # one job's memory, as they are done one after the other
     grouped = [asked[comment][1] for comment in asked if comment.startswith(("rule_cut", "rule_score"))]
     assert grouped == ["billing=1,cpu=1,mem=3000M,node=1"] * 2
-    assert "nlbflow: 17 jobs, 0.00 GB to fetch, at most 0.5 GPU hours" in output
+    assert "nlbflow: 18 jobs, 0.00 GB to fetch, at most 0.5 GPU hours" in output
 
 
 def wait_for_training(run: subprocess.Popen, node: str) -> str:
