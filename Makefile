@@ -5,7 +5,7 @@ BIN := .venv/bin
 CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 
-.PHONY: demo demo-deep test faults lint small official excerpt excerpt-deep inspect resume lock
+.PHONY: demo demo-deep test test-all faults lint small official excerpt excerpt-deep inspect resume lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -22,10 +22,14 @@ demo-deep: .venv/deep.done
 test: .venv/test.done
 	$(BIN)/python -m pytest -n 2
 
+# The rest too: every fault, SLURM's controller, an environment for each rule; about two hours on two cores.
+test-all: .venv/test.done
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
 # What can go wrong, done to a small run on purpose: the table in docs/faults.md. Needs root for some of it.
 faults: .venv/test.done
 	$(BIN)/python benchmarks/faults.py --write docs/faults.md
-	$(BIN)/python -m pytest -m slow tests/test_slurm.py
+	$(BIN)/python -m pytest -m slow tests/workflow/test_slurm.py
 
 lint: .venv/test.done .venv-format/done
 	$(BIN)/ruff check .
@@ -71,9 +75,9 @@ resume: .venv/run.done
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 HELD = $(COMPILE) --constraints requirements/test.lock
 lock: .venv-lock/done
-	$(COMPILE) --extra test --group build pyproject.toml -o requirements/test.lock
-	$(HELD) --group build pyproject.toml -o requirements/run.lock
-	$(HELD) --extra deep --group build pyproject.toml -o requirements/deep.lock
+	$(COMPILE) --extra workflow --extra test --group build pyproject.toml -o requirements/test.lock
+	$(HELD) --extra workflow --group build pyproject.toml -o requirements/run.lock
+	$(HELD) --extra workflow --extra deep --group build pyproject.toml -o requirements/deep.lock
 	for group in inspect lock elephant nlb_tools ssm; do \
 	  $(HELD) --group $$group -o requirements/$$group.lock || exit 1; done
 	$(COMPILE) --group format -o requirements/format.lock

@@ -10,9 +10,7 @@ configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/model_lookups.smk"
-include: "rules/selection.smk"
-include: "rules/figure_lookups.smk"
+include: "rules/lookups.smk"
 include: "rules/stamps.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
@@ -45,7 +43,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        wanted(),
+        SELECTION.wanted(),
+        figure_files(SELECTION),
 
 
 onstart:

@@ -3,16 +3,16 @@
     python benchmarks/baselines.py                 all comparisons
     python benchmarks/baselines.py --only gpfa     one: gpfa, glm, slds
 
-- gpfa: `nlbflow.gpfa_fit` beside elephant 1.2.1 on 75 trials x 140 bins x 107 neurons, 18 latents. `gpfa_speedup` is
-  elephant's time for its 500 EM iterations over ours to the log-likelihood it has then, both with their start by
-  factor analysis; `gpfa_loglik_difference` the largest relative difference of the log-likelihoods of plain EM from
-  one start, 10 iterations.
-- glm: `nlbflow.glm.fit_poisson` beside a loop of scikit-learn's PoissonRegressor(alpha=0.1, max_iter=500) on
+- gpfa: `nlbflow.methods.gpfa.fit` beside elephant 1.2.1 on 75 trials x 140 bins x 107 neurons, 18 latents.
+  `gpfa_speedup` is elephant's time for its 500 EM iterations over ours to the log-likelihood it has then, both with
+  their start by factor analysis; `gpfa_loglik_difference` the largest relative difference of the log-likelihoods of
+  plain EM from one start, 10 iterations.
+- glm: `nlbflow.methods.glm.fit_poisson` beside a loop of scikit-learn's PoissonRegressor(alpha=0.1, max_iter=500) on
   10,500 rows x 107 features -> 35 neurons. `glm_speedup` is their time by the clock over ours, each with the threads
   it has as users run it (all cores; nlbflow's jobs have one), `glm_speedup_one_thread` with one for both;
   `glm_worst_excess` is the largest amount by which our objective exceeds theirs for any neuron (negative: ours is
   lower for all).
-- slds: an EM iteration of `nlbflow.slds` beside ssm 0.0.1: see baselines_slds.py. `slds_speedup`, and
+- slds: an EM iteration of `nlbflow.methods.slds.fit` beside ssm 0.0.1: see baselines_slds.py. `slds_speedup`, and
   `slds_seconds_per_iteration` of ours.
 
 Each side runs in a process of its own, with one BLAS thread but for what is said above. Times are from data in memory
@@ -122,8 +122,8 @@ def write_data(folder: Path) -> None:
     """Poisson counts driven by six Gaussian processes of 30 to 200 ms, mean rates about 4 spikes/s."""
     import numpy as np
 
-    from nlbflow.gpfa_fit import cut_segments, initial_model
-    from nlbflow.smoothing import gaussian_kernel, smoothing_matrix
+    from nlbflow.methods.gpfa.fit import cut_segments, initial_model
+    from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 
     draw = np.random.default_rng(2009)
     bins, latents = np.arange(BINS), []
@@ -187,8 +187,8 @@ def gpfa_nlbflow(folder: Path) -> None:
     """Our fit up to elephant's log-likelihood, and our plain EM from the same start."""
     import numpy as np
 
-    from nlbflow.gpfa import Gpfa
-    from nlbflow.gpfa_fit import cut_segments, em_step, fit_gpfa, initial_model
+    from nlbflow.methods.gpfa.fit import cut_segments, em_step, fit_gpfa, initial_model
+    from nlbflow.methods.gpfa.inference import Gpfa
 
     with np.load(folder / "data.npz") as file:
         data = dict(file)
@@ -236,7 +236,7 @@ def glm_nlbflow(folder: Path) -> None:
     """All neurons at once, and whether any objective is worse than scikit-learn's."""
     import numpy as np
 
-    from nlbflow.glm import fit_poisson
+    from nlbflow.methods.glm import fit_poisson
 
     with np.load(folder / "data.npz") as data:
         features, counts = data["features"], data["counts"]

@@ -81,7 +81,7 @@ def _nlbflow(folder: Path) -> dict:
     import numpy as np
 
     sys.path.append(str(ROOT / "scripts"))
-    from nlbflow.slds import fit
+    from nlbflow.methods.slds.fit import fit
 
     counts = np.load(folder / "counts.npy").astype(float)
     seconds = {}

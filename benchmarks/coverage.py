@@ -1,4 +1,4 @@
-"""How often the intervals of nlbflow.bootstrap hold the true score, on simulated datasets.
+"""How often the intervals of nlbflow.scoring.bootstrap hold the true score, on simulated datasets.
 
     .venv/bin/python benchmarks/coverage.py --datasets 2000 --draws 1000
 
@@ -28,9 +28,9 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri
 
-from nlbflow import metrics
-from nlbflow.bootstrap import Bootstrap, bootstrap, difference_interval, resample
-from nlbflow.trial_statistics import trial_statistics
+from nlbflow.metrics import formulas as metrics
+from nlbflow.scoring.bootstrap import Bootstrap, bootstrap, difference_interval, resample
+from nlbflow.scoring.trial_statistics import trial_statistics
 
 POPULATION, TRAIN, CONDITIONS, BINS, HELDIN, HELDOUT = 20_000, 100, 5, 20, 8, 6
 # In the stretch, the correlation of the errors of neighbouring pseudo-trials, and the pseudo-trials of a block.

@@ -1,4 +1,4 @@
-"""Every fault of tests/faults.py upon a small run, and the table of what came of it.
+"""Every fault of tests/helpers/faults.py upon a small run, and the table of what came of it.
 
     .venv/bin/python benchmarks/faults.py [--only PATTERN] [--record trials.jsonl] [--write docs/faults.md]
 
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/helpers")]
 
 from fault_trials import Reference, Skip, reference_maker, try_fault
 from faults import FAULTS, Fault
@@ -29,7 +29,7 @@ file has a final name, when nothing that was finished before it is lost or made 
 of a run without the fault, byte for byte, and when no process is left. The last column is what the user was told by the
 run that was struck; it is in brackets where that run ended well all the same.
 
-On a SLURM cluster two more are tried ([tests/test_slurm.py](../tests/test_slurm.py)): a node is killed with all that
+On a SLURM cluster two more are tried ([test_slurm.py](../tests/workflow/test_slurm.py)): a node is killed with all that
 runs on it, and the controller is. After the first the run goes on; after the second it may wait for jobs that SLURM
 has lost, and goes on after Ctrl-C and `resume.py`. Both end with the tables of a local run, byte for byte.
 

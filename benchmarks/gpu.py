@@ -202,7 +202,7 @@ def hours(network: str, seconds: float | None) -> dict | None:
     if seconds is None:
         return None
     sys.path.append(str(HERE.parent / "scripts"))
-    from nlbflow.catalogue import read_declaration, resolve_params
+    from nlbflow.models.catalogue import read_declaration, resolve_params
 
     stanza = yaml.safe_load((HERE.parent / "config.yaml").read_text())["models"][network]
     defaults = read_declaration(HERE.parent / "scripts/models" / stanza["file"])["DEFAULTS"]

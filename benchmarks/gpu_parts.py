@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nlbflow import lfads, lfads_fit, population
-from nlbflow.models import ModelInput
-from nlbflow.neural import training_tensors
+from nlbflow.methods.lfads import fit as lfads_fit
+from nlbflow.methods.lfads import net as lfads
+from nlbflow.methods.lfads import population
+from nlbflow.methods.networks.common import training_tensors
+from nlbflow.recordings.model_input import ModelInput
 
 
 class PlainNDT(nn.Module):

@@ -14,7 +14,7 @@ import tempfile
 import time
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median
@@ -27,13 +27,13 @@ sys.path.append(str(ROOT / "scripts"))
 
 import numpy as np
 import torch
-import yaml
 
 from gpu import NETWORKS, SPOILED
+from gpu_inputs import Told, made_up, params_of
 from gpu_parts import compare_lfads, plain_ndt
-from nlbflow import lfads_fit, population, training
-from nlbflow.catalogue import resolve_params
-from nlbflow.models import ModelInput, load_model
+from nlbflow.methods.lfads import fit as lfads_fit
+from nlbflow.methods.lfads import population
+from nlbflow.methods.networks import training
 
 LFADS = ("lfads", "autolfads")
 # Nothing random but the weights and the order of trials: what is drawn on a GPU differs from what is drawn on a CPU.
@@ -44,50 +44,6 @@ KILLED_AFTER = 2
 
 class EnoughError(Exception):
     """Raised out of a training that has been measured, or that is to be killed."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What gpu.py wants."""
-
-    rehearse: bool
-    limit: float
-    seconds: float
-    steps: list[str]
-
-    @property
-    def device(self) -> str:
-        return "cpu" if self.rehearse else "cuda"
-
-
-def made_up(told: Told) -> ModelInput:
-    """Counts of MC_Maze_Large's size whose rates follow two oscillations with a phase of each trial's own."""
-    trials, evaluated, bins, ahead, heldin, neurons = (24, 8, 20, 4, 10, 14) if told.rehearse else (
-        375, 125, 140, 40, 122, 162
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    phase = rng.uniform(0, 2 * np.pi, (trials + evaluated, 1)) + np.linspace(0, 4, bins + ahead)
-    drive = np.stack([np.sin(phase), np.cos(phase)], axis=2) @ rng.normal(0, 0.8, (2, neurons))
-    spikes = rng.poisson((0.4 if told.rehearse else 0.05) * np.exp(drive)).astype(np.float32)
-    train = spikes[:trials]
-    return ModelInput(
-        bin_ms=5,
-        train_spikes_heldin=train[:, :bins, :heldin],
-        train_spikes_heldout=train[:, :bins, heldin:],
-        train_spikes_heldin_forward=train[:, bins:, :heldin],
-        train_spikes_heldout_forward=train[:, bins:, heldin:],
-        eval_spikes_heldin=spikes[trials:, :bins, :heldin],
-    )
-
-
-def params_of(network: str, told: Told, **changes) -> tuple:
-    """(the model's file as a module, its parameters)."""
-    stanza = yaml.safe_load((ROOT / "config.yaml").read_text())["models"][network]
-    module = load_model(ROOT / "scripts/models" / stanza["file"])
-    params = resolve_params(network, stanza, module.DEFAULTS, "mc_maze_large", 5)
-    if told.rehearse:
-        params |= module.CHECK | {"batch": 6}
-    return module, params | {"device": told.device} | changes
 
 
 def has(setting: str) -> bool:

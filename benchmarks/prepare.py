@@ -138,9 +138,9 @@ def is_real(name: str) -> bool:
 def prepare_nlbflow(size: str, folder: Path) -> None:
     """nlbflow's tensors, written as the workflow's two files."""
     from nlbflow import job  # noqa: F401  (as in every script of a rule)
-    from nlbflow.files import write_arrays
-    from nlbflow.targets import make_target
-    from nlbflow.tensors import make_input
+    from nlbflow.recordings.targets import make_target
+    from nlbflow.recordings.tensors import make_input
+    from nlbflow.running.files import write_arrays
 
     definition = read_definition(size)
     parts = {part: folder / file for part, file in FILES.items()}
@@ -186,7 +186,7 @@ def compare_tensors(size: str, folder: Path) -> None:
     """The largest absolute difference of each tensor, infinite where shape, missing values or names differ."""
     import numpy as np
 
-    from nlbflow.files import read_arrays
+    from nlbflow.running.files import read_arrays
 
     ours = {**read_arrays(folder / "input.h5")[0], **read_arrays(folder / "target.h5")[0]}
     del ours["train_condition"]  # nlbflow's own
@@ -216,13 +216,13 @@ def read_definition(size: str) -> dict:
 def write_files(size: str, folder: Path) -> None:
     """A session in MC_Maze's layout: evenly spaced trials, Poisson spikes at constant rates, wavy kinematics.
 
-    Its times are what matters here; nlbflow.simulate, whose session has dynamics, makes shorter trials.
+    Its times are what matters here; nlbflow.recordings.simulator, whose session has dynamics, makes shorter trials.
     """
     import h5py
     import numpy as np
 
-    from nlbflow.simulate import Part, Population, Session, Trials
-    from nlbflow.simulate_nwb import write_session
+    from nlbflow.recordings.simulator.nwb import write_session
+    from nlbflow.recordings.simulator.session import Part, Population, Session, Trials
 
     numbers = SIZES[size]
     rng = np.random.default_rng(2021)

@@ -19,16 +19,16 @@ from pathlib import Path
 
 from side_by_side import ROOT
 
-sys.path += [str(ROOT / "scripts"), str(ROOT / "tests")]
+sys.path += [str(ROOT / "scripts"), str(ROOT / "tests/helpers")]
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from fake_page import parts
 from fake_results import DATASETS, fake_results
+from nlbflow.boards.page import leaderboard_page
 from nlbflow.figures import figure_name
-from nlbflow.files import write_arrays, write_json
-from nlbflow.page import leaderboard_page
+from nlbflow.running.files import write_arrays, write_json
 
 # what the stage consists of, and the files that ask for all of it
 RULES = ("leaderboard", "boards", "plot_scores", "plot_pipeline", "paper")

@@ -155,7 +155,7 @@ def write_all_models(path: str) -> None:
 def time_tables(folder: str, size: str) -> None:
     """Collect copies of real scores, each under a seed of its own, and print the seconds."""
     sys.path.append(str(ROOT / "scripts"))
-    from nlbflow.tables import cost_table, neuron_table, score_table
+    from nlbflow.boards.tables import cost_table, neuron_table, score_table
 
     paths = sorted(Path(folder).glob("results/session*/*/*/*/*/scores.json"))
     started = time.perf_counter()

@@ -62,8 +62,8 @@ def main() -> None:
 
 def take_times() -> dict[str, float]:
     """Best wall time in s of each side, nlb_tools first."""
-    from nlbflow.metrics import score
-    from nlbflow.trial_statistics import score_intervals
+    from nlbflow.metrics.formulas import score
+    from nlbflow.scoring.trial_statistics import score_intervals
 
     arrays = simulate("mc_maze_large", 5)
     arrays = arrays["target"], arrays["smoothing"]
@@ -83,7 +83,7 @@ def take_times() -> dict[str, float]:
 
 def take_differences() -> dict[str, dict[str, float]]:
     """Of every case and metric, infinite where only one side has the metric."""
-    from nlbflow.metrics import score
+    from nlbflow.metrics.formulas import score
 
     differences = {}
     for name in SIZES:

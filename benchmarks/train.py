@@ -99,8 +99,8 @@ class EnoughError(Exception):
 
 def take_case(model: str, dataset: str, seconds: float, changes: dict) -> dict:
     """Updates per second, peak memory in MB (10^6 bytes) and device."""
-    from nlbflow.catalogue import resolve_params
-    from nlbflow.models import load_model
+    from nlbflow.models.catalogue import resolve_params
+    from nlbflow.models.contract import load_model
 
     stanza = yaml.safe_load((ROOT / "config.yaml").read_text())["models"][model]
     module = load_model(ROOT / "scripts/models" / stanza["file"])
@@ -109,7 +109,7 @@ def take_case(model: str, dataset: str, seconds: float, changes: dict) -> dict:
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from nlbflow.members import Workers
+    from nlbflow.methods.lfads.members import Workers
 
     on_gpu = torch.cuda.is_available()
     moments, memory = [(time.perf_counter(), 0)], [0.0]
@@ -155,7 +155,7 @@ def made_up(dataset: str, most: int | None = None):
     """
     import numpy as np
 
-    from nlbflow.models import ModelInput
+    from nlbflow.models.contract import ModelInput
 
     trials, heldin, heldout, bins, ahead = SHAPES[dataset]
     trials = min(trials, most or trials)

@@ -52,7 +52,7 @@ rule fetch:
 
 rule link:
     input:
-        file=user_file,
+        file=lambda w: SELECTION.user_file(w.dataset, w.part),
     output:
         nwb="data/nwb/{dataset}/{version}/{part}.nwb",
     log:
@@ -79,12 +79,12 @@ rule link:
 # `snakemake inspect`: what the NWB team's own checker says of the user's recordings; no result depends on it.
 rule inspect:
     input:
-        [f"results/inspection/{dataset}/{part}.txt" for dataset, part in own_files()],
+        [f"results/inspection/{dataset}/{part}.txt" for dataset, part in SELECTION.user_files()],
 
 
 rule inspect_recording:
     input:
-        nwb=lambda w: parts_of(w.dataset)[w.part],
+        nwb=lambda w: SELECTION.parts(w.dataset)[w.part],
         stamp=inspect_stamp,
     output:
         report="results/inspection/{dataset}/{part}.txt",
@@ -132,7 +132,7 @@ rule fetch_answers:
 
 rule tensors:
     input:
-        unpack(input_parts),
+        unpack(lambda w: SELECTION.input_parts(w.dataset)),
         stamp=cutting_stamp("tensors"),
     output:
         input=f"results/{PLACE}/input.h5",
@@ -157,7 +157,7 @@ rule tensors:
 
 rule targets:
     input:
-        unpack(target_parts),
+        unpack(lambda w: SELECTION.target_parts(w.dataset, w.bin_ms, w.phase)),
         stamp=cutting_stamp("targets"),
     output:
         target=f"results/{PLACE}/target.h5",

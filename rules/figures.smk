@@ -4,7 +4,7 @@
 # `snakemake figures`: all of them.
 rule figures:
     input:
-        [f"results/figures/{name}.{form}" for name in figures() for form in FORMATS],
+        figure_files(SELECTION),
 
 
 # All in one job: starting Python for each would take longer than drawing.
@@ -14,10 +14,10 @@ rule plot_scores:
         ranks="results/ranks.csv",
         neurons="results/neurons.csv",
         costs="results/costs.csv",
-        tensors=[f"results/{d}/{family[1]}ms/{family[2]}/input.h5" for family in scored_families() for d in family[3]],
+        tensors=[at_place((d, *at), "input.h5") for _, *at, members in SELECTION.scored_families() for d in members],
         stamp=plot_scores_stamp,
     output:
-        **{key: file for kind, place in score_figures() for key, file in drawn(kind, place).items()},
+        **{key: file for kind, place in score_figures(SELECTION) for key, file in drawn(kind, place).items()},
     log:
         "logs/plot_scores.log",
     benchmark:

@@ -45,7 +45,7 @@ rule train:
     resources:
         mem_mb=growing_by_model("mem_mb", 4000),
         runtime=growing_by_model("runtime", 60),
-        gpu=lambda w: model_resource(w, "gpu", 0),
+        gpu=lambda w: MODELS.resource(w.model, "gpu", 0),
     params:
         digest=planned_digest,
     message:
@@ -72,7 +72,7 @@ rule tune:
     resources:
         mem_mb=growing_by_model("mem_mb", 4000),
         runtime=growing_by_model("runtime", 60),
-        gpu=lambda w: model_resource(w, "gpu", 0),
+        gpu=lambda w: MODELS.resource(w.model, "gpu", 0),
     params:
         digest=planned_digest,
     message:
@@ -126,7 +126,7 @@ rule oracle:
     resources:
         mem_mb=growing_by_model("mem_mb", 4000),
         runtime=growing_by_model("runtime", 60),
-        gpu=lambda w: model_resource(w, "gpu", 0),
+        gpu=lambda w: MODELS.resource(w.model, "gpu", 0),
     params:
         digest=planned_digest,
     message:
@@ -138,7 +138,7 @@ rule oracle:
 # Somebody's rates: read as a file that may come from anyone, without running any code of theirs.
 rule read_submission:
     input:
-        submission=submission_file,
+        submission=lambda w: MODELS.submission_file(w.model, w.phase),
         input=f"results/{PLACE}/input.h5",
         stamp=submission_file_stamp,
     output:
@@ -194,12 +194,12 @@ rule ensemble:
 # `snakemake submission`: the selected models' rates in the benchmark's submission layout.
 rule submission:
     input:
-        lambda w: submissions(),
+        lambda w: SELECTION.submissions(),
 
 
 rule write_submission:
     input:
-        predictions=lambda w: [result(run, "prediction.h5") for run in submitted(w.model, w.phase)],
+        predictions=lambda w: [result(run, "prediction.h5") for run in SELECTION.submitted(w.model, w.phase)],
         stamp=submission_stamp,
     output:
         submission="results/submissions/{model}_{phase}.h5",

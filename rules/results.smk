@@ -55,9 +55,9 @@ rule compare:
 
 rule tables:
     input:
-        scores=[result(run, "scores.json") for run in scored()],
-        comparisons=["results/{}/{}ms/{}/comparison.json".format(*place) for place in scored_places()],
-        datasets=["results/{}/{}ms/{}/dataset.json".format(*place) for place in places()],
+        scores=[result(run, "scores.json") for run in SELECTION.scored()],
+        comparisons=[at_place(place, "comparison.json") for place in SELECTION.scored_places()],
+        datasets=[at_place(place, "dataset.json") for place in SELECTION.places],
         stamp=tables_stamp,
     output:
         scores="results/scores.csv",
@@ -115,12 +115,12 @@ rule leaderboard:
 
 rule page:
     input:
-        scores=[result(run, "scores.json") for run in scored()],
+        scores=[result(run, "scores.json") for run in SELECTION.scored()],
         ranks="results/ranks.csv",
         differences="results/differences.csv",
         summaries="results/summaries.csv",
         notes="results/notes.csv",
-        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in places()],
+        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in SELECTION.places],
         stamp=page_stamp,
     output:
         html=report(
@@ -155,10 +155,10 @@ rule boards:
         notes="results/notes.csv",
         stamp=boards_stamp,
     output:
-        **table_files(BOARDS, ("csv", "parquet", "md", "tex")),
+        **table_files(SELECTION.boards, ("csv", "parquet", "md", "tex")),
         **{
             name: report(f"results/tables/{name}", category="Tables", **place)
-            for name, place in tables_in_report(BOARDS).items()
+            for name, place in tables_in_report(SELECTION.boards).items()
         },
     log:
         "logs/boards.log",
@@ -180,8 +180,8 @@ rule boards:
 
 rule paper:
     input:
-        tables=table_files(BOARDS).values(),
-        figures=[f"results/figures/{name}.pdf" for name in figures()],
+        tables=table_files(SELECTION.boards).values(),
+        figures=[f"results/figures/{name}.pdf" for name in figure_names(SELECTION)],
         stamp=paper_stamp,
     output:
         folder=directory("results/paper"),

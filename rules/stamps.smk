@@ -1,4 +1,4 @@
-# The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/digest.py).
+# The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/running/stamps.py).
 
 STAMPS = Stamps()
 if not workflow.is_main_process:
@@ -25,32 +25,6 @@ CUTTING = {
 }
 STYLE = "nlbflow.mplstyle"
 CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms")
-ENVIRONMENTS = {
-    "simulate": "prepare",
-    "inspect_recording": "fetch",
-    "tensors": "prepare",
-    "targets": "prepare",
-    "check_model": "models",
-    "train": "models",
-    "oracle": "models",
-    "tune": "models",
-    "choose": "models",
-    "read_submission": "models",
-    "ensemble": "models",
-    "score": "models",
-    "compare": "models",
-    "tables": "results",
-    "leaderboard": "results",
-    "plot_scores": "figures",
-    "plot_dataset": "figures",
-    "plot_predictions": "figures",
-    "plot_speed": "figures",
-    "plot_pipeline": "figures",
-    "page": "results",
-    "boards": "results",
-    "paper": "results",
-    "write_submission": "models",
-}
 
 
 @lru_cache(maxsize=None)
@@ -63,9 +37,9 @@ def code_of(stage, environment, *files):
 def stamp(stage, *name, model=None, parameters=()):
     """The stamp file of a stage, named after what it is for; that of a model's stage holds the model's code too."""
     if model:
-        code = code_of(stage, model_environment(SimpleNamespace(model=model)), declaration(model)["path"])
+        code = code_of(stage, MODELS.environment(model), MODELS.declaration(model)["path"])
     else:
-        code = code_of(stage, ROOT / f"envs/{ENVIRONMENTS[stage]}.yaml")
+        code = code_of(stage, ROOT / "rules" / workflow.get_rule(stage).conda_env)
     path = Path("results/stamps", "-".join([stage, *name]) + ".json")
     content = describe(code, dict(parameters))
     if not workflow.is_main_process:
@@ -116,7 +90,7 @@ def cutting_stamp(stage):
         definition = DATASETS[wildcards.dataset]
         parameters = frozen(
             dataset=wildcards.dataset,
-            version=dataset_version(wildcards.dataset, definition, PINS),
+            version=SELECTION.version(wildcards.dataset),
             definition={key: definition[key] for key in CUTTING[stage] if key in definition},
             checksums=wanted_checksums(wildcards, stage),
             bin_ms=int(wildcards.bin_ms),
@@ -129,14 +103,14 @@ def cutting_stamp(stage):
 
 def wanted_checksums(wildcards, stage):
     """The sha256 of each file that a dataset is cut from, as far as one is known."""
-    known = checksums(wildcards.dataset, DATASETS[wildcards.dataset], PINS)
+    known = SELECTION.checksums(wildcards.dataset)
     return {**known, "answers": config["published_answers"]["sha256"]} if stage == "targets" else known
 
 
 def check_stamp(wildcards):
     """Of the check of a model's contract: its parameters wherever no dataset has its own."""
     model = wildcards.model
-    return stamp("check_model", model, model=model, parameters=frozen(model=model, params=model_params(model)))
+    return stamp("check_model", model, model=model, parameters=frozen(model=model, params=MODELS.params(model)))
 
 
 def model_stamp(stage):
@@ -144,7 +118,7 @@ def model_stamp(stage):
 
     def of(wildcards):
         model = wildcards.model
-        params = model_params(model, wildcards.dataset, wildcards.bin_ms)
+        params = MODELS.params(model, wildcards.dataset, wildcards.bin_ms)
         parameters = frozen(model=model, params=params)
         return stamp(stage, model, *place_of(wildcards), model=model, parameters=parameters)
 
@@ -154,10 +128,10 @@ def model_stamp(stage):
 def tune_stamp(wildcards):
     """The candidate's parameters, over those the model has anyway, and the folds."""
     model, dataset = wildcards.model, wildcards.dataset
-    candidate = candidates(model, dataset)[wildcards.candidate]
+    candidate = MODELS.candidates(model, dataset)[wildcards.candidate]
     parameters = frozen(
         candidate=candidate,
-        params={**model_params(model, dataset, wildcards.bin_ms), **candidate},
+        params={**MODELS.params(model, dataset, wildcards.bin_ms), **candidate},
         folds=config["tuning"]["folds"],
         seed=config["tuning"]["seed"],
     )
@@ -167,13 +141,13 @@ def tune_stamp(wildcards):
 
 def choose_stamp(wildcards):
     """The candidates to choose from."""
-    names = [*candidates(wildcards.model, wildcards.dataset)]
+    names = [*MODELS.candidates(wildcards.model, wildcards.dataset)]
     return stamp("choose", wildcards.model, *place_of(wildcards), parameters=frozen(candidates=names))
 
 
 def submission_file_stamp(wildcards):
     """Size and date of somebody's file: one that takes its place may be older than what was made of the first."""
-    status = Path(submission_file(wildcards)).stat()
+    status = Path(MODELS.submission_file(wildcards.model, wildcards.phase)).stat()
     parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
     return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
 
@@ -181,8 +155,8 @@ def submission_file_stamp(wildcards):
 def ensemble_stamp(wildcards):
     """The predictions that may take part, how they are averaged and how many."""
     model = wildcards.model
-    runs = [list(run) for run in ensemble_runs(model)]
-    chosen = {"top": None, **MODELS[model]["ensemble"]}
+    runs = [list(run) for run in MODELS.ensemble_runs(model)]
+    chosen = {"top": None, **MODELS.stanzas[model]["ensemble"]}
     return stamp("ensemble", model, parameters=frozen(runs=runs, average=chosen["average"], top=chosen["top"]))
 
 
@@ -195,13 +169,13 @@ def score_stamp(wildcards):
 def compare_stamp(wildcards):
     """The runs that are compared, and which are of oracles."""
     runs = [list(run) for run in compared(wildcards)]
-    oracles = [model for model in RUN["models"] if is_oracle(model)]
+    oracles = [model for model in config["run"]["models"] if MODELS.is_oracle(model)]
     return stamp("compare", *place_of(wildcards), parameters=frozen(runs=runs, oracles=oracles))
 
 
 def tables_stamp(wildcards):
     """The places and the runs that are in the tables."""
-    asked = frozen(places=[list(place) for place in places()], runs=[list(run) for run in scored()])
+    asked = frozen(places=[list(place) for place in SELECTION.places], runs=[list(run) for run in SELECTION.scored()])
     return stamp("tables", parameters=asked)
 
 
@@ -213,26 +187,38 @@ def resource_digest(*names):
 def leaderboard_stamp(wildcards):
     """What could not be had and why, what to cite, and the table of published scores."""
     resources = resource_digest("published.csv")
-    return stamp("leaderboard", parameters=frozen(absent=absences(), about=cited(), resources=resources))
+    return stamp(
+        "leaderboard", parameters=frozen(absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources)
+    )
 
 
 def boards_stamp(wildcards):
     """As of the leaderboard; and which tables, and which published score a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")
-    parameters = frozen(boards=BOARDS, absent=absences(), about=cited(), resources=resources)
+    parameters = frozen(
+        boards=SELECTION.boards, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources
+    )
     return stamp("boards", parameters=parameters)
 
 
 def paper_stamp(wildcards):
     """The tables, the figures with their captions, what to cite, and the template."""
     resources = resource_digest("paper/main.tex")
-    parameters = frozen(boards=BOARDS, figures=captions(), about=cited(), resources=resources)
+    parameters = frozen(
+        boards=SELECTION.boards,
+        figures=captions(SELECTION, ROOT / "report"),
+        about=SELECTION.cited(),
+        resources=resources,
+    )
     return stamp("paper", parameters=parameters)
 
 
 def plot_scores_stamp(wildcards):
     """What is drawn: the places, and the families of datasets; and in which style."""
-    drawn = {"places": [list(place) for place in scored_places()], "families": [list(f) for f in scored_families()]}
+    drawn = {
+        "places": [list(place) for place in SELECTION.scored_places()],
+        "families": [list(f) for f in SELECTION.scored_families()],
+    }
     return stamp("plot_scores", parameters=frozen(style=resource_digest(STYLE), **drawn))
 
 
@@ -261,11 +247,14 @@ def page_stamp(wildcards):
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
-    shown = [list(place) for place in places()]
-    return stamp("page", parameters=frozen(places=shown, absent=absences(), about=cited(), resources=resources))
+    shown = [list(place) for place in SELECTION.places]
+    return stamp(
+        "page",
+        parameters=frozen(places=shown, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources),
+    )
 
 
 def submission_stamp(wildcards):
     """The runs whose rates go into the file."""
-    runs = [list(run) for run in submitted(wildcards.model, wildcards.phase)]
+    runs = [list(run) for run in SELECTION.submitted(wildcards.model, wildcards.phase)]
     return stamp("write_submission", wildcards.model, wildcards.phase, parameters=frozen(runs=runs))

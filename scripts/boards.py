@@ -3,15 +3,15 @@
 from html import escape
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
-from nlbflow.boards import Results, across_board, board_table, place_board
-from nlbflow.contents import REPRODUCTION
-from nlbflow.files import read_json
-from nlbflow.reproduction import reproduction, reproduction_sheet
-from nlbflow.markup import html_page, to_html, to_latex, to_markdown
-from nlbflow.sheets import LEGEND, Sheet, board_sheets
-from nlbflow.tables import read_table
+from nlbflow.boards.boards import Results, across_board, board_table, place_board
+from nlbflow.boards.contents import REPRODUCTION
+from nlbflow.running.files import read_json
+from nlbflow.boards.reproduction import reproduction, reproduction_sheet
+from nlbflow.boards.typesetting import html_page, to_html, to_latex, to_markdown
+from nlbflow.boards.sheets import LEGEND, Sheet, board_sheets
+from nlbflow.boards.tables import read_table
 
 
 def main(smk) -> None:

@@ -1,10 +1,10 @@
 """Rule choose: the best of a model's candidates, and the table of all."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import csv
 
-from nlbflow.files import read_json, write_json
-from nlbflow.tuning import rank_candidates
+from nlbflow.running.files import read_json, write_json
+from nlbflow.models.tuning import rank_candidates
 
 
 def main(smk) -> None:

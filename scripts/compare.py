@@ -1,10 +1,10 @@
 """Rule compare: the models of one place against each other."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.bootstrap import Bootstrap
-from nlbflow.comparisons import cross_decoding_table, difference_table, rank_table
-from nlbflow.files import open_h5, read_arrays, read_json, write_json
-from nlbflow.models import LATENTS
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.scoring.bootstrap import Bootstrap
+from nlbflow.scoring.comparisons import cross_decoding_table, difference_table, rank_table
+from nlbflow.running.files import open_h5, read_arrays, read_json, write_json
+from nlbflow.models.contract import LATENTS
 
 
 def main(smk) -> None:

@@ -1,11 +1,11 @@
 """Rule ensemble: the mean rates of the predictions that did best on their own validation trials."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.ensembles import VALIDATION, average, choose, cost
-from nlbflow.files import read_arrays, read_attributes, read_json
-from nlbflow.models import check_prediction
-from nlbflow.predicting import read_input, write_prediction
-from nlbflow.provenance import provenance
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.models.ensembles import VALIDATION, average, choose, cost
+from nlbflow.running.files import read_arrays, read_attributes, read_json
+from nlbflow.models.contract import check_prediction
+from nlbflow.models.predicting import read_input, write_prediction
+from nlbflow.running.provenance import provenance
 
 
 def main(smk) -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
-from nlbflow.fetch import fetch_from_dandi
-from nlbflow.job import job
-from nlbflow.linking import link_from_folder
-from nlbflow.pins import find_pin, read_pins
+from nlbflow.archive.fetch import fetch_from_dandi
+from nlbflow.running.job import job
+from nlbflow.archive.linking import link_from_folder
+from nlbflow.archive.pins import find_pin, read_pins
 
 
 def main(smk) -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from nlbflow.fetch import fetch_from_url
-from nlbflow.job import job
-from nlbflow.linking import files_below, link_from_folder
-from nlbflow.pins import Pin
+from nlbflow.archive.fetch import fetch_from_url
+from nlbflow.running.job import job
+from nlbflow.archive.linking import files_below, link_from_folder
+from nlbflow.archive.pins import Pin
 
 
 def main(smk) -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from nlbflow.job import job
-from nlbflow.inspection import find_inspector, inspect_recording
+from nlbflow.running.job import job
+from nlbflow.recordings.inspection import find_inspector, inspect_recording
 
 
 def main(smk) -> None:

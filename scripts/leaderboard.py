@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
-from nlbflow.boards import Results
-from nlbflow.files import read_json
-from nlbflow.leaderboards import leaderboards, to_markdown
-from nlbflow.tables import read_table
+from nlbflow.boards.boards import Results
+from nlbflow.running.files import read_json
+from nlbflow.boards.typesetting import markdown_page
+from nlbflow.boards.sheets import leaderboard_sheets
+from nlbflow.boards.tables import read_table
 
 
 def main(smk) -> None:
@@ -15,9 +16,9 @@ def main(smk) -> None:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
         results = Results(*map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes))
-        sheets = leaderboards(results, asked["about"])
+        sheets = leaderboard_sheets(results, asked["about"])
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
-        run.out["markdown"].write_text(to_markdown(sheets, asked["absent"], unscored))
+        run.out["markdown"].write_text(markdown_page(sheets, asked["absent"], unscored))
         run.log(f"{len(sheets)} tables")
 
 

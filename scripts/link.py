@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from nlbflow.job import job
-from nlbflow.linking import link_user_file
+from nlbflow.running.job import job
+from nlbflow.archive.linking import link_user_file
 
 
 def main(smk) -> None:

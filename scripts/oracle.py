@@ -1,8 +1,8 @@
 """Rule oracle: predict with the answers at hand, for a line that no model is ranked against."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.files import read_arrays
-from nlbflow.predicting import predict
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.files import read_arrays
+from nlbflow.models.predicting import predict
 
 
 def main(smk) -> None:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
-from nlbflow.files import read_json
-from nlbflow.page import leaderboard_page, places_data
-from nlbflow.tables import read_table
+from nlbflow.running.files import read_json
+from nlbflow.boards.page import leaderboard_page, places_data
+from nlbflow.boards.tables import read_table
 
 
 def main(smk) -> None:

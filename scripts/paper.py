@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.contents import REPRODUCTION
-from nlbflow.files import read_json
-from nlbflow.paper import compile_pdf, paper_source
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.boards.contents import REPRODUCTION
+from nlbflow.running.files import read_json
+from nlbflow.boards.paper import compile_pdf, paper_source
 
 
 def main(smk) -> None:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.figures import files_of
 from nlbflow.figures.canvas import make_smaller, save, use_style
 from nlbflow.figures.dataset import draw_dataset
 from nlbflow.figures.recorded import read_recorded
-from nlbflow.files import read_json
-from nlbflow.tables import PLACE, place_title
+from nlbflow.running.files import read_json
+from nlbflow.boards.tables import PLACE, place_title
 
 
 def main(smk) -> None:

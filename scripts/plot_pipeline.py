@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nlbflow.job import job
+from nlbflow.running.job import job
 from nlbflow.figures import files_of
 from nlbflow.figures.canvas import save, use_style
 from nlbflow.figures.pipeline import draw_pipeline

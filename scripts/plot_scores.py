@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,8 +11,8 @@ from nlbflow.figures.canvas import save, say, use_style
 from nlbflow.figures.front import draw_front
 from nlbflow.figures.rows import draw_neurons, draw_ranks, draw_scores
 from nlbflow.figures.scaling import draw_scaling
-from nlbflow.files import open_h5, read_json
-from nlbflow.tables import PLACE, place_title, read_table
+from nlbflow.running.files import open_h5, read_json
+from nlbflow.boards.tables import PLACE, place_title, read_table
 
 TABLES = ("scores", "ranks", "neurons", "costs")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.figures import files_of
 from nlbflow.figures.canvas import save, use_style
 from nlbflow.figures.predictions import read_place

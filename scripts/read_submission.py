@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.checksum import sha256_of
-from nlbflow.datasets import group_name
-from nlbflow.predicting import read_input, write_prediction
-from nlbflow.provenance import provenance
-from nlbflow.submissions import needed_arrays, read_submission
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.checksums import sha256_of
+from nlbflow.recordings.datasets import group_name
+from nlbflow.models.predicting import read_input, write_prediction
+from nlbflow.running.provenance import provenance
+from nlbflow.models.submissions import needed_arrays, read_submission
 
 
 def main(smk) -> None:

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
-from nlbflow.folder import hold_folder
-from nlbflow.seals import set_aside_damaged
+from nlbflow.running.folder import hold_folder
+from nlbflow.running.checksums import set_aside_damaged
 
 if __name__ == "__main__":
     try:

@@ -1,14 +1,13 @@
 """Rule score: the metrics of one prediction with their intervals; of the null model, which needs only the answers."""
 
-from dataclasses import replace
-
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.decoded_metric import left_out, renamed, series_of
-from nlbflow.files import read_arrays, read_json, write_arrays, write_json
-from nlbflow.latent_metrics import latent_scores
-from nlbflow.metrics import score, score_null
-from nlbflow.provenance import provenance
-from nlbflow.trial_statistics import bits_per_neuron, bootstrap_scores
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.metrics.decoded_metric import left_out, renamed, series_of
+from nlbflow.running.files import read_arrays, read_json, write_arrays, write_json
+from nlbflow.scoring.latents import latent_scores
+from nlbflow.scoring.scores import benchmark_scores
+from nlbflow.metrics.formulas import score_null
+from nlbflow.running.provenance import provenance
+from nlbflow.scoring.trial_statistics import bits_per_neuron
 
 
 def main(smk) -> None:
@@ -19,13 +18,10 @@ def main(smk) -> None:
         bootstraps, neurons = {}, []
         if smk.input.get("prediction"):
             prediction, made = read_arrays(smk.input.prediction)
-            scores, kind = renamed(score(target, prediction), series), made["kind"]
             resampled = asked["bootstrap_draws"], asked["seed"], asked["bootstrap_block"]
-            bootstraps = {
-                # the same digits in every table, and an interval that holds them
-                metric: replace(bootstrap, estimate=scores[metric])
-                for metric, bootstrap in renamed(bootstrap_scores(target, prediction, *resampled), series).items()
-            }
+            found = benchmark_scores(target, prediction, *resampled)
+            scores, bootstraps = (renamed(each, series) for each in found)
+            kind = made["kind"]
             neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
             scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
         else:

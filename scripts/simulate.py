@@ -1,9 +1,9 @@
 """Rule simulate: write a simulated session as NWB files in the layout of MC_Maze, with its truth."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.files import read_json
-from nlbflow.simulate import simulate
-from nlbflow.simulate_nwb import write_session
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.files import read_json
+from nlbflow.recordings.simulator.session import simulate
+from nlbflow.recordings.simulator.nwb import write_session
 
 
 def main(smk) -> None:

@@ -3,9 +3,9 @@
 All but costs.csv hold only what is reproducible, byte for byte; seconds, memory, device, commit and dates are there.
 """
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.files import read_json
-from nlbflow.tables import comparison_table, cost_table, neuron_table, note_table, score_table, summary_table
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.files import read_json
+from nlbflow.boards.tables import comparison_table, cost_table, neuron_table, note_table, score_table, summary_table
 
 
 def main(smk) -> None:

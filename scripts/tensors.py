@@ -1,8 +1,8 @@
 """Rule tensors: everything a model may see of one dataset, bin width and phase."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.cutting import write_cut
-from nlbflow.tensors import cut_input
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.recordings.cutting import write_cut
+from nlbflow.recordings.tensors import cut_input
 
 
 def main(smk) -> None:

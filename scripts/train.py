@@ -1,7 +1,7 @@
 """Rule train: fit a model to the training trials and predict, from input.h5 alone."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.predicting import predict
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.models.predicting import predict
 
 
 def main(smk) -> None:

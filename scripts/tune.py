@@ -1,11 +1,10 @@
 """Rule tune: one candidate's parameters scored by cross-validation inside the training trials."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.files import read_json, write_json
-from nlbflow.models import run_model
-from nlbflow.predicting import model_path, read_input
-from nlbflow.provenance import provenance
-from nlbflow.tuning import score_candidate
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.files import read_json, write_json
+from nlbflow.models.predicting import predict_apart, read_input
+from nlbflow.running.provenance import provenance
+from nlbflow.models.tuning import score_candidate
 
 
 def main(smk) -> None:
@@ -15,7 +14,7 @@ def main(smk) -> None:
         run.log(f"{model} with {asked['candidate']} on {about['dataset']}: {data.train_spikes_heldin.shape} counts")
 
         def predict(seen):
-            return run_model(model_path(smk), model, seen, asked["params"], asked["seed"])[0]
+            return predict_apart(smk, seen, asked["params"], asked["seed"])[0]
 
         write_json(
             run.out["result"],

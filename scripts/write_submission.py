@@ -1,8 +1,8 @@
 """Rule write_submission: a model's rates on all selected datasets and bin widths as the benchmark's HDF5 file."""
 
-from nlbflow.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.files import read_arrays, read_json
-from nlbflow.submissions import write_submission
+from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.running.files import read_arrays, read_json
+from nlbflow.models.submissions import write_submission
 
 
 def main(smk) -> None:

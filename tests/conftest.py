@@ -7,14 +7,16 @@ import importlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import install
 import layouts
-import nlbflow.job  # noqa: F401  (one BLAS thread, as in every job)
-from nlbflow.pins import read_pins
+import nlbflow.running.job  # noqa: F401  (one BLAS thread, as in every job)
+from nlbflow.archive.pins import read_pins
 from side_by_side import mend_nlb_tools
 from workflow import ROOT, copy_code, run
 
@@ -25,21 +27,42 @@ WRITERS = {
 }
 
 
-@pytest.fixture(scope="session")
-def nlb_tools(tmp_path_factory):
-    """The benchmark's reference code, mended from outside, as the imported package."""
+# A file's tests are done by one worker, since they share costly runs. These files come first, so that no worker is left
+# with a long one at the end; SLURM's tests wait more than they work.
+FIRST = [
+    *("test_slurm", "test_archive", "test_docs", "test_end_to_end", "test_reruns", "test_kill", "test_faults"),
+    *("test_fault_harness", "test_layouts", "test_parity", "test_own_channels", "test_ensembles", "test_page"),
+    *("test_own_dataset", "test_labs_recordings", "test_installing", "test_killed_training", "test_api"),
+    "test_nightly",
+]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
+@contextmanager
+def once(tmp_path_factory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all workers share, and whether it is still to be filled; one worker fills it, the others wait."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    folder = shared / "nlb_tools"
-    with open(shared / "nlb_tools.lock", "w") as lock:
+    folder = shared / name
+    with open(shared / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
+        yield folder, not (folder / "done").exists()
+        (folder / "done").touch()
+
+
+@pytest.fixture(scope="session")
+def nlb_tools(tmp_path_factory):
+    """The benchmark's reference code, mended from outside, as the imported package."""
+    with once(tmp_path_factory, "nlb_tools") as (folder, empty):
+        if empty:
             locked = install.read(ROOT / "requirements/nlb_tools.lock")
             alone = [r for r in locked if install.name_of(r) == "nlb-tools"]
             install.install(sys.executable, alone, "--target", str(folder))
             mend_nlb_tools(folder)
-            (folder / "done").touch()
     sys.path.insert(0, str(folder))
     importlib.import_module("nlb_tools.make_tensors")
     importlib.import_module("nlb_tools.evaluation")
@@ -65,11 +88,11 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> tuple[Path, Path]:
-    """(code, folder) of a finished run of the small config, for reading."""
-    folder = tmp_path_factory.mktemp("finished")
-    code = copy_code(folder / "code")
-    run(code, folder / "work")
-    return code, folder / "work"
+    """(code, folder) of a finished run of the small config, for reading: several workers do at once."""
+    with once(tmp_path_factory, "finished") as (folder, empty):
+        if empty:
+            run(copy_code(folder / "code"), folder / "work")
+    return folder / "code", folder / "work"
 
 
 @pytest.fixture(scope="session")

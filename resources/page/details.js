@@ -85,6 +85,7 @@ const LABELS = {
   commit: "commit",
   packages: "packages",
   device: "device",
+  confined: "model kept from the answers by",
   machine: "machine",
   seconds: "seconds",
   peak_mb: "peak memory, MB",

@@ -1,13 +1,14 @@
 """AutoLFADS: LFADS whose hyperparameters are found by population-based training.
 
 Keshtkaran et al. 2022, Nature Methods 19:1572, with the ranges of the benchmark's baseline (Pei et al. 2021,
-arXiv:2109.04463; nlb_tools' examples). All members are trained as one batched program (`nlbflow.population`). Where
-this differs: a running mean of the weights is validated and predicts, and members are compared by the likelihood of
-held-out neurons in the validation trials, which the encoders never see, instead of held-in ones. Latents: the factors.
+arXiv:2109.04463; nlb_tools' examples). All members are trained as one batched program (nlbflow.methods.lfads).
+Where this differs: a running mean of the weights is validated and predicts, and members are compared by the likelihood
+of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones. Latents: the
+factors.
 """
 
-from nlbflow.lfads_fit import predict as fit_and_predict
-from nlbflow.population import Range
+from nlbflow.methods.lfads.fit import predict as fit_and_predict
+from nlbflow.methods.lfads.population import Range
 
 DEFAULTS = {
     # Members; 1 is plain LFADS with hyperparameters drawn from the ranges.

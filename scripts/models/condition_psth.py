@@ -7,7 +7,7 @@ binned spikes and from training trials alone.
 
 import numpy as np
 from nlbflow.errors import NlbflowError
-from nlbflow.smoothing import gaussian_kernel, smoothing_matrix
+from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 
 DEFAULTS = {
     # Standard deviation of the kernel in ms; None takes the one of the dataset's PSTHs.

@@ -3,7 +3,7 @@
 Yu et al. 2009, J. Neurophysiol. 102:614-635, as the benchmark's baseline uses it (Pei et al. 2021, arXiv:2109.04463;
 nlb_tools' examples with elephant): square roots of counts, cut into segments for the fit; held-in rates by ridge
 regression on the orthonormalised latents, held-out rates by Poisson regression on the held-in rates. Where
-this differs: EM is accelerated (`nlbflow.gpfa_fit`), Poisson regression is solved to its optimum, and
+this differs: EM is accelerated (`nlbflow.methods.gpfa.fit`), Poisson regression is solved to its optimum, and
 the forward window, for which the baseline has nothing, gets the latents that the Gaussian processes predict, through
 the same two regressions. As in the baseline, the ridge regression is fitted to the held-in counts of the evaluation
 trials too, which every model may see; nothing else is fitted to them.
@@ -11,9 +11,9 @@ trials too, which every model may see; nothing else is fitted to them.
 
 import numpy as np
 from nlbflow.errors import NlbflowError
-from nlbflow.glm import fit_poisson
-from nlbflow.gpfa import forward_latents, orthonormal_axes, posterior_latents
-from nlbflow.gpfa_fit import cut_segments, fit_gpfa, initial_model
+from nlbflow.methods.glm import fit_poisson
+from nlbflow.methods.gpfa.inference import forward_latents, orthonormal_axes, posterior_latents
+from nlbflow.methods.gpfa.fit import cut_segments, fit_gpfa, initial_model
 
 DEFAULTS = {
     # Number of latents; the benchmark's sweep was 12 to 52, more for more neurons and trials.

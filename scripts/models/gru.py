@@ -7,7 +7,7 @@ and the forward window always. Its steps may be longer than a bin, with rates th
 steps to learn over, and smooth rates.
 """
 
-from nlbflow.neural import (
+from nlbflow.methods.networks.common import (
     TimeSteps,
     coordinated_dropout,
     log_mean_rates,
@@ -17,7 +17,8 @@ from nlbflow.neural import (
     training_tensors,
     validation_co_bps,
 )
-from nlbflow.training import Settings, prepare, train
+from nlbflow.methods.networks.device import prepare
+from nlbflow.methods.networks.training import Settings, train
 from torch import nn
 
 DEFAULTS = {
@@ -35,7 +36,7 @@ DEFAULTS = {
     "input_dropout": 0.7,
     # Share of units dropped between layers and before the latents.
     "dropout": 0.4,
-    # Training; see nlbflow.training.Settings. float32, tf32 or bfloat16; auto, cpu or cuda.
+    # Training; see nlbflow.methods.networks.training.Settings. float32, tf32 or bfloat16; auto, cpu or cuda.
     "epochs": 120,
     "batch": 32,
     "learning_rate": 0.006,

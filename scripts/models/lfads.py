@@ -7,8 +7,8 @@ weights is validated and predicts, and the best ones are chosen by the likelihoo
 trials, which the encoders never see. Latents are the factors.
 """
 
-from nlbflow.lfads_fit import predict as fit_and_predict
-from nlbflow.population import Range
+from nlbflow.methods.lfads.fit import predict as fit_and_predict
+from nlbflow.methods.lfads.population import Range
 
 DEFAULTS = {
     # Units of the encoder of the initial condition, in each direction.

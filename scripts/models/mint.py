@@ -9,8 +9,8 @@ a training trial come from a library without it, so that a decoder is trained on
 
 import numpy as np
 from nlbflow.errors import NlbflowError
-from nlbflow.mint import Library, build_library
-from nlbflow.states import StateFinder, States, Window, read_out
+from nlbflow.methods.mint.library import Library, build_library
+from nlbflow.methods.mint.states import StateFinder, States, Window, read_out
 
 DEFAULTS = {
     # Standard deviation in ms of the Gaussian that smooths the averages of conditions.

@@ -15,7 +15,7 @@ latents of two differently masked views of a trial together (Chen et al. 2020, a
 over time here.
 """
 
-from nlbflow.ndt import fit_and_predict
+from nlbflow.methods.networks.ndt import fit_and_predict
 
 DEFAULTS = {
     # Width of the encoder, a linear map of the counts; 0: the counts themselves, one column for each neuron.
@@ -52,7 +52,7 @@ DEFAULTS = {
     "max_span": 3,
     "span_ramp_start": 50,
     "span_ramp_end": 100,
-    # Training; see nlbflow.training.Settings. float32, tf32 or bfloat16; auto, cpu or cuda.
+    # Training; see nlbflow.methods.networks.training.Settings. float32, tf32 or bfloat16; auto, cpu or cuda.
     "epochs": 300,
     "batch": 32,
     "learning_rate": 0.008,

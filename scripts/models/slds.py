@@ -3,14 +3,14 @@
 Linderman et al. 2017, AISTATS ("Bayesian learning and inference in recurrent switching linear dynamical systems", here
 without recurrence), as the baseline of Pei et al. 2021, arXiv:2109.04463 ("SLDS"): trained on all neurons over observed
 and forward bins; at evaluation only the observed bins of held-in neurons are seen, and held-out neurons and forward
-bins follow from the posterior of the latents. `nlbflow.slds` says how it is fitted. Differences from the baseline:
-rates are expectations over the posterior instead of rates at its mean, and those of training trials are inferred from
-held-in neurons alone, so that a decoder meets the same kind of rates in training and evaluation.
+bins follow from the posterior of the latents. `nlbflow.methods.slds.fit` says how it is fitted. Differences from the
+baseline: rates are expectations over the posterior instead of rates at its mean, and those of training trials are
+inferred from held-in neurons alone, so that a decoder meets the same kind of rates in training and evaluation.
 """
 
 import numpy as np
 from nlbflow.errors import NlbflowError
-from nlbflow.slds import fit, infer
+from nlbflow.methods.slds.fit import fit, infer
 
 # The baseline's for MC_Maze_Small, the size of the default dataset.
 DEFAULTS = {

@@ -2,13 +2,13 @@
 
 Pei et al. 2021, arXiv:2109.04463 ("Smoothing") with the details of nlb_tools' baseline: the kernel's length
 and standard deviation are cut to whole bins, and the regression runs on the rates of the same bin. The regression is
-solved to its optimum (`nlbflow.glm`), where the baseline's solver stops earlier.
+solved to its optimum (`nlbflow.methods.glm`), where the baseline's solver stops earlier.
 """
 
 import numpy as np
 from nlbflow.errors import NlbflowError
-from nlbflow.glm import fit_poisson
-from nlbflow.smoothing import gaussian_kernel, smoothing_matrix
+from nlbflow.methods.glm import fit_poisson
+from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 
 DEFAULTS = {
     # Standard deviation of the kernel in ms; the benchmark's sweep was 30, 40, 50, 60.

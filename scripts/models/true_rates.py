@@ -1,6 +1,6 @@
 """Oracle: the rates that simulated spikes were drawn from, above which no prediction can stay for long.
 
-Only simulated data (`nlbflow.simulate`) has them.
+Only simulated data (`nlbflow.recordings.simulator.session`) has them.
 """
 
 from nlbflow.errors import NlbflowError

@@ -1,3 +1,21 @@
-"""nlbflow: the library behind the workflow. It knows nothing of Snakemake and can be used from a notebook."""
+"""nlbflow: the Neural Latents Benchmark.
+
+`load`, `evaluate` and `save_submission` are for a notebook. The packages are what the workflow is made of;
+docs/architecture.md shows how the data pass through them.
+"""
+
+from importlib import import_module
 
 __version__ = "0.1.0"
+__all__ = ["Data", "NlbflowError", "evaluate", "load", "save_submission"]
+_HOME = {name: "nlbflow.errors" if name == "NlbflowError" else "nlbflow.api" for name in __all__}
+
+
+def __getattr__(name: str) -> object:
+    """Imported when first asked for: a job needs little of it, and its stamp holds what the job imports.
+
+    Type checkers read __init__.pyi.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"module 'nlbflow' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,4 +1,8 @@
-"""The figures: drawn from tables of scores and from predictions, never from a model."""
+"""The figures: drawn from tables of scores, tensors and predictions, never from a model.
+
+In: the long tables, input.h5, target.h5, prediction.h5. Out: svg, pdf and png of the same bytes each time. Begin with
+`canvas` (pages, names, saving); each other module draws one kind of figure or reads what it is drawn from.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nlbflow.decoded_metric import is_velocity
-from nlbflow.decoder import counted_channels, decoded, decoder_rows, decoder_trials, known_bins
 from nlbflow.figures.canvas import GREY, panel, shortened, write
 from nlbflow.figures.predictions import Place, rates
+from nlbflow.metrics.decoded_metric import is_velocity
+from nlbflow.metrics.decoder import counted_channels, decoded, decoder_rows, decoder_trials, known_bins
 
 PATH_MM, COURSE_MM, BETWEEN_MM, LEGEND_MM = 40.0, 13.0, 3.0, 16.0
 MOST_CHANNELS = 4

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-from nlbflow.decoded_metric import series_of
-from nlbflow.files import open_h5, read_arrays, read_json
-from nlbflow.tables import place_title
+from nlbflow.boards.tables import place_title
+from nlbflow.metrics.decoded_metric import series_of
+from nlbflow.running.files import open_h5, read_arrays, read_json
 
 PARTS = ("heldin", "heldout")
 # Okabe and Ito's colours in a ring, for directions.

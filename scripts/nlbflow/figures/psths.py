@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, say, write
 from nlbflow.figures.predictions import Place, evenly, group_colors, rates
-from nlbflow.metrics import shifted
+from nlbflow.metrics.formulas import shifted
 
 NEURONS, MODELS, CONDITIONS = 4, 3, 8
 LEFT_MM, TOP_MM, HEIGHT_MM, RIGHT_MM, GAP_MM = 17.0, 11.0, 24.0, 3.0, 3.5

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nlbflow.datasets import window_ranges
+from nlbflow.boards.tables import place_title
 from nlbflow.errors import NlbflowError
-from nlbflow.files import read_arrays
 from nlbflow.figures.predictions import evenly
-from nlbflow.tables import place_title
+from nlbflow.recordings.datasets import window_ranges
+from nlbflow.running.files import read_arrays
 
 # of the Gaussian that rates are smoothed with for the eye
 SMOOTHED_MS = 20.0

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from nlbflow.boards.cells import positions, unbeaten
 from nlbflow.figures.canvas import COLUMN_MM, GREY, PAGE_MM, RULE, page, panel, say, shortened
-from nlbflow.decoded_metric import benchmark_metrics
-from nlbflow.marks import positions, unbeaten
-from nlbflow.metrics import LOWER_IS_BETTER
+from nlbflow.metrics.decoded_metric import benchmark_metrics
+from nlbflow.metrics.formulas import LOWER_IS_BETTER
 
 ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28

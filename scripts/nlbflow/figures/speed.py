@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from nlbflow.figures.canvas import PAGE_MM, page, panel, say
 from nlbflow.figures.predictions import Place, rates
-from nlbflow.metrics import tp_correlation
-from nlbflow.trial_statistics import speeds_by_condition
+from nlbflow.metrics.formulas import tp_correlation
+from nlbflow.scoring.trial_statistics import speeds_by_condition
 
 MODELS, ACROSS = 6, 3
 LEFT_MM, TOP_MM, RIGHT_MM, HEIGHT_MM, BELOW_MM = 13.0, 12.0, 3.0, 40.0, 14.0

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from nlbflow.figures.behavior import behavior_height, draw_behavior
 from nlbflow.figures.canvas import PAGE_MM, page, panel, say, write
 from nlbflow.figures.predictions import Place, evenly, rates
-from nlbflow.files import open_h5
+from nlbflow.running.files import open_h5
 
 TRIALS, MODELS = 3, 3
 LEFT_MM, TOP_MM, RIGHT_MM, GAP_MM = 13.0, 10.0, 14.0, 8.0

@@ -1,0 +1,73 @@
+# What rules ask of a job's wildcards: input functions, resources and outputs. What they answer with is in
+# scripts/nlbflow/planning.
+def growing(usual):
+    """Memory or time of a rule: a job that is sent to a cluster again asks for that much more."""
+    return lambda wildcards, attempt: usual * attempt
+
+
+def compared(wildcards):
+    """The runs of a job's place."""
+    return SELECTION.runs_at(wildcards.dataset, int(wildcards.bin_ms), wildcards.phase)
+
+
+def compared_files(file):
+    """The input function of what compares: that file of every run of the place."""
+    return lambda wildcards: [result(run, file) for run in compared(wildcards)]
+
+
+def model_environment(wildcards):
+    """The conda environment file of a job's model."""
+    return MODELS.environment(wildcards.model)
+
+
+def model_threads(wildcards):
+    """What a job's model is told to use, so that no other job gets it."""
+    return MODELS.params(wildcards.model, wildcards.dataset, wildcards.bin_ms).get("threads", 1)
+
+
+def growing_by_model(name, usual):
+    """Memory or time that a model's stanza asks for, and as much more when its job is sent again."""
+    return lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * attempt
+
+
+def best_of(wildcards):
+    """The chosen candidate, for a model that is tuned."""
+    model = MODELS.stanzas[wildcards.model].get("tuned_from")
+    return f"results/{PLACE}/{model}/tune/best.json".format(**wildcards) if model else []
+
+
+def candidate_results(wildcards):
+    """The results of all candidates of a job's model."""
+    names = MODELS.candidates(wildcards.model, wildcards.dataset)
+    return [f"results/{PLACE}/{{model}}/tune/{name}.json".format(**wildcards) for name in names]
+
+
+def member_predictions(wildcards):
+    """The predictions that an ensemble may be the mean of."""
+    place = wildcards.dataset, wildcards.bin_ms, wildcards.phase
+    return [result((*place, *run), "prediction.h5") for run in MODELS.ensemble_runs(wildcards.model)]
+
+
+def named(kind):
+    """A wildcard constraint: the models whose predictions are made that way, or nothing at all."""
+    return "|".join(MODELS.of_kind(kind)) or "(?!)"
+
+
+def prediction_of(wildcards):
+    """The null row has no prediction: score makes it from the answers."""
+    return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
+
+
+def drawn(kind, place=None):
+    """The files of a figure, as a rule's outputs by name and format; the svg goes into the report, with its caption."""
+    dataset, bin_ms, phase = place or ("{dataset}", "{bin_ms}", "{phase}")
+    name = figure_name(kind, dataset, bin_ms, phase)
+    labels = {"figure": FIGURE_TITLES[kind], "dataset": dataset, "bins": f"{bin_ms} ms", "phase": phase}
+    return figure_outputs(name, name if place else kind, kind, labels)
+
+
+def figure_outputs(name, key, kind, labels):
+    """The outputs of one figure: `name` its files are called by, `key` a rule does."""
+    shown = {"caption": f"../report/figure_{kind}.rst", "category": "Figures", "labels": labels}
+    files = {form: f"results/figures/{name}.{form}" for form in FORMATS}
+    return {f"{key}_{form}": report(path, **shown) if form == "svg" else path for form, path in files.items()}

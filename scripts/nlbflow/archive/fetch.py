@@ -1,0 +1,228 @@
+"""Bring a dataset's files to their place from the DANDI archive, or a file from a plain address.
+
+Whatever happens (a cut, a full disk, Ctrl-C, SIGKILL), a file stands under its final name only when it is
+whole and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination, so
+that moving it is one atomic rename, and the next attempt or the next run goes on from there.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import requests
+from dandi.consts import DandiInstance
+from dandi.dandiapi import DandiAPIClient
+from dandi.exceptions import NotFoundError
+from urllib3.exceptions import ProtocolError, TimeoutError
+
+from nlbflow.archive.linking import is_whole
+from nlbflow.archive.pins import Pin
+from nlbflow.errors import NlbflowError
+from nlbflow.running.checksums import Log, Meter, sha256_of
+
+CHUNK = 1 << 16  # bytes; what a cut can lose at most
+CUT_OR_SILENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+class _Interrupted(Exception):
+    """A cut, a silence or an answer like 503: worth another attempt."""
+
+
+class _OneAttempt(requests.Session):
+    """A session that gives every request a time limit and one attempt.
+
+    dandi's client waits for ever on a silent server and repeats a failing request for minutes. It repeats
+    errors of `requests` only, so an error of ours ends its loop and leaves the repeating to `_download`.
+    """
+
+    def __init__(self, stall_s: float) -> None:
+        super().__init__()
+        self.stall_s = stall_s
+
+    def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
+        try:
+            response = super().request(method, url, **{**kwargs, "timeout": self.stall_s})
+        except CUT_OR_SILENT as fault:
+            raise self.interrupted(fault) from fault
+        if response.status_code >= 500 or response.status_code in (408, 429):
+            response.close()
+            raise _Interrupted(f"the archive answered {response.status_code}")
+        return response
+
+    def interrupted(self, fault: Exception) -> _Interrupted:
+        inner = next(iter(fault.args), fault)
+        if isinstance(fault, requests.Timeout) or isinstance(inner, TimeoutError):
+            return _Interrupted(f"nothing came for {self.stall_s:g} s")
+        if isinstance(inner, ProtocolError):
+            return _Interrupted("the connection was cut")
+        return _Interrupted(f"no connection, {type(getattr(inner, 'reason', inner)).__name__}")
+
+
+def fetch_from_dandi(
+    pin: Pin,
+    destination: Path,
+    instance: str,
+    log: Log,
+    retries: int = 8,
+    stall_s: float = 60.0,
+    time_limit_s: float = 600.0,
+    wait_s: float = 1.0,
+) -> None:
+    """Download the pinned file from the archive at API url `instance`, unless it is there.
+
+    A failed attempt (cut, 5xx, 429, `stall_s` seconds of silence) is followed by up to `retries` more, `wait_s`
+    seconds and twice that and so on apart, within `time_limit_s` seconds; both count from the last new byte.
+
+    Raises NlbflowError when dandiset, version or path do not exist, when the archive has other bytes than
+    pinned, when the checksum is wrong (what came is deleted), and at the limits (what came is kept).
+    """
+    with _client(instance, stall_s) as client:
+        find_url = partial(_pinned_url, client, pin)
+        source = _Source(client.session, find_url, client.api_url, retries, time_limit_s, wait_s)
+        _fetch(pin, destination, source, log)
+
+
+def fetch_from_url(pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0) -> None:
+    """Download the pinned file from a plain address, unless it is there; faults and limits as `fetch_from_dandi`."""
+    with _OneAttempt(stall_s) as session:
+        _fetch(pin, destination, _Source(session, lambda: url, url, retries), log)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a file comes from, its url (found when it is first asked for), and how long to try."""
+
+    session: _OneAttempt
+    find_url: Callable[[], str]
+    name: str
+    retries: int
+    limit_s: float = 600.0
+    wait_s: float = 1.0
+
+
+def _fetch(pin: Pin, destination: Path, source: _Source, log: Log) -> None:
+    if is_whole(destination, pin, log):
+        return
+    # Named after the pin, because a job's `destination` is a temporary name, another in each run.
+    part = destination.parent / f".{Path(pin.path).name}.{pin.sha256[:16]}.part" / Path(pin.path).name
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab", buffering=0) as file:  # closing a buffered one would fail again on a full disk
+        _lock(file, pin)
+        try:
+            _download(pin, file, source, log)
+            if (found := sha256_of(part, log)) != pin.sha256:
+                part.unlink()
+                raise NlbflowError(
+                    f"{pin} came with the wrong checksum (expected SHA-256 {pin.sha256}, found {found}), so "
+                    "the download was deleted; run again to fetch it anew."
+                )
+            os.utime(part)  # what a killed run had finished would else be older than the inputs of this job
+            os.replace(part, destination)
+        finally:
+            if file.tell() == 0 or not part.exists():  # nothing left to go on from
+                shutil.rmtree(part.parent, ignore_errors=True)
+
+
+def _lock(file: FileIO, pin: Pin) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as fault:  # any other kind: a file system without locks, as some clusters have
+        if isinstance(fault, BlockingIOError):
+            raise NlbflowError(f"{pin} is being fetched by another process; wait for it, then run again.") from fault
+
+
+def _client(instance: str, stall_s: float) -> DandiAPIClient:
+    os.environ.setdefault("DANDI_NO_ET", "1")  # the client would ask a further server for its newest version
+    logging.getLogger("dandi").setLevel(logging.CRITICAL)  # what it has to say is told in our sentences
+    # Given as an instance and not as an url, which the client would look up without any time limit.
+    client = DandiAPIClient(dandi_instance=DandiInstance(name=instance, gui=None, api=instance))
+    client.session = _OneAttempt(stall_s)
+    return client
+
+
+def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
+    """Append to `file` until it has the pinned size, repeating what is worth it."""
+    url, failures, best, moved = None, 0, file.tell(), time.monotonic()
+    while file.tell() < pin.bytes:
+        try:
+            url = url or source.find_url()
+            _append(pin, file, source.session, url, log)
+        except _Interrupted as fault:
+            if file.tell() > best:
+                failures, best, moved = 0, file.tell(), time.monotonic()
+            failures += 1
+            wait = min(30.0, source.wait_s * 2 ** (failures - 1))
+            if failures > source.retries or time.monotonic() - moved + wait > source.limit_s:
+                raise NlbflowError(
+                    f"{source.name} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
+                    f"check the connection and run again, which goes on from the {file.tell() / 1e6:.1f} MB that came."
+                ) from fault
+            log(f"{pin.path}: {fault}; attempt {failures + 1} of {source.retries + 1} in {wait:g} s")
+            time.sleep(wait)
+        except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
+            raise NlbflowError(
+                f"{source.name} did not answer as an archive when asked for {pin} "
+                f"({' '.join(str(fault).split())[:200]}); check its url (DANDI's ends in /api) and any proxy."
+            ) from fault
+    os.fsync(file.fileno())
+
+
+def _pinned_url(client: DandiAPIClient, pin: Pin) -> str:
+    """Where the archive has the pinned file, after a look that it has the pinned bytes."""
+    missing = f"dandiset {pin.dandiset}"
+    try:
+        dandiset = client.get_dandiset(pin.dandiset, lazy=False)
+        missing = f"version {pin.version} of dandiset {pin.dandiset}"
+        dandiset = dandiset.for_version(pin.version)
+        missing = str(pin)
+        asset = dandiset.get_asset_by_path(pin.path)
+        missing = f"SHA-256 for {pin}"
+        found = f"{asset.size} bytes with SHA-256 {asset.get_raw_digest('dandi:sha2-256')}"
+    except NotFoundError as fault:
+        raise NlbflowError(f"{client.api_url} has no {missing}; correct the table of pins or the url.") from fault
+    if found != (expected := f"{pin.bytes} bytes with SHA-256 {pin.sha256}"):
+        raise NlbflowError(
+            f"{client.api_url} has another {pin} than the pinned one (expected {expected}, found {found}), so "
+            "nothing was fetched; correct the table of pins."
+        )
+    return asset.base_download_url
+
+
+def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) -> None:
+    """Ask once for the bytes after those in `file`; dandi's own iterator hides whether Range was heeded."""
+    have = file.tell()
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with session.get(url, stream=True, headers=headers) as response:
+        if not response.ok:
+            raise NlbflowError(
+                f"The archive should have {pin}, but answers {response.status_code} to its url {url}; try later."
+            )
+        if have and response.status_code == 200:
+            have = file.seek(file.truncate(0))
+        elif have and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _Interrupted("the archive sent other bytes than asked for")
+        if have:
+            log(f"{pin.path}: going on at {have / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB")
+        meter = Meter(pin.path, pin.bytes, have, log)
+        try:
+            for chunk in response.iter_content(CHUNK):
+                if file.write(chunk) < len(chunk):
+                    raise _Interrupted("the disk took only a part of the bytes")
+                meter(file.tell())
+        except CUT_OR_SILENT as fault:
+            raise session.interrupted(fault) from fault
+        except OSError as fault:
+            if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NlbflowError(f"{file.name} could not grow; make room ({fault.strerror}).") from fault
+            raise
+    if file.tell() < pin.bytes:
+        raise _Interrupted("the connection was cut")

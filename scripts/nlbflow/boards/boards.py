@@ -1,0 +1,258 @@
+"""The boards: who scored what, as data. Markdown, LaTeX, HTML, CSV and Parquet are all drawn from these.
+
+A board has our models and, apart but in the same columns, what others published. What is missing is a cell without a
+value and with a reason.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import pandas as pd
+
+from nlbflow.boards.cells import best_and_second, positions, unbeaten, why_missing
+from nlbflow.boards.tables import PLACE, notes_by_place, place_title, with_bin_widths
+from nlbflow.metrics.decoded_metric import benchmark_metrics
+from nlbflow.metrics.formulas import LOWER_IS_BETTER
+
+WHOLE = "all models"
+NONE = float("inf")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score: its 95 % interval, its standard deviation over seeds, its mark (`best`, `second` or none), and whether
+    it is a competitor's that no other really beats; or, without a value, the reason."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+    mark: str = ""
+    unbeaten: bool = False
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model (kind competitor, oracle or null) or a published method (kind published), and its cells by column; `rank`
+    is a mean over datasets where there are several."""
+
+    name: str
+    kind: str
+    cells: dict[str, Cell]
+    rank: float | None = None
+    best_rank: int | None = None
+    worst_rank: int | None = None
+    seeds: int | None = None
+    grade: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows under one metric; title empty where a board has one group."""
+
+    title: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The columns' labels by name, the groups of rows, the datasets behind them, the metrics that the benchmark lacks
+    (`further`), where nothing could be scored the reason, and the notes on the data."""
+
+    title: str
+    columns: dict[str, str]
+    groups: list[Group]
+    datasets: list[str]
+    further: list[str] = field(default_factory=list)
+    missing: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+class Results:
+    """All that boards are made of, by place (dataset, bin_ms, phase), metric and model.
+
+    Args:
+        scores: as from `nlbflow.boards.tables.score_table`.
+        ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
+        published: dataset, bin_ms, phase, method, metric, value, grade, source.
+        absent: [dataset, bin_ms, phase, model, reason] of what was asked for and cannot be had; the model `all models`
+            stands for the whole place.
+        notes: as from `nlbflow.boards.tables.note_table`, where there are any.
+    """
+
+    def __init__(
+        self,
+        scores: pd.DataFrame,
+        ranks: pd.DataFrame,
+        differences: pd.DataFrame,
+        published: pd.DataFrame,
+        absent: list[list],
+        notes: pd.DataFrame | None = None,
+    ):
+        key = [*PLACE, "metric", "model"]
+        means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
+        self.means = {tuple(row[:5]): row for row in means.itertuples(index=False)}
+        ranks = ranks.assign(position=positions(ranks), unbeaten=unbeaten(ranks))
+        self.ranks = {tuple(getattr(row, name) for name in key): row for row in ranks.itertuples(index=False)}
+        self.marks = best_and_second(ranks, differences)
+        self.absent = {tuple(row[:4]): row[4] for row in absent}
+        self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
+        self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
+        self.metrics: dict[tuple, set[str]] = {}
+        self.models: dict[tuple, dict[str, set[str]]] = {}
+        for *place, metric, model in self.means:
+            self.metrics.setdefault(tuple(place), set()).add(metric)
+            self.models.setdefault(tuple(place), {}).setdefault(model, set()).add(metric)
+        self.notes = {} if notes is None else notes_by_place(notes)
+        self._published = with_bin_widths(published)
+
+    def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
+        """The published scores of these datasets; `stated` is whether the source says the bin width."""
+        rows = self._published
+        return rows[rows["dataset"].isin(datasets) & (rows["bin_ms"] == bin_ms) & (rows["phase"] == phase)]
+
+    def ordered(self, place: tuple, metric: str = "co-bps") -> list[str]:
+        """The models with that score, the best first."""
+        sign = 1 if metric in LOWER_IS_BETTER else -1
+        means = {
+            m: self.means[key].mean for m in self.models.get(place, ()) if (key := (*place, metric, m)) in self.means
+        }
+        return sorted(means, key=lambda model: (sign * means[model], model))
+
+    def position(self, place: tuple, metric: str, model: str) -> float:
+        """Its rank among the competitors with that score, infinite without one."""
+        rank = self.ranks.get((*place, metric, model))
+        return rank.position if rank and rank.kind == "competitor" else NONE
+
+    def cell(self, place: tuple, metric: str, model: str) -> Cell:
+        mean = self.means.get((*place, metric, model))
+        if mean is None:
+            return Cell(missing=self._reason(place, metric, model))
+        rank = self.ranks.get((*place, metric, model))
+        known = rank is not None and pd.notna(rank.low)
+        return Cell(
+            value=mean.mean + 0.0,  # no -0
+            low=rank.low if known else None,
+            high=rank.high if known else None,
+            sd=mean.std if mean.count > 1 else None,
+            mark=self.marks.get((*place, metric, model), ""),
+            unbeaten=rank is not None and bool(rank.unbeaten),
+        )
+
+    def _reason(self, place: tuple, metric: str, model: str) -> str:
+        if reason := self.absent.get((*place, WHOLE)) or self.absent.get((*place, model)):
+            return reason
+        own = self.models.get(place, {}).get(model, set())
+        return why_missing(metric, self.kinds[model], own, self.metrics.get(place, {metric}))
+
+
+def place_board(results: Results, place: tuple) -> Board:
+    """The board of one (dataset, bin_ms, phase), ranked by co-bps; models without a result there come last."""
+    scored = results.metrics.get(place, set())
+    metrics = benchmark_metrics(scored)
+    further = sorted(scored - set(metrics))
+    columns = {metric: metric for metric in metrics + further}
+    order = results.ordered(place)
+    lacking = sorted(set(results.kinds) - set(order)) if scored else []
+    rows = [_place_row(results, place, model, columns) for model in order + lacking]
+    if scored:
+        here = results.published_at([place[0]], *place[1:])
+        rows += _published_rows(here.assign(column=here["metric"]), metrics)
+    missing = "" if rows else results.absent.get((*place, WHOLE), "no model has a result there")
+    groups, notes = [Group("", rows)] if rows else [], results.notes.get(place, [])
+    return Board(place_title(*place), columns, groups, [place[0]], further, missing, notes)
+
+
+def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
+    rank = results.ranks.get((*place, "co-bps", model)) if results.kinds[model] == "competitor" else None
+    cells = {metric: results.cell(place, metric, model) for metric in columns}
+    counts = [results.means[*place, metric, model].count for metric, cell in cells.items() if cell.value is not None]
+    return Row(
+        model,
+        results.kinds[model],
+        cells,
+        rank=rank.position if rank else None,
+        best_rank=int(rank.best_rank) if rank else None,
+        worst_rank=int(rank.worst_rank) if rank else None,
+        seeds=max(counts, default=None),
+    )
+
+
+def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms: int, phase: str) -> Board:
+    """Datasets side by side: a column for each, a group of rows for each of the benchmark's metrics.
+
+    Models are ordered by their mean rank over the datasets that have the metric; those that lack one of them have no
+    mean rank and come last. Published methods are there if they have two of the datasets.
+
+    Args:
+        title: what the datasets have in common.
+        datasets: the labels of the columns by dataset.
+    """
+    places = {dataset: (dataset, bin_ms, phase) for dataset in datasets}
+    here, groups = results.published_at([*datasets], bin_ms, phase), []
+    for metric in benchmark_metrics(set().union(*(results.metrics.get(place, ()) for place in places.values()))):
+        scored = [place for place in places.values() if metric in results.metrics.get(place, ())]
+        ranks = _mean_ranks([results.ordered(place, metric) for place in scored])
+        placed = {model: fmean(results.position(place, metric, model) for place in scored) for model in ranks}
+        rows = [
+            Row(
+                model,
+                results.kinds[model],
+                {dataset: results.cell(place, metric, model) for dataset, place in places.items()},
+                rank=placed[model] if placed[model] < NONE else None,
+            )
+            for model in sorted(ranks, key=lambda model: (ranks[model], model))
+        ]
+        shown = here[here["metric"] == metric]
+        rows += _published_rows(shown.assign(column=shown["dataset"]), [*datasets], least=2)
+        groups.append(Group(metric, rows))
+    missing = "" if groups else "no model has a result there"
+    noted = [label for dataset, label in datasets.items() if places[dataset] in results.notes]
+    notes = [f"see the notes under the tables of {', '.join(noted)}."] if noted else []
+    return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing, notes=notes)
+
+
+def _mean_ranks(orders: list[list[str]]) -> dict[str, float]:
+    """The mean position of every model, infinite for one that lacks an order."""
+    found = [{model: 1 + i for i, model in enumerate(order)} for order in orders]
+    return {m: sum(ranks.get(m, NONE) for ranks in found) / len(found) for m in set().union(*found)}
+
+
+def _published_rows(published: pd.DataFrame, columns: list[str], least: int = 1) -> list[Row]:
+    """The published methods that have at least so many of the columns, the highest in the first one first."""
+    rows = []
+    for (method, grade, source), found in published.groupby(["method", "grade", "source"]):
+        values = dict(zip(found["column"], found["value"], strict=True))
+        cells = {c: Cell(values[c]) if c in values else Cell(missing="not published") for c in columns}
+        name = method if found["stated"].all() else f"{method} (bin width not stated)"
+        if len(values.keys() & set(columns)) >= least:
+            rows.append(Row(name, "published", cells, grade=grade, source=source))
+    return sorted(rows, key=lambda row: -NONE if row.cells[columns[0]].missing else row.cells[columns[0]].value)[::-1]
+
+
+PARTS = ("low", "high", "sd", "mark", "missing")
+
+
+def board_table(board: Board) -> pd.DataFrame:
+    """The board as a table of numbers, a row for each of its rows: for each column the score, `low` and `high` of its
+    interval, `sd` over seeds, `mark`, and why it is `missing`."""
+    rows = []
+    for group in board.groups:
+        for row in group.rows:
+            line = {**vars(row), "metric": group.title}
+            for column in board.columns:
+                cell = row.cells.get(column, Cell(missing="not published"))
+                line |= {column: cell.value, **{f"{column} {part}": getattr(cell, part) for part in PARTS}}
+            rows.append(line)
+    types = {"metric": str, "name": str, "kind": str, "rank": float}
+    types |= dict.fromkeys(("best_rank", "worst_rank", "seeds"), "Int64")
+    for column in board.columns:
+        types |= {
+            column: float,
+            **{f"{column} {part}": str if part in ("mark", "missing") else float for part in PARTS},
+        }
+    types |= {"grade": str, "source": str}
+    return pd.DataFrame(rows, columns=[*types]).astype(types)

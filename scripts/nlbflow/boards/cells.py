@@ -1,0 +1,87 @@
+"""What a cell says beside its number: the rank, who is unbeaten, really best or second; or why there is no number."""
+
+from collections.abc import Collection, Mapping
+
+import pandas as pd
+
+from nlbflow.boards.tables import PLACE
+from nlbflow.metrics.decoded_metric import is_decoded
+from nlbflow.metrics.formulas import LOWER_IS_BETTER
+
+NO_SCORES = "no scores were made"
+# what of the answers a metric is of
+OF = {"tp corr": "behavior", "psth R2": "psth"}
+OF_LATENTS = ("-shot co-bps", "latent dimension", "state R2")
+KEY = [*PLACE, "metric"]
+
+
+def positions(ranks: pd.DataFrame) -> pd.Series:
+    """(rows,) the rank of each competitor among those of its place and metric, 1 the best, equals alike; else missing.
+
+    Args:
+        ranks: as from `nlbflow.boards.tables.comparison_table`.
+    """
+    competing = ranks[ranks["kind"] == "competitor"]
+    upwards = competing["value"].where(competing["metric"].isin(LOWER_IS_BETTER), -competing["value"])
+    return upwards.groupby([competing[name] for name in KEY]).rank(method="min").reindex(ranks.index)
+
+
+def unbeaten(ranks: pd.DataFrame) -> pd.Series:
+    """(rows,) whether it is a competitor that no other really beats; no one is without others, or without an interval.
+
+    Args:
+        ranks: as from `nlbflow.boards.tables.comparison_table`.
+    """
+    competing = ranks["kind"] == "competitor"
+    several = competing.groupby([ranks[name] for name in KEY]).transform("sum") > 1
+    return competing & several & ranks["low"].notna() & ranks["best_rank"].eq(1).fillna(False).astype(bool)
+
+
+def best_and_second(ranks: pd.DataFrame, differences: pd.DataFrame) -> dict[tuple, str]:
+    """`best` and `second` by (dataset, bin_ms, phase, metric, model), for the competitors that have earned it.
+
+    The best is marked if its difference from every other competitor is real. Then the second is marked too, if its
+    difference from every competitor behind it is real, and there is one. A pair without a test is no real difference.
+
+    Args:
+        ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
+    """
+    differing = differences[differences["real"].astype(bool)]
+    pairs = {
+        name: {frozenset(pair) for pair in zip(rows["model"], rows["other"], strict=True)}
+        for name, rows in differing.groupby(KEY)
+    }
+    marks = {}
+    for name, rows in ranks[ranks["kind"] == "competitor"].groupby(KEY):
+        order = rows.sort_values("value", ascending=name[-1] in LOWER_IS_BETTER, kind="stable")["model"].tolist()
+        real = pairs.get(name, set())
+        for mark, model, *behind in (("best", *order), ("second", *order[1:]))[: len(order)]:
+            if not behind or not all(frozenset((model, other)) in real for other in behind):
+                break
+            marks[*name, model] = mark
+    return marks
+
+
+def why_missing(
+    metric: str, kind: str, own: Collection[str], here: Collection[str], absent: Mapping[str, str] | None = None
+) -> str:
+    """Why a model has no score by a metric.
+
+    Args:
+        kind: of the model: competitor, oracle or null.
+        own: the metrics that the model has a score by at the place.
+        here: the metrics that any model has a score by there.
+        absent: why answers are not there (`behavior`, `psth`), as far as it is known.
+    """
+    if metric not in here:
+        of = "behavior" if is_decoded(metric) else OF.get(metric, "")
+        return (absent or {}).get(of, "does not apply here")
+    if not own:
+        return NO_SCORES
+    if kind == "null":
+        return "not of the null model"
+    if metric == "fp-bps":
+        return "no forecast"
+    if metric.endswith(OF_LATENTS) and not any(name.endswith(OF_LATENTS) for name in own):
+        return "no latents"
+    return "not predicted"

@@ -1,0 +1,122 @@
+"""Boards laid out for reading: a header, groups of rows and notes, the same for every markup."""
+
+from dataclasses import dataclass, replace
+
+from nlbflow.boards.boards import Board, Cell, Group, Results, Row, place_board
+
+LEGEND = (
+    "Ranked by co-bps; in parentheses the ranks that the data allow, since models are told apart only where the paired "
+    "difference over the evaluation trials is real. [low, high] is the 95 % interval over evaluation trials, ± the "
+    "standard deviation over seeds. * marks the competitors that no other really beats, at a level that holds for all "
+    "pairs of a model at once. The best is bold where it really beats every other competitor, pair by pair; then the "
+    "second is underlined where it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
+    "bits per spike. (oracle): has seen the answers, never ranked. – is missing, never zero; the letter tells why. "
+    "Published scores are others', not made here; the letter of the source is its grade: A, a paper's table; B, "
+    "somebody's repository; C, self-reported, not checked. Metrics are defined in docs/metrics.md."
+)
+# more columns than that are no longer readable on a page
+MOST_WITH_INTERVALS = 5
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Rows as text or as cells, by the title of their group; `aside` marks those of models that do not compete."""
+
+    title: str
+    header: list[str]
+    groups: list[tuple[str, list[list[str | Cell]]]]
+    aside: list[list[bool]]
+    notes: list[str]
+
+
+def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
+    """The benchmark's metrics with what others published, and the further metrics where there are any.
+
+    Args:
+        about: title, citation and license of each dataset, by name.
+    """
+    main = {name: label for name, label in board.columns.items() if name not in board.further}
+    groups, notes = board.groups, [citations(board.datasets, about), *map(data_note, board.notes)]
+    if board.missing:
+        notes.insert(0, f"Not scored: {board.missing}.")
+    elif len(board.datasets) > MOST_WITH_INTERVALS:
+        groups = [Group(group.title, [_without_intervals(row) for row in group.rows]) for group in groups]
+        notes.insert(0, "The intervals stand in the tables of the datasets.")
+    sheets = [_sheet(board.title, groups, main, "mean rank" if len(board.datasets) > 1 else "rank", notes)]
+    if board.further:
+        rows = [row for row in board.groups[0].rows if any(_valued(row, name) for name in board.further)]
+        columns = {name: board.columns[name] for name in board.further}
+        sheets.append(_sheet(f"{board.title}: beyond the benchmark", [Group("", rows)], columns, "", []))
+    return sheets
+
+
+def citations(datasets: list[str], about: dict[str, dict]) -> str:
+    """What to cite for the data, and their licence."""
+    return "Data: " + "; ".join("{title}, {citation}, {license}".format(**about[d]) for d in datasets) + "."
+
+
+def data_note(note: str) -> str:
+    """A note on the data, as tables say it."""
+    return f"Note on the data: {note}"
+
+
+def _without_intervals(row: Row) -> Row:
+    return replace(row, cells={name: replace(cell, low=None, high=None) for name, cell in row.cells.items()})
+
+
+def _valued(row: Row, column: str) -> bool:
+    return column in row.cells and row.cells[column].value is not None
+
+
+def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, notes: list[str]) -> Sheet:
+    kinds = {row.kind for group in groups for row in group.rows}
+    seeds = rank == "rank"
+    sources: dict[tuple, str] = {}
+    header = [*([rank] if rank else []), "model", *(["seeds"] if seeds else []), *columns.values()]
+    header += ["source"] if "published" in kinds else []
+    parts, aside = [], []
+    for group in groups:
+        for published in (False, True):
+            rows = [row for row in group.rows if (row.kind == "published") == published]
+            if not rows:
+                continue
+            name = ", ".join(filter(None, [group.title, "published" if published else ""]))
+            lines = []
+            for row in rows:
+                line: list[str | Cell] = [_rank(row)] if rank else []
+                line.append(f"{row.name} (oracle)" if row.kind == "oracle" else row.name)
+                line += [str(row.seeds or "")] if seeds else []
+                line += [row.cells[column] for column in columns]
+                if row.kind == "published":
+                    line.append(sources.setdefault((row.grade, row.source), f"{row.grade}{len(sources) + 1}"))
+                lines.append(line + [""] * (len(header) - len(line)))
+            parts.append((name, lines))
+            aside.append([row.kind in ("oracle", "null") for row in rows])
+    listed = [f"{key}: {source}" for (_, source), key in sources.items()]
+    return Sheet(title, header, parts, aside, notes + listed)
+
+
+def _rank(row: Row) -> str:
+    if row.rank is None:
+        return "" if row.kind == "published" else "–"
+    if row.best_rank is None:
+        return f"{row.rank:.1f}"
+    place = f"{row.rank:.0f}"
+    return place if row.best_rank == row.worst_rank else f"{place} ({row.best_rank}–{row.worst_rank})"
+
+
+def reasons(sheet: Sheet) -> dict[str, str]:
+    """The letter that stands for each reason of a missing cell."""
+    found = dict.fromkeys(
+        cell.missing for _, rows in sheet.groups for row in rows for cell in row if isinstance(cell, Cell)
+    )
+    return {reason: _letter(i) for i, reason in enumerate(filter(None, found))}
+
+
+def _letter(i: int) -> str:
+    return chr(ord("a") + i) if i < 26 else _letter(i // 26 - 1) + _letter(i % 26)
+
+
+def leaderboard_sheets(results: Results, about: dict[str, dict]) -> list[Sheet]:
+    """For each dataset, bin width and phase that was scored: our models, and beside them what others published."""
+    return [sheet for place in sorted(results.metrics) for sheet in board_sheets(place_board(results, place), about)]

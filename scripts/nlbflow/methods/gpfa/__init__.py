@@ -1,0 +1,1 @@
+"""Gaussian-process factor analysis with Poisson or Gaussian counts. Begin with `inference`, then `fit`."""

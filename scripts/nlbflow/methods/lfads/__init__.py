@@ -1,0 +1,1 @@
+"""LFADS and its population-based training, AutoLFADS. Begin with `net` (the model), then `fit` (the run)."""

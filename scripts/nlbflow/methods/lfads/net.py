@@ -1,0 +1,293 @@
+"""LFADS: latent factor analysis via dynamical systems, for a population of members at once.
+
+Sussillo et al. 2016, arXiv:1608.06315, and Pandarinath et al. 2018, Nature Methods 15:805; coordinated dropout:
+Keshtkaran & Pandarinath 2019, arXiv:1908.07896. Pure functions of tensors whose first dimension is the member: weights
+(members, in, out), data (members, time, trials, n), anything drawn at random is an argument. A trial's held-in counts
+go through one bidirectional GRU to a Gaussian posterior of the generator's initial condition, and through another
+one to the controller, which gives the generator (a GRU) a Gaussian inferred input in each step. Factors are a linear
+reading of the generator, log rates of all neurons, observed and forward, one of the factors. No encoder sees a held-out
+neuron or a forward bin.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+from nlbflow.methods.networks.recurrent import controlled_generator, gru_states
+
+# Priors at the start of learning, and the floor of the initial condition's posterior variance: spec of the papers'
+# models for this benchmark. Time constants are in bins.
+IC_PRIOR_VARIANCE, IC_VARIANCE_FLOOR = 0.1, 1e-4
+INPUT_PRIOR_VARIANCE, INPUT_PRIOR_TAU = 0.1, 10.0
+# Bound of the recurrent states, which bounds their first one (see nlbflow.methods.networks.recurrent).
+STATE_BOUND = 5.0
+# Lowest mean count per bin from which a neuron's log rate starts.
+LEAST_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What fixes the shapes: neurons, bins, and the units of each part."""
+
+    heldin: int
+    neurons: int
+    bins: int
+    ahead: int
+    ic_encoder: int
+    ci_encoder: int
+    controller: int
+    inferred_inputs: int
+    ic_dim: int
+    generator: int
+    factors: int
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each weight of one member."""
+        shapes = {}
+        for name, units in (("ic", self.ic_encoder), ("ci", self.ci_encoder)):
+            # two directions
+            shapes[f"{name}_in"] = self.heldin, 2 * 3 * units
+            shapes[f"{name}_bias"] = 1, 2 * 3 * units
+            shapes[f"{name}_first"] = 2, 1, units
+            shapes[f"{name}_state"] = 2, units, 3 * units
+        return shapes | {
+            "ic_posterior": (2 * self.ic_encoder, 2 * self.ic_dim),
+            "ic_posterior_bias": (1, 2 * self.ic_dim),
+            "ic_prior_mean": (1, self.ic_dim),
+            "ic_to_generator": (self.ic_dim, self.generator),
+            "ic_to_generator_bias": (1, self.generator),
+            "controller_in": (2 * self.ci_encoder, 3 * self.controller),
+            "controller_bias": (1, 3 * self.controller),
+            "controller_feedback": (self.factors, 3 * self.controller),
+            "controller_first": (1, self.controller),
+            "controller_state": (self.controller, 3 * self.controller),
+            "input_posterior": (self.controller, 2 * self.inferred_inputs),
+            "input_posterior_bias": (1, 2 * self.inferred_inputs),
+            "input_prior_log_tau": (1, self.inferred_inputs),
+            "input_prior_log_variance": (1, self.inferred_inputs),
+            "generator_in": (self.inferred_inputs, 3 * self.generator),
+            "generator_bias": (1, 3 * self.generator),
+            "generator_state": (self.generator, 3 * self.generator),
+            "to_factors": (self.generator, self.factors),
+            "to_log_rates": (self.factors, self.neurons),
+            "to_log_rates_bias": (1, self.neurons),
+        }
+
+    def parameters(self) -> int:
+        """Number of weights of one member."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is random in a pass: standard normal noise, and factors 0 or 1 / (1 - rate) of dropout (None: no dropout).
+
+    Attributes:
+        ic_noise: (members, trials, ic_dim).
+        input_noise: (members, bins + ahead, trials, inferred_inputs).
+        keep_ic: of the initial condition's encoding, (members, trials, 2 ic_encoder).
+        keep_ci: of the controller's encoding, (members, bins, trials, 2 ci_encoder).
+        keep_factors: on the way to the rates, (members, bins + ahead, trials, factors).
+    """
+
+    ic_noise: Tensor
+    input_noise: Tensor
+    keep_ic: Tensor | None = None
+    keep_ci: Tensor | None = None
+    keep_factors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a pass: log_rates (members, bins + ahead, trials, neurons), factors (..., factors), and the two divergences of
+    posterior from prior in nats, summed over dimensions and time: (members, trials).
+    """
+
+    log_rates: Tensor
+    factors: Tensor
+    kl_ic: Tensor
+    kl_input: Tensor
+
+
+def initial_weights(sizes: Sizes, mean_counts: Tensor, generator: torch.Generator) -> Tensor:
+    """One member's weights, flat (parameters,): normal with variance 1 / inputs, update gates inclined to keep.
+
+    Args:
+        mean_counts: of each neuron per bin, (neurons,): where its rate starts.
+    """
+    weights = {}
+    for name, shape in sizes.shapes().items():
+        if name.endswith(("_bias", "_first", "_mean", "_tau", "_variance")):
+            weights[name] = torch.zeros(shape, dtype=mean_counts.dtype)
+        else:
+            draw = torch.randn(shape, generator=generator, dtype=mean_counts.dtype)
+            weights[name] = draw / math.sqrt(shape[-2])
+    for name in ("ic_bias", "ci_bias", "controller_bias", "generator_bias"):
+        # reset gate, update gate, candidate (of each direction)
+        directions = 2 if name in ("ic_bias", "ci_bias") else 1
+        weights[name].view(directions, 3, -1)[:, 1] = 1.0
+    weights["ic_posterior_bias"][:, sizes.ic_dim :] = math.log(IC_PRIOR_VARIANCE)
+    weights["input_posterior_bias"][:, sizes.inferred_inputs :] = math.log(INPUT_PRIOR_VARIANCE)
+    weights["input_prior_log_tau"] += math.log(INPUT_PRIOR_TAU)
+    weights["input_prior_log_variance"] += math.log(INPUT_PRIOR_VARIANCE)
+    weights["to_log_rates_bias"][0] = mean_counts.clamp_min(LEAST_RATE).log()
+    return torch.cat([weight.flatten() for weight in weights.values()])
+
+
+def unpack(flat: Tensor, sizes: Sizes) -> dict[str, Tensor]:
+    """The weights by name, each (members, ...), as views of flat (members, parameters)."""
+    shapes = sizes.shapes()
+    parts = flat.split([math.prod(shape) for shape in shapes.values()], dim=1)
+    return {name: part.unflatten(1, shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) -> Outcome:
+    """Factors and log rates of trials.
+
+    Args:
+        weights: as `unpack` gives them.
+        counts: observed held-in counts, (members, bins, trials, heldin).
+        draws: what is random; zero noise gives the rates of the posterior's mean.
+    """
+    ic_states = _encode(weights, "ic", counts)
+    ends = torch.cat([ic_states[:, 0, -1], ic_states[:, 1, -1]], dim=-1)
+    mean, log_variance = _affine(_drop(ends, draws.keep_ic), weights, "ic_posterior").chunk(2, dim=-1)
+    variance = log_variance.exp() + IC_VARIANCE_FLOOR
+    condition = mean + variance.sqrt() * draws.ic_noise
+    first = _affine(condition, weights, "ic_to_generator").clamp(-STATE_BOUND, STATE_BOUND)
+
+    ahead, behind = _encode(weights, "ci", counts).unbind(1)
+    # what a step gets was encoded from the bins before it and from the bins after it (lag 1)
+    lagged = torch.cat([pad(ahead, (0, 0, 0, 0, 1, 0))[:, :-1], pad(behind.flip(1), (0, 0, 0, 0, 0, 1))[:, 1:]], dim=-1)
+    encoded = pad(_drop(lagged, draws.keep_ci), (0, 0, 0, 0, 0, sizes.ahead))
+    given = _product(encoded, weights["controller_in"]) + weights["controller_bias"].unsqueeze(1)
+    to_factors = normalize(weights["to_factors"], dim=1)
+    states, posterior = controlled_generator(
+        given,
+        draws.input_noise,
+        _bounded(weights["controller_first"]).expand(-1, counts.shape[2], -1),
+        first,
+        to_factors @ weights["controller_feedback"],
+        weights["controller_state"],
+        weights["input_posterior"],
+        weights["input_posterior_bias"],
+        weights["generator_in"],
+        weights["generator_bias"],
+        weights["generator_state"],
+    )
+    factors = _product(states, to_factors)
+    log_rates = _product(_drop(factors, draws.keep_factors), weights["to_log_rates"])
+    log_rates = log_rates + weights["to_log_rates_bias"].unsqueeze(1)
+    mean_input, log_variance_input = posterior.chunk(2, dim=-1)
+    sample = mean_input + (0.5 * log_variance_input).exp() * draws.input_noise
+    prior = weights["input_prior_log_tau"], weights["input_prior_log_variance"]
+    kl_input = kl_autoregressive(mean_input, log_variance_input, sample, *(p.unsqueeze(1) for p in prior))
+    kl_ic = kl_gaussian(mean, variance, weights["ic_prior_mean"], torch.full_like(variance, IC_PRIOR_VARIANCE))
+    return Outcome(log_rates, factors, kl_ic.sum(-1), kl_input.sum(dim=(1, 3)))
+
+
+def kl_gaussian(mean: Tensor, variance: Tensor, prior_mean: Tensor, prior_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of one-dimensional Gaussians from their priors in nats, entry by entry."""
+    ratio = variance / prior_variance
+    return 0.5 * (ratio + (mean - prior_mean) ** 2 / prior_variance - 1 - ratio.log())
+
+
+def kl_autoregressive(mean: Tensor, log_variance: Tensor, sample: Tensor, log_tau: Tensor, log_prior: Tensor) -> Tensor:
+    """Divergence of the inferred inputs' posterior from an AR(1) prior in nats, entry by entry.
+
+    Each step's Gaussian is held against the prior's given the sample before it, which is exact in expectation. The
+    prior is stationary: variance exp(log_prior) in every step, correlation exp(-1 / tau) between neighbours.
+
+    Args:
+        mean: (members, time, trials, inputs), as log_variance and sample.
+        log_tau: time constant in bins, broadcast to mean; log_prior likewise.
+    """
+    correlation = (-1 / log_tau.exp()).exp()
+    stationary = log_prior.exp().expand_as(mean[:, :1])
+    # -expm1 keeps 1 - correlation^2 above 0 for long time constants
+    innovation = stationary * -torch.expm1(-2 / log_tau.exp())
+    variance = log_variance.exp()
+    start = kl_gaussian(mean[:, :1], variance[:, :1], torch.zeros_like(mean[:, :1]), stationary)
+    later = kl_gaussian(mean[:, 1:], variance[:, 1:], correlation * sample[:, :-1], innovation)
+    return torch.cat([start, later], dim=1)
+
+
+def mean_squares(weights: dict[str, Tensor], part: str) -> Tensor:
+    """Half the mean square of the recurrent weights of `part`, controller or generator: (members,)."""
+    return 0.5 * weights[f"{part}_state"].square().mean(dim=(1, 2))
+
+
+def reconstruction(log_rates: Tensor, counts: Tensor, learns: Tensor) -> Tensor:
+    """Poisson negative log-likelihood in nats (without log n!) of the entries that learn, per entry of all: (members,).
+
+    Args:
+        log_rates: (members, time, trials, neurons), as counts.
+        learns: 1 where an entry has a gradient, otherwise 0.
+    """
+    return ((log_rates.exp() - counts * log_rates) * learns).mean(dim=(1, 2, 3))
+
+
+def coordinated_dropout(counts: Tensor, dropped: Tensor, rate: Tensor) -> Tensor:
+    """What the encoders see: dropped entries are 0, the others scaled by 1 / (1 - rate).
+
+    Gradients come from dropped entries only (see `learning_entries`), so no neuron's count explains itself.
+
+    Args:
+        counts: (members, bins, trials, heldin).
+        dropped: of the same shape, True with probability `rate`.
+        rate: (members,).
+    """
+    return counts * ~dropped / (1 - rate).to(counts.dtype).view(-1, 1, 1, 1)
+
+
+def learning_entries(dropped: Tensor, rate: Tensor, known: Tensor) -> Tensor:
+    """Which entries of all neurons and bins have a gradient, as 0 or 1: (members, bins + ahead, trials, neurons).
+
+    Held-out and forward entries always; held-in observed ones where they were dropped, all of them where rate is 0.
+
+    Args:
+        dropped: (members, bins, trials, heldin).
+        rate: (members,).
+        known: where there is a count to learn from, as the result.
+    """
+    learns = known.clone()
+    bins, heldin = dropped.shape[1], dropped.shape[3]
+    learns[:, :bins, :, :heldin] *= dropped | (rate == 0).view(-1, 1, 1, 1)
+    return learns
+
+
+def sizes_of(params: dict, heldin: int, neurons: int, bins: int, ahead: int) -> Sizes:
+    """Sizes from a model's params, which have those of the parts under the same names."""
+    names = ("ic_encoder", "ci_encoder", "controller", "inferred_inputs", "ic_dim", "generator", "factors")
+    return Sizes(heldin, neurons, bins, ahead, **{name: params[name] for name in names})
+
+
+def _encode(weights: dict[str, Tensor], name: str, counts: Tensor) -> Tensor:
+    """States of a bidirectional GRU, each in its own direction of time: (members, 2, bins, trials, units)."""
+    members, _, trials, _ = counts.shape
+    given = _product(counts, weights[f"{name}_in"]) + weights[f"{name}_bias"].unsqueeze(1)
+    forward, backward = given.chunk(2, dim=-1)
+    both = torch.stack([forward, backward.flip(1)], dim=1).flatten(0, 1)
+    first = _bounded(weights[f"{name}_first"]).flatten(0, 1).expand(-1, trials, -1)
+    return gru_states(both, first, weights[f"{name}_state"].flatten(0, 1)).unflatten(0, (members, 2))
+
+
+def _product(data: Tensor, weight: Tensor) -> Tensor:
+    """(members, time, trials, in) times (members, in, out)."""
+    return torch.bmm(data.flatten(1, 2), weight).unflatten(1, data.shape[1:3])
+
+
+def _affine(data: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
+    """(members, trials, in) times a weight, plus its bias."""
+    return torch.baddbmm(weights[f"{name}_bias"], data, weights[name])
+
+
+def _drop(data: Tensor, keep: Tensor | None) -> Tensor:
+    return data if keep is None else data * keep
+
+
+def _bounded(state: Tensor) -> Tensor:
+    return state.clamp(-STATE_BOUND, STATE_BOUND)

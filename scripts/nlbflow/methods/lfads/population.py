@@ -1,0 +1,281 @@
+"""Population-based training of LFADS (AutoLFADS; Keshtkaran et al. 2022, Nature Methods 19:1572): its parts.
+
+All members are trained at once, as one batched program: weights, gradients and Adam's moments are matrices (members,
+parameters), hyperparameters columns (members,), so that exploit and explore copy rows. Every member draws from streams
+of its own (seed, member, generation): trained alone it would become the same. A population of one is plain LFADS.
+
+Everything is chosen on a part of the training trials, by the likelihood of their held-out neurons, which the encoders
+never see.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlbflow.methods.lfads import net as lfads
+from nlbflow.methods.lfads.net import Draws, Sizes
+
+# The loss is scaled before gradients are clipped (by each member's norm), both as published.
+LOSS_SCALE, CLIP_NORM = 1e4, 200.0
+ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
+# Members of one batched program on a CPU, whose caches hold no more; it trains several such one after the other, and in
+# several processes (see nlbflow.methods.lfads.members). On a GPU it is all.
+CPU_MEMBERS = 1
+# Updates until half of the running mean's memory may be used.
+AVERAGING_START = 10
+# What of a population has a row for each member.
+MEMBERS = ("weights", "average", "first", "second", "hyper")
+# Purposes of a member's streams, and the member of what concerns all.
+WEIGHTS, EPOCHS, TOURNAMENT, PREDICTION = range(4)
+EVERYONE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where a hyperparameter may lie, and how it is explored.
+
+    Attributes:
+        low, high: bounds, equal for one that is fixed.
+        explore: a perturbation multiplies by a number drawn from 1 - explore to 1 + explore.
+        start: its value at first; None: drawn from the range, on a logarithmic scale if low > 0.
+    """
+
+    low: float
+    high: float
+    explore: float = 0.0
+    start: float | None = None
+
+
+HYPERPARAMETERS = ("learning_rate", "dropout", "cd_rate", "kl_ic", "kl_input", "l2_generator", "l2_controller")
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Some trials: counts (bins + ahead, trials, neurons), held-in neurons first; known, of the same shape, is 1 where
+    there is a count and 0 where there is none (and counts is 0).
+    """
+
+    counts: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What training takes, beside hyperparameters: trials in a batch; epochs over which KL and L2 penalties grow
+    linearly from 0; decay per update of the running mean of the weights, which is what is validated and predicts
+    (Izmailov et al. 2018, arXiv:1803.05407; 0: the weights themselves).
+    """
+
+    batch: int
+    ramp_epochs: int
+    averaging: float
+
+
+@dataclass
+class Population:
+    """All that changes while a population is trained; `history` has a row per generation and member."""
+
+    weights: Tensor
+    average: Tensor
+    first: Tensor
+    second: Tensor
+    hyper: Tensor
+    best: Tensor
+    best_loss: float = math.inf
+    best_generation: int = 0
+    generation: int = 0
+    updates: int = 0
+    history: list = field(default_factory=list)
+
+
+def stream(seed: int, member: int, *purpose: int, device: str = "cpu") -> torch.Generator:
+    """A random stream of one member and purpose."""
+    state = np.random.SeedSequence([seed, member, *purpose]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+
+
+def first_population(
+    sizes: Sizes, trials: Trials, ranges: Mapping[str, Range], seed: int, members: list[int]
+) -> Population:
+    """Members before training; `members` are their numbers, which fix what they draw."""
+    mean_counts = trials.counts.sum(dim=(0, 1)) / trials.known.sum(dim=(0, 1)).clamp_min(1)
+    rows, hyper = [], []
+    for member in members:
+        rows.append(lfads.initial_weights(sizes, mean_counts.cpu(), stream(seed, member, WEIGHTS)))
+        draw = np.random.default_rng([seed, member, WEIGHTS])
+        hyper.append([_first_value(ranges[name], draw) for name in HYPERPARAMETERS])
+    weights = torch.stack(rows).to(trials.counts.device)
+    zeros = torch.zeros_like(weights)
+    columns = torch.tensor(hyper, dtype=torch.float64)
+    return Population(weights, weights.clone(), zeros, zeros.clone(), columns, weights[0].clone())
+
+
+def train_epochs(
+    population: Population, sizes: Sizes, trials: Trials, schedule: Schedule, streams: list, epochs: int
+) -> None:
+    """Train every member for some epochs, in place; trials that do not fill a batch are left out of an epoch.
+
+    Args:
+        streams: a random stream per member.
+    """
+    count, device = trials.counts.shape[1], trials.counts.device
+    batches = max(1, count // schedule.batch)
+    size, ramp_updates = count // batches, schedule.ramp_epochs * batches
+    hyper = dict(zip(HYPERPARAMETERS, population.hyper.to(device, trials.counts.dtype).unbind(1), strict=True))
+    members = len(population.weights)
+    together = CPU_MEMBERS if device.type == "cpu" else members
+    blocks = [slice(start, start + together) for start in range(0, members, together)]
+
+    def gradients(rows: slice, chosen: Tensor, ramp: float) -> Tensor:
+        weights = population.weights[rows].clone().requires_grad_()
+        own = {name: column[rows] for name, column in hyper.items()}
+        loss = training_loss(weights, sizes, take(trials, chosen[rows]), own, ramp, streams[rows])
+        return torch.autograd.grad(loss.sum(), weights)[0]
+
+    for _ in range(epochs):
+        order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
+        for chosen in order[:, : size * batches].split(size, dim=1):
+            ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
+            population.updates += 1
+            # a short memory at first, when there is little to remember
+            decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
+            for rows in blocks:
+                adam_update(population, rows, gradients(rows, chosen, ramp), hyper["learning_rate"][rows])
+                average = population.average[rows]
+                torch.lerp(population.weights[rows], average, decay, out=average)
+
+
+def take(trials: Trials, chosen: Tensor) -> Trials:
+    """Trials of each member, (members, bins + ahead, trials, neurons), of chosen (members, trials)."""
+    time = torch.arange(len(trials.counts), device=chosen.device)[None, :, None]
+    return Trials(trials.counts[time, chosen.unsqueeze(1)], trials.known[time, chosen.unsqueeze(1)])
+
+
+def training_loss(
+    weights: Tensor, sizes: Sizes, trials: Trials, hyper: Mapping[str, Tensor], ramp: float, streams: list
+) -> Tensor:
+    """What a member minimises on a batch of its own, with what is random drawn from its stream: (members,).
+
+    Mean negative log-likelihood per entry, plus ramped: the divergences, each a sum over dimensions and time, mean over
+    trials, times their weights; half the mean square of the recurrent weights, times theirs.
+    """
+    seen = trials.counts[:, : sizes.bins, :, : sizes.heldin]
+    dropped = _uniform(seen.shape, streams, seen) < hyper["cd_rate"].view(-1, 1, 1, 1)
+    draws = draw(sizes, hyper["dropout"], seen, streams)
+    named = lfads.unpack(weights, sizes)
+    outcome = lfads.run(named, lfads.coordinated_dropout(seen, dropped, hyper["cd_rate"]), draws, sizes)
+    learns = lfads.learning_entries(dropped, hyper["cd_rate"], trials.known)
+    penalty = hyper["kl_ic"] * outcome.kl_ic.mean(dim=1) + hyper["kl_input"] * outcome.kl_input.mean(dim=1)
+    for part in ("generator", "controller"):
+        penalty = penalty + hyper[f"l2_{part}"] * lfads.mean_squares(named, part)
+    return LOSS_SCALE * (lfads.reconstruction(outcome.log_rates, trials.counts, learns) + ramp * penalty)
+
+
+def adam_update(population: Population, rows: slice, gradient: Tensor, learning_rate: Tensor) -> None:
+    """Some rows' part of an update by Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips its own
+    gradient's norm and has its own rate.
+    """
+    gradient = gradient * (CLIP_NORM / gradient.norm(dim=1, keepdim=True)).clamp_max(1)
+    slow, fast = ADAM_DECAYS
+    first, second = population.first[rows], population.second[rows]
+    torch.lerp(gradient, first, slow, out=first)
+    torch.lerp(gradient.square(), second, fast, out=second)
+    mean = first / (1 - slow**population.updates)
+    spread = (second / (1 - fast**population.updates)).sqrt_().add_(ADAM_EPSILON)
+    population.weights[rows].sub_(learning_rate.unsqueeze(1) * mean / spread)
+
+
+def validation_loss(weights: Tensor, sizes: Sizes, trials: Trials) -> Tensor:
+    """Mean Poisson negative log-likelihood of held-out neurons in the observed window, in nats per entry: (members,).
+
+    From the posterior's mean, without dropout; infinite where it is not a number.
+    """
+    counts = trials.counts.expand(len(weights), -1, -1, -1)
+    seen = counts[:, : sizes.bins, :, : sizes.heldin]
+    hidden = slice(None), slice(sizes.bins), slice(None), slice(sizes.heldin, None)
+    with torch.no_grad():
+        outcome = lfads.run(lfads.unpack(weights, sizes), seen, no_noise(sizes, seen), sizes)
+        loss = lfads.reconstruction(outcome.log_rates[hidden], counts[hidden], counts.new_ones(()))
+    return torch.nan_to_num(loss.double().cpu(), nan=math.inf, posinf=math.inf)
+
+
+def exploit_and_explore(
+    population: Population, losses: Tensor, ranges: Mapping[str, Range], seed: int, generation: int
+) -> list[int]:
+    """Binary tournament, in place: who loses to a random other becomes its copy (weights, average, moments and
+    hyperparameters), and then its hyperparameters are perturbed within their ranges.
+
+    Returns:
+        each member's parent, itself if it won.
+    """
+    members = len(losses)
+    rng = np.random.default_rng([seed, EVERYONE, TOURNAMENT, generation])
+    parents, factors = list(range(members)), np.ones((members, len(HYPERPARAMETERS)))
+    for member in range(members):
+        opponent = (member + 1 + int(rng.integers(max(1, members - 1)))) % members
+        perturbation = [1 + ranges[name].explore * rng.uniform(-1, 1) for name in HYPERPARAMETERS]
+        if losses[opponent] < losses[member]:
+            parents[member], factors[member] = opponent, perturbation
+    for name in MEMBERS:
+        setattr(population, name, getattr(population, name)[parents])
+    bounds = torch.tensor([[ranges[n].low, ranges[n].high] for n in HYPERPARAMETERS], dtype=torch.float64)
+    population.hyper = (population.hyper * torch.from_numpy(factors)).clamp(bounds[:, 0], bounds[:, 1])
+    return parents
+
+
+def draw(sizes: Sizes, dropout: Tensor | None, seen: Tensor, streams: list) -> Draws:
+    """Noise for a batch `seen` (members, bins, trials, heldin), and dropout by rates (members,), or none."""
+    members, bins, trials, _ = seen.shape
+    steps = bins + sizes.ahead
+    noise = (
+        _normal((members, trials, sizes.ic_dim), streams, seen),
+        _normal((members, steps, trials, sizes.inferred_inputs), streams, seen),
+    )
+    if dropout is None:
+        return Draws(*noise)
+    return Draws(
+        *noise,
+        _keep((members, trials, 2 * sizes.ic_encoder), dropout, streams, seen),
+        _keep((members, bins, trials, 2 * sizes.ci_encoder), dropout, streams, seen),
+        _keep((members, steps, trials, sizes.factors), dropout, streams, seen),
+    )
+
+
+def no_noise(sizes: Sizes, seen: Tensor) -> Draws:
+    """The draws that give the posterior's mean."""
+    members, bins, trials, _ = seen.shape
+    inputs = members, bins + sizes.ahead, trials, sizes.inferred_inputs
+    return Draws(seen.new_zeros(members, trials, sizes.ic_dim), seen.new_zeros(inputs))
+
+
+def _uniform(shape: tuple, streams: list, like: Tensor) -> Tensor:
+    drawn = like.new_empty(shape)
+    for row, generator in zip(drawn, streams, strict=True):
+        row.uniform_(generator=generator)
+    return drawn
+
+
+def _normal(shape: tuple, streams: list, like: Tensor) -> Tensor:
+    drawn = like.new_empty(shape)
+    for row, generator in zip(drawn, streams, strict=True):
+        row.normal_(generator=generator)
+    return drawn
+
+
+def _keep(shape: tuple, rate: Tensor, streams: list, like: Tensor) -> Tensor:
+    """0 with probability `rate` (members,), otherwise 1 / (1 - rate)."""
+    rate = rate.view(-1, *[1] * (len(shape) - 1))
+    return (_uniform(shape, streams, like) >= rate) / (1 - rate)
+
+
+def _first_value(within: Range, rng: np.random.Generator) -> float:
+    share = rng.random()
+    if within.start is not None:
+        return within.start
+    if within.low > 0:
+        return within.low * (within.high / within.low) ** share
+    return within.low + (within.high - within.low) * share

@@ -1,0 +1,143 @@
+"""What the networks share: counts as tensors, time steps and bins, masks, the Poisson loss, rates as arrays."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nlbflow.metrics.formulas import bits_per_spike
+from nlbflow.recordings.model_input import ModelInput
+
+# Log rates (per bin) beyond these say nothing more, and their exponential stays finite.
+LOG_RATE_RANGE = -20.0, 6.0
+# Trials at a time in predicting.
+BATCH = 64
+
+
+def training_tensors(data: ModelInput, device: torch.device) -> dict[str, Tensor]:
+    """The training trials of a model.
+
+    Returns:
+        `heldin`: counts (trials, bins, held-in neurons), what the network sees. `counts`: those that it is to predict,
+        (trials, bins + forward bins, neurons), held-in first.
+    """
+    counts = np.concatenate([data.train_spikes_heldin, data.train_spikes_heldout], axis=2)
+    if data.train_spikes_heldin_forward is not None:
+        ahead = np.concatenate([data.train_spikes_heldin_forward, data.train_spikes_heldout_forward], axis=2)
+        counts = np.concatenate([counts, ahead], axis=1)
+    return {
+        "heldin": torch.from_numpy(data.train_spikes_heldin).to(device),
+        "counts": torch.from_numpy(counts).to(device),
+    }
+
+
+def log_mean_rates(counts: Tensor) -> Tensor:
+    """Log of each neuron's mean count per bin, (neurons,), where a readout's bias starts; finite by half a spike."""
+    known = counts.isfinite().sum(dim=(0, 1))
+    return torch.log((counts.nansum(dim=(0, 1)) + 0.5) / known.clamp(min=1))
+
+
+def poisson_loss(log_rates: Tensor, counts: Tensor, scored: Tensor) -> Tensor:
+    """Mean negative Poisson log likelihood per scored entry, without the log n! of the counts.
+
+    Args:
+        log_rates, counts: (trials, time, neurons); a count of NaN, in a forward window that was not recorded, is not
+            scored.
+        scored: booleans of the same shape.
+    """
+    log_rates, scored = log_rates.float(), scored & counts.isfinite()
+    counts = counts.nan_to_num()
+    losses = torch.exp(log_rates) - counts * log_rates
+    # a product, not an index: reproducible on GPUs
+    return (losses * scored).sum() / scored.sum()
+
+
+def scored_entries(counts: Tensor, hidden: Tensor) -> Tensor:
+    """Which entries a loss is made of: all of held-out neurons and of the forward window, which the network never sees,
+    and the held-in ones that were hidden from it.
+
+    Args:
+        counts: (trials, bins + forward bins, neurons).
+        hidden: (trials, bins, held-in neurons), True where the network did not see the count.
+    """
+    scored = torch.ones_like(counts, dtype=torch.bool)
+    scored[:, : hidden.shape[1], : hidden.shape[2]] = hidden
+    return scored
+
+
+def coordinated_dropout(counts: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    """Counts with entries dropped at random and the rest scaled up, and which were dropped.
+
+    Scored by the dropped entries alone, a network cannot learn to copy its input (Keshtkaran & Pandarinath 2019,
+    arXiv:1908.07896).
+
+    Args:
+        rate: the probability of each entry to be dropped, below 1.
+    """
+    dropped = torch.rand_like(counts) < rate
+    return counts * ~dropped / (1 - rate), dropped
+
+
+class TimeSteps(nn.Module):
+    """A network's time steps, one or several bins long, over the window and the forward window.
+
+    Args:
+        bins, ahead: bins of the window and of the forward window.
+        length: bins per step. At 1 both directions do nothing but append the forward window.
+    """
+
+    def __init__(self, bins: int, ahead: int, length: int):
+        super().__init__()
+        self.bins, self.ahead, self.length = bins, ahead, max(1, length)
+        self.steps = -(-(bins + ahead) // self.length)
+        # linear between the middles of steps, constant before the first and after the last
+        place = (np.arange(bins + ahead) + 0.5) / self.length - 0.5
+        hats = np.maximum(0, 1 - abs(np.clip(place, 0, self.steps - 1)[:, None] - np.arange(self.steps)))
+        self.register_buffer("weights", torch.tensor(hats, dtype=torch.float32), persistent=False)
+
+    def sums(self, counts: Tensor) -> Tensor:
+        """Counts (trials, bins, n) summed over each step, zeros in what is to be forecast: (trials, steps, n)."""
+        padded = nn.functional.pad(counts, (0, 0, 0, self.steps * self.length - self.bins))
+        return padded.reshape(len(counts), self.steps, self.length, -1).sum(dim=2)
+
+    def interpolate(self, values: Tensor) -> Tensor:
+        """Values (trials, steps, n) at each bin, linear between the middles of steps: (trials, bins + ahead, n)."""
+        return values if self.length == 1 else self.weights @ values
+
+
+def predict_in_batches(net: nn.Module, heldin: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rates (trials, bins + forward bins, neurons) in spikes per bin and latents (trials, bins + forward bins, dims).
+
+    Args:
+        net: gives log rates and latents of held-in counts (trials, bins, held-in neurons); in evaluation mode.
+    """
+    device = next(net.parameters()).device
+    rates, latents = [], []
+    with torch.no_grad():
+        for counts in torch.from_numpy(heldin).split(batch):
+            log_rates, states = net(counts.to(device))
+            rates.append(torch.exp(log_rates.clamp(*LOG_RATE_RANGE)).cpu().numpy())
+            latents.append(states.cpu().numpy())
+    return np.concatenate(rates), np.concatenate(latents)
+
+
+def validation_co_bps(net: nn.Module, batch: dict[str, Tensor]) -> float:
+    """Bits per spike of the held-out neurons, from all of the held-in counts; comparable between models."""
+    bins, heldin = batch["heldin"].shape[1:]
+    rates, _ = predict_in_batches(net, batch["heldin"].cpu().numpy(), BATCH)
+    return bits_per_spike(rates[:, :bins, heldin:], batch["counts"][:, :bins, heldin:].cpu().numpy())
+
+
+def prediction(net: nn.Module, data: ModelInput, facts: dict, history: dict) -> dict:
+    """What a model's `predict` returns: rates and latents of training and evaluation trials, from all of the held-in
+    counts, facts and history."""
+    bins, heldin = data.train_spikes_heldin.shape[1:]
+    predicted = {"facts": facts, "history": history}
+    for part in ("train", "eval"):
+        rates, latents = predict_in_batches(net, getattr(data, f"{part}_spikes_heldin"), BATCH)
+        predicted[f"{part}_rates_heldin"] = rates[:, :bins, :heldin]
+        predicted[f"{part}_rates_heldout"] = rates[:, :bins, heldin:]
+        predicted[f"{part}_latents"] = latents[:, :bins]
+    if data.train_spikes_heldin_forward is not None:
+        predicted["eval_rates_heldin_forward"] = rates[:, bins:, :heldin]
+        predicted["eval_rates_heldout_forward"] = rates[:, bins:, heldin:]
+    return predicted

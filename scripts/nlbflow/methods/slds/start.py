@@ -1,0 +1,111 @@
+"""Where expectation-maximisation of a switching linear dynamical system starts.
+
+Latents are the principal components of smoothed counts, the emission is regressed on them, and the dynamics are those
+of an autoregressive hidden Markov model of the latents.
+"""
+
+import warnings
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+from nlbflow.methods.slds.gaussian_chain import Chain
+from nlbflow.methods.slds.hmm import forward_backward
+from nlbflow.methods.slds.softplus_poisson import SILENT_RATE, Emission, climb, evaluate, inverse_softplus
+from nlbflow.methods.slds.switching import Dynamics, Prior, estimate, statistics
+from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
+
+KERNEL_MS = 50.0
+REGRESSION_STEPS = 5
+# Runs of the autoregressive model, from different clusters, and the iterations after which the likeliest is chosen.
+RUNS, FIRST_ITERATIONS = 5, 10
+
+
+def start_latents(counts: np.ndarray, bin_ms: float, dims: int) -> tuple[Emission, np.ndarray]:
+    """Emission and latents (trials, bins, dims) to start from.
+
+    The weights have orthonormal columns, so that the penalties of the dynamics mean the same whatever the latents.
+
+    Args:
+        counts: (trials, bins, neurons), NaN where not observed.
+        bin_ms: width of a bin.
+        dims: number of latents.
+    """
+    latents = _components(counts, bin_ms, dims)
+    emission = _regression(counts, latents)
+    fires = emission.weights.any(axis=1)
+    left, size, right = np.linalg.svd(emission.weights, full_matrices=False)
+    return Emission(left * fires[:, None], emission.bias), latents @ (size[:, None] * right).T
+
+
+def start_dynamics(latents: Chain, states: int, prior: Prior, iterations: int, rng: np.random.Generator) -> Dynamics:
+    """Switching dynamics of given latents, by exact expectation-maximisation (an autoregressive hidden Markov model).
+
+    Several runs start from k-means clusters of the mean latents and their steps, each in units of its standard
+    deviation; the likeliest goes on.
+
+    Args:
+        latents: of all trials.
+        states: their number.
+        prior: of the dynamics.
+        iterations: of expectation-maximisation.
+        rng: draws the clusters.
+    """
+    first = min(iterations, FIRST_ITERATIONS)
+    runs = [
+        _arhmm(latents, _clusters(latents.mean, states, rng), prior, first) for _ in range(RUNS if states > 1 else 1)
+    ]
+    chances = max(runs, key=lambda run: run[2])[1]
+    return _arhmm(latents, chances, prior, iterations - first + 1)[0]
+
+
+def _arhmm(latents: Chain, chances: np.ndarray, prior: Prior, iterations: int) -> tuple[Dynamics, np.ndarray, float]:
+    """Dynamics, probabilities of the states, and expected log likelihood plus log prior."""
+    changes = np.einsum("tij,tik->jk", chances[:, :-1], chances[:, 1:])
+    for _ in range(iterations):
+        dynamics = estimate(statistics(latents, chances), chances[:, 0].sum(axis=0), changes, prior)
+        chances, changes, evidence = forward_backward(
+            dynamics.initial, dynamics.transitions, dynamics.log_density(latents)
+        )
+    return dynamics, chances, float(evidence.sum()) + prior.log_density(dynamics)
+
+
+def _clusters(mean: np.ndarray, states: int, rng: np.random.Generator) -> np.ndarray:
+    """Ones and zeros (trials, bins, states): each bin's cluster."""
+    trials, bins, dims = mean.shape
+    steps = np.diff(mean, axis=1, prepend=mean[:, :1])
+    features = np.concatenate([mean, steps], axis=2).reshape(-1, 2 * dims)
+    features = features / np.maximum(features.std(axis=0), np.finfo(float).tiny)
+    with warnings.catch_warnings():
+        # an empty cluster is a state that its prior keeps alive
+        warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
+        clusters = kmeans2(features, states, minit="points", rng=rng)[1]
+    return np.eye(states)[clusters].reshape(trials, bins, states)
+
+
+def _components(counts: np.ndarray, bin_ms: float, dims: int) -> np.ndarray:
+    """Principal components (trials, bins, dims) of the square roots of smoothed counts, scaled to variance 1."""
+    trials, bins, neurons = counts.shape
+    seen = np.isfinite(counts)
+    means = np.where(seen, counts, 0).sum(axis=(0, 1)) / np.maximum(seen.sum(axis=(0, 1)), 1)
+    sd = KERNEL_MS / bin_ms
+    matrix = smoothing_matrix(gaussian_kernel(2 * int(3 * sd) + 1, sd), bins)
+    smooth = (matrix / matrix.sum(axis=1, keepdims=True)) @ np.where(seen, counts, means)
+    roots = np.sqrt(smooth).reshape(-1, neurons)
+    roots -= roots.mean(axis=0)
+    _, axes = np.linalg.eigh(roots.T @ roots)
+    scores = roots @ axes[:, ::-1][:, :dims]
+    return (scores / np.maximum(scores.std(axis=0), 1e-6)).reshape(trials, bins, dims)
+
+
+def _regression(counts: np.ndarray, latents: np.ndarray) -> Emission:
+    """The emission of known latents, close to its optimum; neurons that never fire have no weights."""
+    trials, bins, dims = latents.shape
+    seen, total = np.isfinite(counts).sum(axis=(0, 1)), np.nansum(counts, axis=(0, 1))
+    rates = np.maximum(total / np.maximum(seen, 1), SILENT_RATE)
+    emission = Emission(np.zeros((counts.shape[2], dims)), inverse_softplus(rates))
+    known = Chain(latents, np.zeros((trials, bins, dims, dims)), np.zeros((trials, 0, dims, dims)), np.zeros(trials))
+    here = evaluate(emission, known, counts)
+    for _ in range(REGRESSION_STEPS):
+        emission = climb(emission, known, counts, here, np.flatnonzero(total))
+    return emission

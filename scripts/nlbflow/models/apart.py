@@ -1,0 +1,220 @@
+"""A model's code runs apart: in a process of its own, which the kernel lets open its input and nothing else.
+
+That process has the job's input in its memory and can write to its work folder and to a scratch folder, through which
+its result comes back; it is taken over as plain arrays and held to the contract again. Where the kernel has no
+Landlock, the model runs all the same, and its prediction says that it was not confined.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nlbflow.errors import NlbflowError
+from nlbflow.running.confine import confine, devices, system, version
+from nlbflow.running.job import NO_MEMORY
+from nlbflow.running.process import PR_SET_PDEATHSIG
+from nlbflow.running.stamps import LIBRARY
+
+RESULT, FAULT = "result.json", "fault.json"
+RECORDINGS = (".nwb", ".h5", ".hdf5")
+DENIED = "Permission denied"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a model's process can open, beside Python and the system's libraries: its own code, and `work`.
+
+    `hidden` cannot be read wherever it lies. With `free` nothing is taken away: of oracles, which see the answers.
+    """
+
+    file: Path
+    work: Path | None = None
+    hidden: tuple[Path, ...] = ()
+    free: bool = False
+
+    @classmethod
+    def of(cls, file: Path, config: Mapping, work: Path | None = None) -> "Reach":
+        """Of a model in a run with a config: not the results, nor the recordings, nor anybody's submission."""
+        here = Path.cwd()
+        hidden = [here / "results", here / "data"]
+        folder = Path(config["data_folder"] or here / "data").expanduser().absolute()
+        for stanza in config["datasets"].values():
+            hidden += [folder / part["path"] for part in stanza.get("files", {}).values()]
+        for stanza in config["models"].values():
+            if "prediction" in stanza:
+                hidden += [Path(stanza["prediction"].replace("{phase}", phase)) for phase in ("val", "test")]
+        if folder in file.absolute().parents:
+            # the model lies among the recordings: those are hidden one by one
+            hidden += _recordings(folder, hidden[:2])
+        else:
+            hidden.append(folder)
+        return cls(file, work, tuple(hidden))
+
+    def take(self, scratch: Path) -> str:
+        """Take everything else from this process; how it is confined, or why not."""
+        if self.free:
+            return "no: an oracle sees the answers"
+        readable = [*system(), LIBRARY.parent, self.file.parent]
+        writable = [scratch, *devices(), *([self.work] if self.work else [])]
+        try:
+            confine(readable, writable, self.hidden)
+        except OSError as error:
+            return f"no: {error}"
+        return f"Landlock {version()}"
+
+
+def _recordings(folder: Path, known: list[Path]) -> list[Path]:
+    """The recordings below a folder; not those in `known` folders, nor in hidden ones such as an environment's."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name) not in known]
+        found += [Path(place, name) for name in files if name.endswith(RECORDINGS)]
+    return found
+
+
+def run_apart(call: Callable[[], tuple[dict, dict]], model: str, reach: Reach) -> tuple[dict, dict, str]:
+    """Call in a process of its own.
+
+    Args:
+        call: gives (arrays by name, or columns by name under `history`; facts).
+        model: its name, for the error.
+        reach: what the process can open.
+
+    Returns:
+        (arrays; facts; how it was confined, or why not).
+
+    Raises:
+        NlbflowError: the call raised, opened what it may not, or ended its process.
+    """
+    with tempfile.TemporaryDirectory(prefix="nlbflow-") as folder:
+        scratch = Path(os.path.realpath(folder))
+        parent = os.getpid()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        with warnings.catch_warnings():
+            # threads that wait for the time limit hold no lock that the child needs
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            _child(call, model, reach, scratch, parent)
+        try:
+            _, status = os.waitpid(pid, 0)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+        if (scratch / FAULT).is_file():
+            _raise(json.loads((scratch / FAULT).read_text()))
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            reason = " (often for want of memory)" if code == -signal.SIGKILL else ""
+            raise NlbflowError(f"the process of model {model} was ended by {signal.Signals(-code).name}{reason}.")
+        if not (scratch / RESULT).is_file():
+            raise NlbflowError(
+                f"the process of model {model} ended itself with exit code {code} before `predict` returned; a model "
+                "returns its rates, and calls no exit."
+            )
+        return _take_over(scratch)
+
+
+def _child(call: Callable, model: str, reach: Reach, scratch: Path, parent: int) -> None:
+    """What the process does; it never returns."""
+    code = 1
+    try:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+        _close_files()
+        # what libraries keep in the home folder, they keep here
+        os.environ |= dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(scratch))
+        tempfile.tempdir = None
+        confined, own = reach.take(scratch), os.getpid()
+        try:
+            arrays, facts = call()
+            if os.getpid() != own:
+                os._exit(0)  # a process that the model forked returned too
+            _hand_over(scratch, arrays, facts, confined)
+            code = 0
+        except BaseException as error:
+            traceback.print_exc()
+            fault = {"sentence": _sentence(error, model, reach), "errno": getattr(error, "errno", None)}
+            memory = isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+            (scratch / FAULT).write_text(json.dumps({**fault, "memory": memory and str(error)}))
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(code)
+
+
+def _raise(fault: dict) -> None:
+    """Raise what the process told; what the job itself has advice for, as the job knows it."""
+    if fault["memory"]:
+        raise MemoryError(fault["memory"])
+    if fault["errno"] in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        raise OSError(fault["errno"], os.strerror(fault["errno"]))
+    raise NlbflowError(fault["sentence"])
+
+
+def _close_files() -> None:
+    """Close what the job has open, but for the standard streams and its log."""
+    kept = {0, 1, 2}
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            kept.add(stream.fileno())
+    for name in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():
+        if int(name) not in kept:
+            with suppress(OSError):
+                os.close(int(name))
+
+
+def _sentence(error: BaseException, model: str, reach: Reach) -> str:
+    """What went wrong in a model, and in which line of it."""
+    if isinstance(error, NlbflowError):
+        return str(error)
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return f"model {model} was ended by {error!r} before `predict` returned."
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == reach.file.parent]
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    if isinstance(error, OSError) and not reach.free and DENIED in str(error):
+        what = error.filename or str(error).rstrip(".")
+        return (
+            f"model {model}{where} was kept from {what}: a model sees its input and its own folder, writes to "
+            "data.work, and has no network (docs/models.md)."
+        )
+    return f"model {model} raised {type(error).__name__}{where}: {error}."
+
+
+def _hand_over(scratch: Path, arrays: Mapping, facts: dict, confined: str) -> None:
+    names: list[list[str]] = []
+    columns = [(("history", name), column) for name, column in arrays.get("history", {}).items()]
+    for key, array in [*(((name,), a) for name, a in arrays.items() if name != "history"), *columns]:
+        np.save(scratch / f"{len(names)}.npy", np.asarray(array), allow_pickle=False)
+        names.append(list(key))
+    (scratch / RESULT).write_text(json.dumps({"names": names, "facts": facts, "confined": confined}))
+
+
+def _take_over(scratch: Path) -> tuple[dict, dict, str]:
+    told = json.loads((scratch / RESULT).read_text())
+    arrays: dict = {}
+    for number, key in enumerate(told["names"]):
+        array = np.load(scratch / f"{number}.npy", allow_pickle=False)
+        if key[0] == "history":
+            arrays.setdefault("history", {})[key[1]] = array
+        else:
+            arrays[key[0]] = array
+    return arrays, told["facts"], told["confined"]

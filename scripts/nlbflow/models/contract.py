@@ -1,0 +1,223 @@
+"""Models: one file each, imported and held to a contract; catalogue.py reads what they declare without that.
+
+A model file has a docstring with its source, `DEFAULTS` (a literal dict of parameters) and
+`predict(data, params, seed) -> dict`. `SEEDED = False` marks a deterministic model, `ORACLE = True` one that may see
+the answers and is never ranked, `NEEDS = [...]` what a dataset must have for it (conditions, behavior, true_rates),
+`CHECK = {...}` parameters that make it small for the contract check.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from nlbflow.errors import NlbflowError
+from nlbflow.models.catalogue import read_declaration
+from nlbflow.recordings.model_input import ModelInput
+
+REQUIRED = ("train_rates_heldin", "train_rates_heldout", "eval_rates_heldin", "eval_rates_heldout")
+FORWARD = ("eval_rates_heldin_forward", "eval_rates_heldout_forward")
+LATENTS = ("train_latents", "eval_latents")
+# Rates per second are 1000 / bin_ms times too large; no model misses the mean count by a third of that.
+TOLERANCE = 3
+
+
+def load_model(path: Path) -> ModuleType:
+    """Import a model file, with its own folder importable."""
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(f"nlbflow_model_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise NlbflowError(
+            f"{path} imports {error.name}, which is not installed here; install it (the networks need torch: "
+            "make .venv/deep.done), or run with --sdm conda and the model's env."
+        ) from error
+    return module
+
+
+def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
+    """What shows that an array (trials, bins, neurons) holds no expected spikes per bin; empty if nothing does.
+
+    Args:
+        spikes_mean: the data's mean count per bin and neuron, to recognise spikes per second; 0 where it is not known.
+        bin_ms: bin width.
+    """
+    for wrong, called, advice in (
+        (~np.isfinite(rates), "NaN or infinite (as float32)", "predict every bin of every trial and neuron"),
+        (rates < 0, "negative", "expected spikes per bin are never negative; exponentiate if these are log rates"),
+    ):
+        if wrong.any():
+            first = tuple(int(i) for i in np.unravel_index(wrong.argmax(), rates.shape))
+            return (
+                f"has {int(wrong.sum()):,} values that are {called}, first at (trial, bin, neuron) {first}; {advice}."
+            )
+    if not rates.any():
+        return "holds only zeros; expected rates in spikes per bin: fill it with the predictions."
+    mean, factor = float(rates.mean(dtype=np.float64)), 1000 / bin_ms
+    if spikes_mean > 0 and factor / TOLERANCE < mean / spikes_mean < factor * TOLERANCE:
+        return (
+            f"has the mean {mean:.3g}, {mean / spikes_mean:.0f} times the data's {spikes_mean:.3g} spikes per bin, so "
+            f"it is almost surely in spikes per second; divide by {factor:g} for spikes per bin of {bin_ms} ms."
+        )
+    return ""
+
+
+def check_prediction(
+    prediction: object,
+    shapes: dict[str, tuple],
+    model: str,
+    required: Iterable[str] = REQUIRED,
+    *,
+    spikes_mean: float = 0.0,
+    bin_ms: int = 1,
+) -> tuple[dict, dict]:
+    """Hold a model's result to the contract: names, shapes, and rates that are expected spikes per bin.
+
+    Args:
+        shapes: (trials, bins, neurons) of each array of rates.
+        model: its name, for the error.
+        required: the arrays that must be there.
+        spikes_mean, bin_ms: as for `implausible`.
+
+    Returns:
+        (arrays as float32, with the history's columns as a dict among them; facts).
+
+    Raises:
+        NlbflowError: what is wrong, with the model's and the array's name.
+    """
+    if not isinstance(prediction, dict):
+        raise NlbflowError(f"model {model} returned {type(prediction).__name__}; predict must return a dict of arrays.")
+    facts = _check_facts(prediction.get("facts", {}), model)
+    unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - {"facts", "history"}
+    missing = [name for name in required if name not in prediction]
+    for both in (FORWARD, LATENTS):
+        if any(name in prediction for name in both):
+            missing += [name for name in both if name not in prediction]
+    if unknown or missing:
+        raise NlbflowError(
+            f"model {model} returned wrong names (missing {missing or 'none'}, unknown {sorted(unknown) or 'none'}); "
+            f"expected {', '.join(REQUIRED)}, optionally {', '.join(FORWARD + LATENTS)}, facts "
+            "and history."
+        )
+    arrays = {}
+    for name in (n for n in prediction if n not in ("facts", "history")):
+        try:
+            array = np.asarray(prediction[name])
+        except ValueError as error:
+            raise NlbflowError(f"model {model} returned {name} that is no array ({error}).") from error
+        if array.dtype.kind not in "fiub":
+            raise NlbflowError(f"model {model} returned {name} of type {array.dtype}; expected real numbers.")
+        expected = shapes.get(name, (*shapes[f"{name.split('_')[0]}_rates_heldin"][:2], "any"))
+        fits = array.ndim == 3 and all(e in ("any", s) for s, e in zip(array.shape, expected, strict=True))
+        if not fits or array.size == 0:
+            axes = "(trials, bins, neurons)" if "rates" in name else "(trials, bins, latents)"
+            raise NlbflowError(f"model {model} returned {name} of shape {array.shape}; expected {axes} {expected}.")
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+        if "rates" in name and (fault := implausible(array, spikes_mean, bin_ms)):
+            raise NlbflowError(f"model {model} returned {name}, which {fault}")
+        if not np.isfinite(array).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise NlbflowError(
+                f"model {model} returned {name} with {int((~np.isfinite(array)).sum()):,} values that are NaN or "
+                f"infinite as float32, first at (trial, bin, latent) {where}; latents must be finite: mend the model."
+            )
+        arrays[name] = array
+    if "history" in prediction:
+        arrays["history"] = _check_history(prediction["history"], model)
+    return arrays, facts
+
+
+def _check_facts(facts: object, model: str) -> dict:
+    """A model's facts as plain numbers and strings."""
+    if not isinstance(facts, dict):
+        raise NlbflowError(f"model {model} returned facts of type {type(facts).__name__}; expected a dict of numbers.")
+    plain = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in facts.items()}
+    for name, value in plain.items():
+        if not isinstance(value, int | float | str):
+            raise NlbflowError(f"model {model} returned the fact {name} as {type(value).__name__}; expected a number.")
+    return plain
+
+
+def _check_history(history: object, model: str) -> dict:
+    """A training's history: columns of numbers, of equal length."""
+    try:
+        columns = {str(n): np.asarray(c) for n, c in history.items()} if isinstance(history, dict) else {}
+    except ValueError:  # rows of different lengths in a column
+        columns = {}
+    lengths = {column.shape for column in columns.values()}
+    if len(lengths) != 1 or len(*lengths) != 1 or any(c.dtype.kind not in "fiub" for c in columns.values()):
+        raise NlbflowError(
+            f"model {model} returned a history that is no table; expected a dict of columns, each a list of as many "
+            "numbers."
+        )
+    return columns
+
+
+def run_model(path: Path, name: str, data: ModelInput, params: dict, seed: int) -> tuple[dict, dict]:
+    """Import the model, let it predict, and hold the result to the contract: (arrays, facts)."""
+    # before the model can change them
+    shapes, spikes_mean = data.shapes(), float(data.train_spikes_heldin.mean(dtype=np.float64))
+    predicted = load_model(path).predict(data, params, seed)
+    return check_prediction(predicted, shapes, name, spikes_mean=spikes_mean, bin_ms=data.bin_ms)
+
+
+def tiny_input(seed: int = 0) -> ModelInput:
+    """A small synthetic input for the contract check: 12 + 5 trials, 20 + 4 bins, 10 + 4 neurons, 3 conditions."""
+    draw = np.random.default_rng(seed)
+    trials, evaluated, bins, ahead, heldin, neurons = 12, 5, 20, 4, 10, 14
+    condition = np.arange(trials + evaluated) % 3
+    phase = condition[:, None] + np.linspace(0, 3, bins + ahead)
+    drive = np.stack([np.sin(phase), np.cos(phase)], axis=2) @ draw.normal(0, 0.8, (2, neurons))
+    rates = 0.4 * np.exp(drive)
+    spikes = draw.poisson(rates).astype(np.float32)
+    behavior = np.stack([np.sin(phase), np.cos(phase)], axis=2)[:, :bins]
+    train, test = slice(0, trials), slice(trials, None)
+    members = [[np.flatnonzero(condition[s] == c) for c in range(3)] for s in (train, test)]
+    true = {
+        f"{part}_rates_{group}{suffix}": rates[trial, time, unit].astype(np.float32)
+        for part, trial in (("train", train), ("eval", test))
+        for group, unit in (("heldin", slice(0, heldin)), ("heldout", slice(heldin, None)))
+        for suffix, time in (("", slice(0, bins)), ("_forward", slice(bins, None)))
+        if part == "eval" or not suffix
+    }
+    return ModelInput(
+        bin_ms=5,
+        train_spikes_heldin=spikes[train, :bins, :heldin],
+        train_spikes_heldout=spikes[train, :bins, heldin:],
+        eval_spikes_heldin=spikes[test, :bins, :heldin],
+        train_spikes_heldin_forward=spikes[train, bins:, :heldin],
+        train_spikes_heldout_forward=spikes[train, bins:, heldin:],
+        train_behavior=behavior[train],
+        train_condition=condition[train],
+        psth_kernel_ms=20.0,
+        answers={"train_cond_idx": members[0], "eval_cond_idx": members[1], "true_rates": true},
+    )
+
+
+def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
+    """The contract check, on tiny data: shapes, finite, not negative, and the same seed gives the same bytes.
+
+    Returns:
+        what was predicted: names and shapes, and the model's facts.
+
+    Raises:
+        NlbflowError: the model breaks the contract.
+    """
+    declared = read_declaration(path)
+    params = {**params, **declared["CHECK"]}
+    first, facts = run_model(path, name, tiny_input(), params, seed)
+    again, _ = run_model(path, name, tiny_input(), params, seed)
+    first, again = ({**arrays.pop("history", {}), **arrays} for arrays in (first, again))
+    for key, array in first.items():
+        if array.tobytes() != again[key].tobytes():
+            raise NlbflowError(
+                f"model {name} gave two different {key} for the same seed; draw every random number from the seed that "
+                "predict is given."
+            )
+    return {"arrays": {key: list(array.shape) for key, array in first.items()}, "facts": facts}

@@ -1,0 +1,137 @@
+"""The models of a config, as a plan needs them: what each one's stanza and file say, without importing the file."""
+
+from functools import cache
+from pathlib import Path
+
+from nlbflow.errors import NlbflowError
+from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, with_tuned
+from nlbflow.models.tuning import draw_candidates, grid_of
+
+NOT_A_FILE = {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": []}
+
+
+class ModelStanzas:
+    """The catalogue `models:` of a config, with a tuned model for each that has a grid.
+
+    Args:
+        config: as Snakemake merged it, checked by `config.check_config`.
+        root: the folder of the project; shipped models lie in its scripts/models, environments in its envs.
+    """
+
+    def __init__(self, config: dict, root: Path) -> None:
+        self.stanzas = with_tuned(config["models"])
+        self._selected, self._seeds, self._tuning = config["run"]["models"], config["run"]["seeds"], config["tuning"]
+        self._root = root
+        # every job of a plan asks for them
+        self.declaration = cache(self._declaration)
+        self.params = cache(self._params)
+        self.candidates = cache(self._candidates)
+        self.ensemble_runs = cache(self._ensemble_runs)
+
+    def _declaration(self, model: str) -> dict:
+        """What a model's file says of itself, and where the file is; submissions and ensembles have none."""
+        if "file" not in self.stanzas[model]:
+            return NOT_A_FILE
+        path = find_model(self.stanzas[model]["file"], self._root / "scripts/models")
+        return {"path": path, **read_declaration(path)}
+
+    def _params(self, model: str, dataset: str | None = None, bin_ms: int | str | None = None) -> dict:
+        """A model's parameters on a dataset; without one, those that it has wherever no dataset has its own."""
+        return resolve_params(model, self.stanzas[model], self.declaration(model)["DEFAULTS"], dataset, bin_ms)
+
+    def _candidates(self, model: str, dataset: str) -> dict[str, dict]:
+        """The parameters that are tried for a model on a dataset, by the candidate's name.
+
+        Raises:
+            NlbflowError: the model is an oracle, or its grid is at fault.
+        """
+        name = self.stanzas[model].get("tuned_from", model)
+        if self.declaration(model)["ORACLE"]:
+            raise NlbflowError(f"config key models.{name}.tune: an oracle is not tuned; remove the key.")
+        grid = grid_of(name, self.stanzas[model], self.declaration(model)["DEFAULTS"], dataset)
+        return draw_candidates(grid, self._tuning["candidates"], self._tuning["seed"])
+
+    def seeds(self, model: str) -> list[int]:
+        """The seeds that a model is run with."""
+        return self._seeds if self.declaration(model)["SEEDED"] else [0]
+
+    def environment(self, model: str) -> str:
+        """The conda environment file of a model's jobs.
+
+        Raises:
+            NlbflowError: it does not exist.
+        """
+        path = self._root / self.stanzas[model].get("env", "envs/models.yaml")
+        if not path.is_file():
+            raise NlbflowError(f"config key models.{model}.env names {path}, which does not exist; correct it.")
+        return str(path)
+
+    def resource(self, model: str, name: str, usual: int) -> int:
+        """What a model's stanza asks for of a resource, or what is usual."""
+        return self.stanzas[model].get("resources", {}).get(name, usual)
+
+    def kind(self, model: str) -> str:
+        """How a model's predictions are made: submission, ensemble, oracle or trained."""
+        if "file" not in self.stanzas[model]:
+            return "submission" if "prediction" in self.stanzas[model] else "ensemble"
+        return "oracle" if self.is_oracle(model) else "trained"
+
+    def of_kind(self, kind: str) -> list[str]:
+        """The models of the catalogue whose predictions are made that way."""
+        return [model for model in self.stanzas if self.kind(model) == kind]
+
+    def is_oracle(self, model: str) -> bool:
+        """Whether a model sees the answers."""
+        try:
+            return self.declaration(model)["ORACLE"]
+        except NlbflowError:
+            # a stanza that nobody selected may name a file that is not there
+            if model in self._selected:
+                raise
+            return False
+
+    def submission_file(self, model: str, phase: str) -> str:
+        """The file that a stanza names as a prediction."""
+        return self.stanzas[model]["prediction"].replace("{phase}", phase)
+
+    def _ensemble_runs(self, model: str) -> list[tuple[str, int]]:
+        """The (model, seed) that an ensemble may be the mean of.
+
+        Raises:
+            NlbflowError: a member cannot be one.
+        """
+        found = []
+        for member, seeds in self.stanzas[model]["ensemble"]["members"].items():
+            key = f"config key models.{model}.ensemble.members.{member}"
+            if self.is_oracle(member):
+                raise NlbflowError(f"{key}: an oracle has seen the answers; leave it out.")
+            if not self.declaration(member)["SEEDED"] and seeds != [0]:
+                raise NlbflowError(f"{key} is {seeds}; a model that is not seeded runs once: expected [0].")
+            if "top" in self.stanzas[model]["ensemble"] and "file" not in self.stanzas[member]:
+                raise NlbflowError(
+                    f"{key}: `top` chooses by what a training tells of its validation trials, and a "
+                    f"{self.kind(member)} is not trained; leave it out, or leave `top` out."
+                )
+            found += [(member, seed) for seed in seeds]
+        return found
+
+    def check(self, dataset: str, bin_ms: int, phase: str, model: str) -> None:
+        """What can be said of a selected run before anything runs, and of the runs that it is an ensemble of.
+
+        Raises:
+            NlbflowError: its model's stanza is at fault.
+        """
+        self.params(model, dataset, bin_ms)
+        self.environment(model)
+        if "tuned_from" in self.stanzas[model]:
+            self.candidates(model, dataset)
+        if self.kind(model) == "submission":
+            path = self.submission_file(model, phase)
+            if not Path(path).is_file():
+                raise NlbflowError(
+                    f"config key models.{model}.prediction names {path} for phase {phase}, which is no file; correct "
+                    f"it, or take {phase} out of run.phases."
+                )
+        if self.kind(model) == "ensemble":
+            for member, _ in self.ensemble_runs(model):
+                self.check(dataset, bin_ms, phase, member)

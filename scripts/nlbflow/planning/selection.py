@@ -1,0 +1,216 @@
+"""The selection of a config: its places (dataset, bin width, phase), the runs there, and what of it cannot be had.
+
+A run is (dataset, bin_ms, phase, model, seed).
+"""
+
+from functools import cache
+from pathlib import Path
+
+from nlbflow.archive.pins import Pin, read_pins
+from nlbflow.boards.contents import families, planned_boards, table_files
+from nlbflow.errors import NlbflowError
+from nlbflow.planning.config import check_config
+from nlbflow.planning.model_stanzas import ModelStanzas
+from nlbflow.recordings.datasets import checksums, dataset_version, lacking, look_for_files, part_paths, window_ranges
+
+# The row that `score` makes from the answers, without a model.
+NULL = "null"
+ANSWERS = "data/answers/eval_data_test.h5"
+TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "summaries", "notes")
+
+Place = tuple[str, int, str]
+Run = tuple[str, int, str, str, int]
+
+
+def result(run: Run, file: str) -> str:
+    """Where a file of a run lies."""
+    dataset, bin_ms, phase, model, seed = run
+    return f"results/{dataset}/{bin_ms}ms/{phase}/{model}/{seed}/{file}"
+
+
+def at_place(place: Place, file: str) -> str:
+    """Where a file of a place lies."""
+    dataset, bin_ms, phase = place
+    return f"results/{dataset}/{bin_ms}ms/{phase}/{file}"
+
+
+class Selection:
+    """What `run:` of a config selects from its catalogues.
+
+    Args:
+        config: as Snakemake merged it.
+        pins: the table of pinned files.
+        models: the config's models.
+    """
+
+    def __init__(self, config: dict, pins: dict[str, dict[str, Pin]], models: ModelStanzas) -> None:
+        self.run, self.datasets, self.models = config["run"], config["datasets"], models
+        self.pins, self._data_folder = pins, config["data_folder"]
+        self.places: list[Place] = [
+            (dataset, bin_ms, phase)
+            for dataset in self.run["datasets"]
+            for bin_ms in self.run["bin_ms"]
+            for phase in self.run["phases"]
+        ]
+        self.boards = planned_boards(self.run, self.datasets)
+        # every job of a plan asks for them
+        self.parts = cache(self._parts)
+        self.runs_at = cache(self._runs_at)
+
+    @classmethod
+    def of(cls, config: dict, root: Path) -> "Selection":
+        """The selection of a config as Snakemake merged it, checked.
+
+        Args:
+            root: the folder of the project.
+
+        Raises:
+            NlbflowError: the first fault, with its key, what is allowed and what was found.
+        """
+        check_config(config, root / "schemas/config.schema.yaml")
+        found = cls(config, read_pins(root / config["pins"]), ModelStanzas(config, root))
+        found.check()
+        return found
+
+    # Files
+
+    def _parts(self, dataset: str) -> dict[str, str]:
+        """Where a dataset's files lie, by part."""
+        return part_paths(dataset, self.datasets[dataset], self.pins)
+
+    def input_parts(self, dataset: str) -> dict[str, str]:
+        """The files that a model's input is cut from."""
+        return {part: path for part, path in self.parts(dataset).items() if part in ("train", "test", "whole")}
+
+    def target_parts(self, dataset: str, bin_ms: int | str, phase: str) -> dict[str, str]:
+        """The files that the answers are made from.
+
+        In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for
+        it, or the answers are those that were published.
+        """
+        hidden = "truth" if phase == "test" else "test"
+        parts = self.parts(dataset)
+        if hidden == "truth" and not {"truth", "whole"} & parts.keys():
+            # made from the same test recording as the tensors, which the job compares
+            return {"answers": ANSWERS, "input": at_place((dataset, bin_ms, phase), "input.h5")}
+        return {part: path for part, path in parts.items() if part in ("train", "test", hidden, "whole", "rates")}
+
+    def user_file(self, dataset: str, part: str) -> str:
+        """The file that a dataset's stanza names, below the folder of the data where that is set.
+
+        Raises:
+            NlbflowError: it names none for that part.
+        """
+        file = self.datasets[dataset].get("files", {}).get(part)
+        if file is None:
+            raise NlbflowError(f"the dataset {dataset} names no file {part} (datasets.*.files)")
+        return (Path(self._data_folder) / file["path"]).as_posix()
+
+    def user_files(self) -> list[tuple[str, str]]:
+        """(dataset, part) of every file of the user's that the selected datasets are made of."""
+        own = [name for name in self.run["datasets"] if self.datasets[name]["source"] == "files"]
+        return [(name, part) for name in own for part in self.datasets[name]["files"]]
+
+    def version(self, dataset: str) -> str:
+        """The version that every result of a dataset carries."""
+        return dataset_version(dataset, self.datasets[dataset], self.pins)
+
+    def checksums(self, dataset: str) -> dict[str, str]:
+        """The sha256 of each file that a dataset is cut from, as far as one is known."""
+        return checksums(dataset, self.datasets[dataset], self.pins)
+
+    # Runs
+
+    def unavailable(self, dataset: str, bin_ms: int, phase: str, model: str | None = None) -> str:
+        """Why a dataset cannot be scored at a bin width in a phase, or a model not be run on it; empty where it can."""
+        lacks = lacking(self.datasets[dataset], self.parts(dataset), phase, bin_ms)
+        if model in (None, NULL):
+            return next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
+        stanza, declared = self.models.stanzas[model], self.models.declaration(model)
+        if dataset not in stanza.get("datasets", [dataset]):
+            return f"not among its datasets (config key models.{model}.datasets)"
+        needs = ["train", "evaluation", *declared["NEEDS"], *(["truth"] if declared["ORACLE"] else [])]
+        reasons = [lacks[need] for need in needs if need in lacks]
+        for member in stanza.get("ensemble", {}).get("members", {}):
+            if reason := self.unavailable(dataset, bin_ms, phase, member):
+                reasons.append(f"its member {member}: {reason}")
+        return reasons[0] if reasons else ""
+
+    def _runs_at(self, *place) -> list[Run]:
+        """The runs of the selected models that can be run at a place."""
+        models = [model for model in self.run["models"] if not self.unavailable(*place, model)]
+        return [(*place, model, seed) for model in models for seed in self.models.seeds(model)]
+
+    def runs(self) -> list[Run]:
+        """The runs of all selected places."""
+        return [run for place in self.places for run in self.runs_at(*place)]
+
+    def scored_places(self) -> list[Place]:
+        """The selected places whose answers are known."""
+        return [place for place in self.places if not self.unavailable(*place)]
+
+    def scored(self) -> list[Run]:
+        """The runs whose answers are known, and the null row of each place."""
+        known = self.scored_places()
+        return [(*place, NULL, 0) for place in known] + [run for place in known for run in self.runs_at(*place)]
+
+    def scored_families(self) -> list[tuple[str, int, str, list[str]]]:
+        """(family, bin_ms, phase, datasets) of each family with two scored datasets or more."""
+        known = self.scored_places()
+        return [
+            (family, bin_ms, phase, members)
+            for bin_ms in self.run["bin_ms"]
+            for phase in self.run["phases"]
+            for family, members in families([d for d, *at in known if at == [bin_ms, phase]], self.datasets).items()
+        ]
+
+    def submitted(self, model: str, phase: str) -> list[Run]:
+        """The runs whose rates go into a model's submission: all selected datasets and bin widths, the first seed."""
+        first = self.models.seeds(model)[0]
+        return [(*p, model, first) for p in self.places if p[2] == phase and not self.unavailable(*p, model)]
+
+    def submissions(self) -> list[str]:
+        """The submission files of the selection."""
+        models = [model for model in self.run["models"] if not self.models.is_oracle(model)]
+        phases = self.run["phases"]
+        return [f"results/submissions/{m}_{p}.h5" for m in models for p in phases if self.submitted(m, p)]
+
+    # What is said of it
+
+    def absences(self) -> list[list]:
+        """What is asked for and cannot be had: [dataset, bin_ms, phase, model or `all models`, reason]."""
+        rows = [(*place, "all models", self.unavailable(*place)) for place in self.places]
+        rows += [(*p, m, self.unavailable(*p, m)) for p in self.places for m in self.run["models"]]
+        whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
+        return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
+
+    def cited(self) -> dict[str, dict[str, str]]:
+        """Title, citation and license of the selected datasets."""
+        keys = ("title", "citation", "license")
+        return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
+
+    def wanted(self) -> list[str]:
+        """The files of the selection, but for the figures."""
+        return [
+            *(at_place(place, "input.h5") for place in self.places),
+            *(result(run, "prediction.h5") for run in self.runs()),
+            *(f"results/{name}.csv" for name in TABLES),
+            "results/leaderboard.md",
+            "results/leaderboard.html",
+            *table_files(self.boards).values(),
+        ]
+
+    def check(self) -> None:
+        """Look up windows, files, pins and parameters, so that a fault is told before anything runs.
+
+        Raises:
+            NlbflowError: the first fault.
+        """
+        for place in self.places:
+            dataset, bin_ms, _ = place
+            parts = self.parts(dataset)
+            window_ranges(self.datasets[dataset], bin_ms)
+            if not Path(at_place(place, "input.h5")).exists():
+                look_for_files(dataset, self.datasets[dataset], parts, self._data_folder)
+        for *place, model, _ in self.runs():
+            self.models.check(*place, model)

@@ -1,0 +1,37 @@
+"""What the rules tensors and targets share: from a job's inputs to its arrays in a file, with where they come from."""
+
+from collections.abc import Callable
+
+from nlbflow.recordings.notes import summarise
+from nlbflow.running.files import read_json, write_arrays, write_json
+from nlbflow.running.job import Job
+from nlbflow.running.provenance import provenance
+
+
+def write_cut(smk, run: Job, output: str, make: Callable) -> None:
+    """Cut a dataset into arrays with `make` (cut_input or make_target) and write them to the named output."""
+    asked = read_json(smk.input.stamp)["parameters"]
+    parts = {part: path for part, path in smk.input.items() if part != "stamp"}
+    arrays, absent, *facts = make(parts, asked["definition"], asked["bin_ms"], asked["phase"])
+    for name, array in arrays.items():
+        run.log(f"{name}: {getattr(array, 'shape', f'{len(array)} parts')}")
+    for name, reason in absent.items():
+        run.log(f"{name} is absent: {reason}")
+    if "dataset" in run.out:
+        summary, notes = summarise(arrays, absent, asked, *facts)
+        for line in [*(f"{label}: {text}" for label, text in summary), *notes]:
+            run.log(line)
+        place = {key: asked[key] for key in ("dataset", "bin_ms", "phase")}
+        write_json(run.out["dataset"], {**place, "summary": summary, "notes": notes})
+    write_arrays(
+        run.out[output],
+        arrays,
+        {
+            "dataset": asked["dataset"],
+            "bin_ms": asked["bin_ms"],
+            "phase": asked["phase"],
+            "definition": asked["definition"],
+            "absent": absent,
+            "provenance": provenance(smk.input.stamp, asked["version"], run.seconds),
+        },
+    )

@@ -1,0 +1,93 @@
+"""Checksums of files, progress lines for whatever takes long over their bytes, and seals.
+
+A seal is the checksum of a file that a job made, in a small file beside it, so that damage is found before use:
+`prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is taken as it
+is.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from nlbflow.errors import NlbflowError
+
+Log = Callable[[str], None]
+SECONDS_BETWEEN_LINES = 5.0
+DAMAGED = ".damaged"
+
+
+class Meter:
+    """Progress lines: what, how far, how fast, how long still; at most one every few seconds."""
+
+    def __init__(self, what: str, total: int, done: int, log: Log) -> None:
+        self.what, self.total, self.first, self.log = what, total, done, log
+        self.start = self.told = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.told < SECONDS_BETWEEN_LINES:
+            return
+        self.told, rate = now, (done - self.first) / (now - self.start)
+        left = timedelta(seconds=round((self.total - done) / rate))
+        far = f"{done / 1e6:.1f} of {self.total / 1e6:.1f} MB ({done / self.total:.0%})"
+        self.log(f"{self.what}: {far}, {rate / 1e6:.1f} MB/s, {left} left")
+
+
+def sha256_of(path: Path, log: Log) -> str:
+    """The SHA-256 of the file at `path` in hexadecimal, with progress lines to `log` for a big file."""
+    digest = hashlib.sha256()
+    meter = Meter(f"checking {path.name}", path.stat().st_size, 0, log)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            meter(file.tell())
+    return digest.hexdigest()
+
+
+def seal_of(path: Path) -> Path:
+    """Where the seal of a file lies."""
+    return path.with_name(f".{path.name}.sha256")
+
+
+def seal(temporary: Path, target: Path, log: Log) -> None:
+    """Seal the content of `temporary`, which is then renamed to `target`.
+
+    In this order, a kill in between leaves a seal without a file, never a file with another's seal.
+    """
+    unfinished = temporary.with_suffix(".seal.tmp")
+    unfinished.write_text(f"{sha256_of(temporary, log)}  {target.name}\n")
+    os.replace(unfinished, seal_of(target))
+
+
+def set_aside_if_damaged(path: Path, log: Log) -> None:
+    """Rename a file that is not what its seal says, so that the next run makes it anew.
+
+    Raises:
+        NlbflowError: it was damaged, or replaced by hand.
+    """
+    sealed = seal_of(path)
+    if not (path.is_file() and sealed.is_file()) or sealed.read_bytes()[:64] == sha256_of(path, log).encode():
+        return
+    aside = path.with_name(path.name + DAMAGED)
+    with suppress(FileNotFoundError):  # another job that reads it was faster
+        os.replace(path, aside)
+    raise NlbflowError(
+        f"{path} is not what was written there (its SHA-256 differs from the one beside it), so it was set aside as "
+        f"{aside.name}; run again, which makes it anew."
+    )
+
+
+def set_aside_damaged(folders: list[Path], log: Log) -> int:
+    """Do so with all sealed files below the folders, with a line for each; how many were damaged."""
+    damaged = 0
+    for found in sorted(path for folder in folders for path in folder.rglob(".*.sha256")):
+        try:
+            set_aside_if_damaged(found.with_name(found.name[1 : -len(".sha256")]), log)
+        except NlbflowError as error:
+            damaged += 1
+            log(f"nlbflow: {error}")
+    return damaged

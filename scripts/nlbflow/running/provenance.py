@@ -1,0 +1,63 @@
+"""Where a result comes from: versions, code, commit, device, cost."""
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+from nlbflow import __version__
+from nlbflow.running.files import read_json
+
+PACKAGES = ("numpy", "scipy", "h5py", "pynwb", "dandi", "torch", "snakemake")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that can change a number, as far as they are installed."""
+    versions = {"python": platform.python_version(), "nlbflow": __version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def commit() -> str:
+    """The commit of the code, with `+changes` where the working tree differs; empty outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=20, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
+
+
+def provenance(stamp: str | Path, dataset_version: str, seconds: float, device: str = "cpu") -> dict:
+    """What made a result: stamp digest, dataset version, commit, packages, machine, device, date and cost.
+
+    Args:
+        stamp: the stamp file of the job.
+        dataset_version: the DANDI version, or what stands for it.
+        seconds: wall time of the work.
+        device: what the arithmetic ran on.
+    """
+    # a model runs in a process of its own
+    peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "code_digest": read_json(stamp)["digest"],
+        "dataset_version": dataset_version,
+        "commit": commit(),
+        "packages": package_versions(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(seconds, 3),
+        # ru_maxrss is in kilobytes on Linux and in bytes on macOS
+        "peak_mb": round(peak_kb / (1024 * 1024 if sys.platform == "darwin" else 1024), 1),
+    }

@@ -1,0 +1,94 @@
+"""Models against each other at one place (dataset, bin width, phase): ranks, differences, decoding between latents."""
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+
+from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.scoring.bootstrap import Bootstrap, difference_interval, mean_of, rank_intervals
+from nlbflow.scoring.latents import cross_decoding_r2
+
+# by model and seed, and by metric
+Scores = Mapping[tuple[str, int], Mapping[str, Bootstrap]]
+
+
+def rank_table(scores: Scores, oracles: Iterable[str] = ()) -> list[dict]:
+    """A row per metric and model: the mean over its seeds, its interval, and the ranks its differences allow.
+
+    Args:
+        scores: bootstrapped scores of every run; equal resamples.
+        oracles: the models that are not ranked.
+    """
+    oracles, rows = set(oracles), []
+    for metric, models in _by_metric(scores).items():
+        ranked = {name: bootstrap for name, (bootstrap, _) in models.items() if name not in oracles}
+        ranks = rank_intervals(ranked, higher_is_better=metric not in LOWER_IS_BETTER)
+        for name, (bootstrap, seeds) in models.items():
+            low, high = bootstrap.interval() or (None, None)
+            best, worst = ranks.get(name, (None, None))
+            rows.append(
+                {
+                    "metric": metric,
+                    "model": name,
+                    "kind": "oracle" if name in oracles else "competitor",
+                    "seeds": seeds,
+                    "value": bootstrap.estimate,
+                    "low": low,
+                    "high": high,
+                    "best_rank": best,
+                    "worst_rank": worst,
+                }
+            )
+    return rows
+
+
+def difference_table(scores: Scores) -> list[dict]:
+    """A row per metric and pair of models: the paired difference of their scores, its interval, and whether it is real.
+
+    A difference is real if 0 lies outside its 95 % interval; each pair is judged by itself.
+    """
+    rows = []
+    for metric, models in _by_metric(scores).items():
+        for (name, (first, _)), (other, (second, _)) in combinations(models.items(), 2):
+            interval = difference_interval(first, second)
+            low, high = interval or (None, None)
+            rows.append(
+                {
+                    "metric": metric,
+                    "model": name,
+                    "other": other,
+                    "difference": first.estimate - second.estimate,
+                    "low": low,
+                    "high": high,
+                    "real": interval is not None and bool(low > 0 or high < 0),
+                }
+            )
+    return rows
+
+
+def cross_decoding_table(latents: Mapping[str, Mapping]) -> list[dict]:
+    """A row per ordered pair of models with latents: how well the second's are decoded from the first's.
+
+    Args:
+        latents: train_latents and eval_latents (trials, time, dimensions) by model.
+    """
+    return [
+        {
+            "model": name,
+            "other": other,
+            "R2": cross_decoding_r2(
+                source["train_latents"], wanted["train_latents"], source["eval_latents"], wanted["eval_latents"]
+            ),
+        }
+        for name, source in latents.items()
+        for other, wanted in latents.items()
+        if name != other
+    ]
+
+
+def _by_metric(scores: Scores) -> dict[str, dict[str, tuple[Bootstrap, int]]]:
+    """By metric and model, the mean over the model's seeds and their number."""
+    runs: dict[str, dict[str, list[Bootstrap]]] = {}
+    for (model, _), metrics in scores.items():
+        for metric, bootstrap in metrics.items():
+            runs.setdefault(metric, {}).setdefault(model, []).append(bootstrap)
+    return {m: {name: (mean_of(b), len(b)) for name, b in models.items()} for m, models in runs.items()}

@@ -1,0 +1,277 @@
+"""The leaderboard page, driven in headless Chromium."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fake_page import PUBLISHED, block, parts
+from nlbflow.boards.page import leaderboard_page
+from nlbflow.metrics.formulas import METRICS
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+HOSTILE = (
+    "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>&<img src=//127.0.0.1/x> {{ 7 * 7 }}"
+)
+
+
+@pytest.fixture(scope="module")
+def made() -> dict:
+    return parts()
+
+
+@pytest.fixture(scope="module")
+def html(made) -> str:
+    return leaderboard_page(**made)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it drives the page")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not path:
+        pytest.skip("there is no Chromium on this machine; the page is driven in one (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """A function that opens HTML as a file; in the end no error may have been told and nothing else been asked for."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    faults, asked = [], []
+
+    def opened(html: str, width: int = 1400):
+        (tmp_path / "leaderboard.html").write_text(html)
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: faults.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "leaderboard.html").as_uri())
+        return page
+
+    yield opened
+    context.close()
+    assert not faults
+    assert all(url.startswith((tmp_path.as_uri(), "data:")) for url in asked)
+
+
+@pytest.fixture
+def page(opened, html):
+    return opened(html)
+
+
+def groups(page) -> dict[str, list]:
+    """The rows that are shown, as lists of the first line of each cell, by the title above them."""
+    lines = page.evaluate(
+        "[...document.querySelectorAll('#board tbody tr')].map(row => row.classList.contains('dtrg-group') ? "
+        "row.textContent : [...row.cells].map(cell => cell.innerText.split('\\n')[0]))"
+    )
+    found, title = {}, None
+    for line in lines:
+        if isinstance(line, str):
+            found[title := line] = []
+        else:
+            found[title].append(line)
+    return found
+
+
+def names(page, group: str = "Ranked by co-bps") -> list[str]:
+    return [row[1] for row in groups(page).get(group, [])]
+
+
+def choose(page, **values: str) -> None:
+    for name, value in values.items():
+        page.locator(f"select[name={name}]").select_option(value)
+
+
+def test_a_table_for_screen_readers(page):
+    table = page.get_by_role("table", name="MC_Maze, 5 ms bins, val phase")
+    assert table.get_by_role("columnheader").count() == len(groups(page)["Ranked by co-bps"][0])
+    assert table.get_by_role("rowheader", name="mint").count() == 1
+    assert page.get_by_role("region", name="MC_Maze, 5 ms bins, val phase").count() == 1
+    for name in ("Dataset", "Bin width", "Phase", "Model", "co-bps"):
+        assert page.get_by_label(name, exact=True).count() == 1, name
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the table"
+
+
+def test_groups_stand_apart(page):
+    found = groups(page)
+    assert list(found) == ["Ranked by co-bps", "Not ranked: oracles and the null model", "Published elsewhere"]
+    assert [row[1] for row in found["Not ranked: oracles and the null model"]][-1] == "null"
+    assert all(row[0] == "–" for title, rows in found.items() for row in rows if not title.startswith("Ranked"))
+    assert [int(row[0].split()[0]) for row in found["Ranked by co-bps"]] == list(range(1, 39))
+    assert (
+        "grade B" in page.locator("#board tbody").inner_text() and "cabe9" in page.locator("#board tbody").inner_text()
+    )
+
+
+def test_every_column_sorts_both_ways(page):
+    from playwright.sync_api import expect
+
+    for box in page.locator("[name=metric]").all():
+        box.check()
+    choose(page, dataset="", bin_ms="", phase="")
+    page.get_by_label("Model", exact=True).fill("ndt")
+    headers = page.locator("#board thead th")
+    assert headers.count() == 7 + len(METRICS) + 2
+    for i in range(headers.count()):
+        before = headers.nth(i).get_attribute("aria-sort")
+        other = {"ascending": "descending", "descending": "ascending"}
+        for _ in range(2):
+            headers.nth(i).locator(".dt-column-order").click()
+            # DataTables sorts a moment later
+            wanted = other.get(before, re.compile("(a|de)scending"))
+            expect(headers.nth(i)).to_have_attribute("aria-sort", wanted)
+            before = headers.nth(i).get_attribute("aria-sort")
+            assert page.locator("#board th[aria-sort]").count() == 1
+            for rows in groups(page).values():
+                numbers = [re.match(r"[−\d.]+(?=$| )", row[i]) for row in rows]
+                known = [float(match[0].replace("−", "-")) for match in numbers if match]
+                assert known == sorted(known, reverse=before == "descending")
+                # what is missing comes last, whichever way
+                assert all(numbers[: len(known)])
+
+
+def test_filters(page, html):
+    everything = len(block(html, "scores")["rows"])
+    choose(page, dataset="dmfc_rsg", bin_ms="20")
+    assert page.locator("#board caption").inner_text() == "DMFC_RSG, 20 ms bins, val phase"
+    headers = page.locator("#board thead").inner_text()
+    assert "tp corr (lower is better)" in headers and "vel R2" not in headers and "Dataset" not in headers
+    assert page.locator("#nowhere").inner_text() == "No row of this choice has vel R2."
+    page.get_by_label("tp corr", exact=True).uncheck()
+    assert "tp corr" not in page.locator("#board thead").inner_text()
+    choose(page, dataset="", bin_ms="")
+    assert f"of {everything}" in page.locator(".dt-info").inner_text()
+    assert "Dataset" in page.locator("#board thead").inner_text()
+    page.locator(".dt-paging button", has_text="2").click()
+    assert "101 to 200" in page.locator(".dt-info").inner_text()
+
+
+def test_search(page):
+    page.get_by_label("Model", exact=True).fill("LFADS 07")
+    assert names(page) == ["lfads_ensemble_of_twenty_07"]
+    page.get_by_label("Model", exact=True).fill("nothing of that name")
+    assert "Nothing matches" in page.locator("#board tbody").inner_text()
+
+
+def test_what_is_missing_is_said_to_be(page):
+    choose(page, dataset="mc_rtt")
+    found = groups(page)["Without scores"]
+    reasons = {row[1]: row[-1] for row in found}
+    assert reasons["condition_psth"] == "Missing: the dataset's definition names no conditions"
+    assert reasons["stndt"] == "Missing: no scores were made"
+    assert all(set(row[2:-2]) == {"missing"} for row in found)
+    ranked = {row[1]: row for row in groups(page)["Ranked by co-bps"]}
+    assert "no forecast" in ranked["smoothing"] and "does not apply here" not in ranked["smoothing"]
+    choose(page, dataset="mc_maze_small")
+    page.get_by_role("button", name="mint").click()
+    line = page.locator("dialog tr", has=page.get_by_role("rowheader", name="psth R2"))
+    assert line.locator("td").nth(1).inner_text() == "none"
+
+
+def test_provenance_by_keyboard(page, made):
+    page.get_by_label("Model", exact=True).fill("gru")
+    page.locator("#board thead .dt-column-order").first.focus()
+    page.keyboard.press("Space")
+    page.locator("#board thead th[aria-sort=descending]").wait_for()
+    button = page.get_by_role("button", name="gru", exact=True)
+    while not button.evaluate("node => node === document.activeElement"):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="gru")
+    entry = next(e for e in made["entries"] if (e["dataset"], e["bin_ms"], e["model"]) == ("mc_maze", 5, "gru"))
+    text = dialog.inner_text()
+    assert entry["provenance"]["prediction"]["code_digest"] in text and entry["provenance"]["score"]["commit"] in text
+    for part in ("numpy 2.4.6, python 3.11.7", "2026-01-31T12:00:00Z", "width", "310000", "160.5", "CC-BY-4.0", "cuda"):
+        assert part in text, part
+    assert f"{entry['scores']['co-bps']:.4f}" in text and dialog.locator("summary").count() == 5
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible() and button.evaluate("node => node === document.activeElement")
+
+
+def test_a_number_opens_its_provenance(page):
+    page.locator("#board td.score[data-metric='vel R2']").first.click()
+    assert page.locator("dialog strong").inner_text() == "vel R2"
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="lfads-torch 30 epochs seed0").click()
+    assert "phase to be checked at the source" in page.locator("dialog").inner_text()
+
+
+def test_links_lead_to_the_files_beside_the_page(page, tmp_path):
+    wanted = tmp_path / "mc_maze/5ms/val/ndt/1/scores.json"
+    wanted.parent.mkdir(parents=True)
+    wanted.write_text('{"here": true}')
+    page.get_by_role("button", name="ndt", exact=True).click()
+    page.locator("dialog summary").nth(1).click()
+    links = page.locator("dialog details").nth(1).get_by_role("link")
+    assert [link.get_attribute("href") for link in links.all()] == [
+        f"mc_maze/5ms/val/ndt/1/{name}" for name in ("prediction.h5", "scores.json")
+    ]
+    links.nth(1).click()
+    page.wait_for_url(wanted.as_uri())
+    assert "here" in page.content()
+
+
+def test_hostile_names_are_text(opened):
+    made = parts(3, (5,), 1)
+    published = pd.DataFrame([["mc_maze", 5, "val", HOSTILE, "co-bps", 0.3, "A", HOSTILE]], columns=PUBLISHED.columns)
+    made |= {"published": published, "absent": [["mc_maze", 5, "val", HOSTILE, HOSTILE]]}
+    made["datasets"]["mc_maze"] = {"title": HOSTILE, "citation": HOSTILE, "license": HOSTILE}
+    for entry in made["entries"]:
+        entry["params"] = {HOSTILE: HOSTILE}
+        entry["provenance"]["score"]["device"] = HOSTILE
+    page = opened(leaderboard_page(**made))
+    found = groups(page)
+    assert found["Published elsewhere"][0][1] == HOSTILE and HOSTILE in page.locator("#board caption").inner_text()
+    assert found["Without scores"][0][-1] == f"Missing: {HOSTILE}"
+    for button in page.locator("#board th button").all():
+        button.click()
+        assert HOSTILE in page.locator("dialog").inner_text()
+        page.keyboard.press("Escape")
+    page.get_by_label("Model", exact=True).fill("<img")
+    assert page.locator("#board th button").count() == 1
+    assert page.evaluate("window.hit") is None and page.locator("img").count() == 0
+
+
+def test_narrow_and_printed(opened, html, tmp_path):
+    page = opened(html, width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.get_by_role("button", name="mint").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    page.keyboard.press("Escape")
+    choose(page, dataset="", bin_ms="")
+    shown = "document.querySelectorAll('#board tbody tr:not(.dtrg-group)').length"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {shown} }})")
+    page.pdf(path=tmp_path / "page.pdf")
+    total = int(re.search(r"of ([\d,]+)", page.locator(".dt-info").inner_text())[1].replace(",", ""))
+    assert page.evaluate("window.printed") == total > 500 and page.evaluate(shown) == 100
+    page.emulate_media(media="print")
+    assert not page.locator("#choices").is_visible() and page.locator("#board").is_visible()
+
+
+def test_nothing_scored(opened):
+    made = parts(1, (5,), 1)
+    nothing = {"entries": [], "ranks": made["ranks"][:0], "differences": made["differences"][:0]}
+    html = leaderboard_page(**made | nothing)
+    assert groups(opened(html))["Without scores"][0][1] == "condition_psth"
+
+
+def test_the_workflow_writes_it(finished, opened):
+    results = Path(finished[1]) / "results"
+    page = opened((results / "leaderboard.html").read_text())
+    assert set(names(page)) == {"mean_rate", "flat_forecast", "smoothing"} and page.locator(
+        "#board caption"
+    ).inner_text().endswith("test phase")
+    page.get_by_role("button", name="smoothing").click()
+    for link in page.locator("dialog").get_by_role("link").all():
+        assert (results / link.get_attribute("href")).is_file()

@@ -1,0 +1,74 @@
+"""Running the workflow from a test: a copy of the code, a folder to run in, what a run would do."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SMALL = ROOT / "tests/helpers/small.yaml"
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "resources", "profiles", "report", "envs")
+
+
+def copy_code(folder: Path) -> Path:
+    """A copy of the workflow, as a fresh clone would be."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def command(code: Path, *arguments: str, config: Path | None = SMALL) -> list[str]:
+    base = [sys.executable, "-m", "snakemake", "-s", str(code / "Snakefile"), "--cores", "2"]
+    # last, since it takes every word that follows
+    return [*base, *arguments, *(["--configfile", str(config)] if config else [])]
+
+
+def run(code: Path, work: Path, *arguments: str, config: Path | None = SMALL, fails: bool = False) -> str:
+    """Run snakemake in `work`; its output. It must succeed, or fail, as said."""
+    work.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        command(code, *arguments, config=config), cwd=work, capture_output=True, text=True, timeout=900
+    )
+    output = done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, output
+    return output
+
+
+def planned(code: Path, work: Path, *arguments: str, config: Path | None = SMALL) -> Counter:
+    """The messages of the jobs that a run would do."""
+    output = run(code, work, "-n", *arguments, config=config)
+    return Counter(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
+
+
+def reproducible(path: Path) -> bytes:
+    """A table's bytes; of the leaderboard page all but the line with when and where each run was made."""
+    lines = path.read_bytes().split(b"\n")
+    return b"\n".join(line for line in lines if path.suffix != ".html" or b'id="runs"' not in line)
+
+
+def copy_results(source: Path, target: Path, *extra: str) -> Path:
+    """Results copied to another folder with their dates, and what else is named."""
+    target.mkdir(parents=True)
+    for name in ("results", *extra):
+        if (source / name).exists():
+            subprocess.run(["cp", "-a", str(source / name), str(target / name)], check=True)
+    return target
+
+
+def processes_in(work: Path) -> list[int]:
+    """Processes that work in the folder (Linux)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").resolve() == work.resolve() and " Z " not in (entry / "stat").read_text():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -1,0 +1,47 @@
+"""A model that breaks its contract is told what is wrong, with its name and the array's."""
+
+import pytest
+
+from faulty_model import MODEL
+from nlbflow.errors import NlbflowError
+from nlbflow.models.contract import check_model
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (
+            'rates["eval_rates_heldout"][1, 2, 3] = np.nan',
+            "model mine returned eval_rates_heldout, which has 1 values that are NaN",
+        ),
+        (
+            'rates["eval_rates_heldin"][1, 2, 3] = -1',
+            "1 values that are negative, first at (trial, bin, neuron) (1, 2, 3)",
+        ),
+        (
+            'rates["eval_rates_heldin"] = rates["eval_rates_heldin"][:-1]',
+            "model mine returned eval_rates_heldin of shape (4, 20, 10); expected (trials, bins, neurons) (5, 20, 10)",
+        ),
+        ('del rates["train_rates_heldin"]', "missing ['train_rates_heldin']"),
+        ('rates["eval_rates"] = 1', "unknown ['eval_rates']"),
+        ('rates["eval_rates_heldin"] += np.random.rand()', "gave two different eval_rates_heldin for the same seed"),
+        ("rates = None", "model mine returned NoneType"),
+        (
+            "data.eval_spikes_heldin = data.eval_spikes_heldin[:2]\n"
+            "    rates = {name: array[:2] if 'eval' in name else array for name, array in rates.items()}",
+            "eval_rates_heldin of shape (2, 20, 10)",
+        ),
+        ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1j', "of type complex128; expected real numbers"),
+        ('rates["eval_rates_heldin"] = [[1, 2], [3]]', "eval_rates_heldin that is no array"),
+        ('rates["facts"] = 3', "returned facts of type int"),
+        ('rates["history"] = {"loss": [[1], [2, 3]]}', "returned a history that is no table"),
+        ('rates["train_latents"] = rates["train_rates_heldin"]', "missing ['eval_latents']"),
+        ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1000 / data.bin_ms', "in spikes per second"),
+        ('rates["eval_rates_heldin"] = np.log(rates["eval_rates_heldin"] / 2)', "exponentiate if these are log rates"),
+    ],
+)
+def test_model_that_breaks_the_contract(tmp_path, fault, sentence):
+    (tmp_path / "mine.py").write_text(MODEL.format(fault=fault))
+    with pytest.raises(NlbflowError) as error:
+        check_model(tmp_path / "mine.py", "mine", {})
+    assert sentence in str(error.value)
