@@ -32,6 +32,7 @@ rule compare:
     input:
         bootstraps=compared_files("bootstrap.h5"),
         predictions=compared_files("prediction.h5"),
+        scores=compared_files("scores.json"),
         stamp=compare_stamp,
     output:
         comparison=f"results/{PLACE}/comparison.json",

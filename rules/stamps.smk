@@ -167,10 +167,9 @@ def score_stamp(wildcards):
 
 
 def compare_stamp(wildcards):
-    """The runs that are compared, and which are of oracles."""
+    """The runs that are compared."""
     runs = [list(run) for run in compared(wildcards)]
-    oracles = [model for model in config["run"]["models"] if MODELS.is_oracle(model)]
-    return stamp("compare", *place_of(wildcards), parameters=frozen(runs=runs, oracles=oracles))
+    return stamp("compare", *place_of(wildcards), parameters=frozen(runs=runs))
 
 
 def tables_stamp(wildcards):

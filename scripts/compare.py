@@ -10,26 +10,30 @@ from nlbflow.models.contract import LATENTS
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
-        scores, latents = {}, {}
-        for (*_, model, seed), path, prediction in zip(
-            asked["runs"], smk.input.bootstraps, smk.input.predictions, strict=True
+        scores, latents, aside = {}, {}, {}
+        for (*_, model, seed), path, prediction, scored in zip(
+            asked["runs"], smk.input.bootstraps, smk.input.predictions, smk.input.scores, strict=True
         ):
+            if (kind := read_json(scored)["kind"]) != "competitor":
+                aside[model] = kind
             arrays, _ = read_arrays(path)
             scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}
             # one seed of each model: between its seeds latents differ as between models
-            if model not in latents and model not in asked["oracles"]:
+            if model not in latents and model not in aside:
                 with open_h5(prediction) as file:
                     latents[model] = {name: file[name][()] for name in LATENTS if name in file}
-        competitors = {key: metrics for key, metrics in scores.items() if key[0] not in asked["oracles"]}
+        competitors = {key: metrics for key, metrics in scores.items() if key[0] not in aside}
         write_json(
             run.out["comparison"],
             {
                 "dataset": smk.wildcards.dataset,
                 "bin_ms": int(smk.wildcards.bin_ms),
                 "phase": smk.wildcards.phase,
-                "ranks": rank_table(scores, asked["oracles"]),
+                "ranks": rank_table(scores, aside),
                 "differences": difference_table(competitors),
-                "cross_decoding": cross_decoding_table({name: a for name, a in latents.items() if len(a) == 2}),
+                "cross_decoding": cross_decoding_table(
+                    {name: a for name, a in latents.items() if len(a) == 2 and name not in aside}
+                ),
             },
         )
         run.log(f"{len(scores)} predictions of {len(latents)} competing models")

@@ -9,7 +9,7 @@ rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
 const form = document.getElementById("choices");
 const dialog = document.getElementById("details");
 const PUBLISHED = 2, MISSING = 3;
-const GROUPS = ["Ranked by co-bps", "Not ranked: oracles and the null model", "Published elsewhere", "Without scores"];
+const GROUPS = ["Ranked by co-bps", "Not ranked: oracles, implausible scores and the null model", "Published elsewhere", "Without scores"];
 // where the columns of dataset, bin width and phase begin, and those of the metrics
 const PLACED = 2, SCORED = 5;
 const PLACE = ["dataset", "bin_ms", "phase"];
@@ -47,7 +47,7 @@ function samePlace(row, other) {
 }
 
 function modelCell(row) {
-  const notes = { oracle: "oracle", null: "zero of bits per spike" };
+  const notes = { oracle: "oracle", null: "zero of bits per spike", implausible: "implausible: see the notes" };
   const note = row.group === PUBLISHED ? `grade ${row.grade}` : notes[row.kind];
   const button = element("button", { type: "button", "aria-haspopup": "dialog" }, ...breakable(row.model));
   return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []));

@@ -40,7 +40,7 @@ def scores():
 
 
 def test_ranks_and_differences(scores):
-    ranks = {(row["metric"], row["model"]): row for row in rank_table(scores, oracles=["ideal"])}
+    ranks = {(row["metric"], row["model"]): row for row in rank_table(scores, {"ideal": "oracle"})}
     good = ranks["co-bps", "good"]
     assert good["value"] == pytest.approx(np.mean([scores["good", s]["co-bps"].estimate for s in (0, 1)]))
     assert good["seeds"] == 2 and good["low"] < good["value"] < good["high"]
@@ -86,7 +86,7 @@ def sheets(scores):
     entries.append({**place, "model": "null", "seed": 0, "kind": "null", "scores": {"co-bps": 0.0}, "intervals": {}})
     comparison = {
         **place,
-        "ranks": rank_table(scores, ["ideal"]),
+        "ranks": rank_table(scores, {"ideal": "oracle"}),
         "differences": difference_table({run: metrics for run, metrics in scores.items() if run[0] != "ideal"}),
         "cross_decoding": [],
     }

@@ -101,6 +101,8 @@ class Results:
         self.absent = {tuple(row[:4]): row[4] for row in absent}
         self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
         self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
+        # at one place is enough to be marked in a table of several
+        self.kinds |= dict.fromkeys(scores.loc[scores["kind"] == "implausible", "model"], "implausible")
         self.metrics: dict[tuple, set[str]] = {}
         self.models: dict[tuple, dict[str, set[str]]] = {}
         for *place, metric, model in self.means:
@@ -167,12 +169,14 @@ def place_board(results: Results, place: tuple) -> Board:
 
 
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
-    rank = results.ranks.get((*place, "co-bps", model)) if results.kinds[model] == "competitor" else None
+    compared = results.ranks.get((*place, "co-bps", model))
+    kind = results.kinds[model] if compared is None else compared.kind
+    rank = compared if kind == "competitor" else None
     cells = {metric: results.cell(place, metric, model) for metric in columns}
     counts = [results.means[*place, metric, model].count for metric, cell in cells.items() if cell.value is not None]
     return Row(
         model,
-        results.kinds[model],
+        kind,
         cells,
         rank=rank.position if rank else None,
         best_rank=int(rank.best_rank) if rank else None,

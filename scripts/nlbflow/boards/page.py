@@ -20,7 +20,7 @@ from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
-GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE}
+GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
 # in the order in which they run: RowGroup needs what DataTables defines
 SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "details.js", "page.js")
 # of a score on the page; scores.csv has all
@@ -147,11 +147,13 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame, differences: pd.DataFram
         *place, model = key
         seeds = sorted(seeds, key=lambda entry: entry["seed"])
         names = dict.fromkeys(metric for entry in seeds for metric in entry["scores"])
+        kinds = [entry["kind"] for entry in seeds]
+        kind = "implausible" if "implausible" in kinds else kinds[0]
         rows.append(
             {
                 **dict(zip([*PLACE, "model"], key, strict=True)),
-                "group": GROUPS[seeds[0]["kind"]],
-                "kind": seeds[0]["kind"],
+                "group": GROUPS[kind],
+                "kind": kind,
                 "seeds": [entry["seed"] for entry in seeds],
                 "cells": {
                     metric: _cell(metric, seeds, compared.get((*key, metric)), marks.get((*place, metric, model)))

@@ -10,9 +10,10 @@ LEGEND = (
     "standard deviation over seeds. * marks the competitors that no other really beats, at a level that holds for all "
     "pairs of a model at once. The best is bold where it really beats every other competitor, pair by pair; then the "
     "second is underlined where it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
-    "bits per spike. (oracle): has seen the answers, never ranked. – is missing, never zero; the letter tells why. "
-    "Published scores are others', not made here; the letter of the source is its grade: A, a paper's table; B, "
-    "somebody's repository; C, self-reported, not checked. Metrics are defined in docs/metrics.md."
+    "bits per spike. (oracle): has seen the answers, never ranked. (implausible): scores what only the answers give, "
+    "not ranked. – is missing, never zero; the letter tells why. Published scores are others', not made here; the "
+    "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked. "
+    "Metrics are defined in docs/metrics.md."
 )
 # more columns than that are no longer readable on a page
 MOST_WITH_INTERVALS = 5
@@ -84,14 +85,14 @@ def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, 
             lines = []
             for row in rows:
                 line: list[str | Cell] = [_rank(row)] if rank else []
-                line.append(f"{row.name} (oracle)" if row.kind == "oracle" else row.name)
+                line.append(f"{row.name} ({row.kind})" if row.kind in ("oracle", "implausible") else row.name)
                 line += [str(row.seeds or "")] if seeds else []
                 line += [row.cells[column] for column in columns]
                 if row.kind == "published":
                     line.append(sources.setdefault((row.grade, row.source), f"{row.grade}{len(sources) + 1}"))
                 lines.append(line + [""] * (len(header) - len(line)))
             parts.append((name, lines))
-            aside.append([row.kind in ("oracle", "null") for row in rows])
+            aside.append([row.kind in ("oracle", "null", "implausible") for row in rows])
     listed = [f"{key}: {source}" for (_, source), key in sources.items()]
     return Sheet(title, header, parts, aside, notes + listed)
 

@@ -26,13 +26,13 @@ BLUE, ORANGE, SEED = "#0072B2", "#D55E00", "#333333"
 MARKS = {
     "unbeaten": {"marker": "o", "color": ORANGE, "label": "competitor that none really beats"},
     "beaten": {"marker": "o", "color": BLUE, "label": "other competitor"},
-    "oracle": {"marker": "D", "color": GREY, "markerfacecolor": "white", "label": "oracle, not ranked"},
+    "oracle": {"marker": "D", "color": GREY, "markerfacecolor": "white", "label": "oracle or implausible, not ranked"},
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """A model at one place; `kind` is competitor, oracle, or absent where it has no score there."""
+    """A model at one place; `kind` is competitor, oracle, implausible, or absent where it has no score there."""
 
     model: str
     kind: str
@@ -177,7 +177,7 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
 def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
     """The ranks that the data allow each competitor, and its rank by score; arguments as of `draw_scores`."""
     metrics = metrics_of(placed)
-    rows = [row for row in order(placed, known) if row.kind != "oracle"]
+    rows = [row for row in order(placed, known) if row.kind in ("competitor", "absent")]
     if not rows:
         return say(title, NOBODY)
     figure, panels = draw_rows(title, rows, metrics)
@@ -244,7 +244,7 @@ def _groups(rows: list[Row], unbeaten: np.ndarray) -> dict[str, np.ndarray]:
     """Which rows are drawn with which mark."""
     competing = np.array([row.kind == "competitor" for row in rows])
     return {
-        "oracle": np.array([row.kind == "oracle" for row in rows]),
+        "oracle": np.array([row.kind not in ("competitor", "absent") for row in rows]),
         "beaten": competing & ~unbeaten,
         "unbeaten": competing & unbeaten,
     }

@@ -1,6 +1,6 @@
 """Models against each other at one place (dataset, bin width, phase): ranks, differences, decoding between latents."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
@@ -11,16 +11,16 @@ from nlbflow.scoring.latents import cross_decoding_r2
 Scores = Mapping[tuple[str, int], Mapping[str, Bootstrap]]
 
 
-def rank_table(scores: Scores, oracles: Iterable[str] = ()) -> list[dict]:
+def rank_table(scores: Scores, aside: Mapping[str, str] | None = None) -> list[dict]:
     """A row per metric and model: the mean over its seeds, its interval, and the ranks its differences allow.
 
     Args:
         scores: bootstrapped scores of every run; equal resamples.
-        oracles: the models that are not ranked.
+        aside: the kinds of the models that are not ranked: oracle, implausible.
     """
-    oracles, rows = set(oracles), []
+    aside, rows = aside or {}, []
     for metric, models in _by_metric(scores).items():
-        ranked = {name: bootstrap for name, (bootstrap, _) in models.items() if name not in oracles}
+        ranked = {name: bootstrap for name, (bootstrap, _) in models.items() if name not in aside}
         ranks = rank_intervals(ranked, higher_is_better=metric not in LOWER_IS_BETTER)
         for name, (bootstrap, seeds) in models.items():
             low, high = bootstrap.interval() or (None, None)
@@ -29,7 +29,7 @@ def rank_table(scores: Scores, oracles: Iterable[str] = ()) -> list[dict]:
                 {
                     "metric": metric,
                     "model": name,
-                    "kind": "oracle" if name in oracles else "competitor",
+                    "kind": aside.get(name, "competitor"),
                     "seeds": seeds,
                     "value": bootstrap.estimate,
                     "low": low,

@@ -3,9 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from nlbflow.metrics.formulas import score
+import numpy as np
+
+from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
+from nlbflow.metrics.formulas import bits_per_spike, score
 from nlbflow.scoring.bootstrap import Bootstrap
 from nlbflow.scoring.trial_statistics import bootstrap_scores
+
+
+# The kind of a model that scores what only the answers can give; it is shown and not ranked.
+IMPLAUSIBLE = "implausible"
+# Of the kernel that smooths the answers; a spike's own share of its rate is then far more than any model can infer.
+ANSWERS_SD_MS = 20
 
 
 def benchmark_scores(
@@ -22,3 +31,29 @@ def benchmark_scores(
     scores = score(target, prediction)
     resampled = bootstrap_scores(target, prediction, draws, seed, block) if draws else {}
     return scores, {metric: replace(found, estimate=scores[metric]) for metric, found in resampled.items()}
+
+
+def out_of_reach(target: Mapping, co_bps: float, bin_ms: int, draws: int, seed: int, block: int = 1) -> str:
+    """Why no model can have a co-bps that has not seen the answers; empty where one can.
+
+    It is above what the true rates have where they are known (the upper end of their interval), or above what the
+    answers themselves have, smoothed: their spikes stand in their own rates.
+
+    Args:
+        target: the answers.
+        co_bps: of the prediction, bits per spike.
+        bin_ms: bin width.
+        draws, seed, block: of the resamples, as for `benchmark_scores`.
+    """
+    spikes = np.asarray(target["eval_spikes_heldout"], np.float64)
+    kernel = gaussian_kernel(2 * (3 * ANSWERS_SD_MS // bin_ms) + 1, ANSWERS_SD_MS / bin_ms)
+    smoothed = smoothing_matrix(kernel, spikes.shape[1]) @ np.nan_to_num(spikes)
+    bounds = [(bits_per_spike(smoothed, spikes), f"the answers themselves have, smoothed over {ANSWERS_SD_MS} ms")]
+    if "true_rates" in target:
+        truth = {"eval_rates_heldout": target["true_rates"]["eval_rates_heldout"]}
+        found = benchmark_scores({"eval_spikes_heldout": target["eval_spikes_heldout"]}, truth, draws, seed, block)
+        interval = found[1]["co-bps"].interval()
+        if interval is not None:
+            bounds.append((interval[1], "the true rates have at most"))
+    bound, whose = min(bounds)
+    return f"its co-bps {co_bps:.3f} is above {bound:.3f}, which {whose}" if co_bps > bound else ""
