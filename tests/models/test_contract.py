@@ -4,6 +4,7 @@ import pytest
 
 from faulty_model import MODEL
 from nlbflow.errors import NlbflowError
+from nlbflow.models.catalogue import read_declaration
 from nlbflow.models.contract import check_model
 
 
@@ -45,3 +46,24 @@ def test_model_that_breaks_the_contract(tmp_path, fault, sentence):
     with pytest.raises(NlbflowError) as error:
         check_model(tmp_path / "mine.py", "mine", {})
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taken"),
+    [
+        ("data, params, seed", True),
+        ("data, params, seed, verbose=False", True),
+        ("data, *rest", True),
+        ("data, params", False),
+        ("data, params, seed, more", False),
+        ("data, params, seed, *, more", False),
+    ],
+)
+def test_what_predict_takes_is_read_while_planning(tmp_path, arguments, taken):
+    path = tmp_path / "mine.py"
+    path.write_text(f'"""A model."""\nDEFAULTS = {{}}\n\n\ndef predict({arguments}):\n    return None\n')
+    if taken:
+        assert read_declaration(path)["DEFAULTS"] == {}
+    else:
+        with pytest.raises(NlbflowError, match=r"predict takes \(.*\); expected \(data, params, seed\)"):
+            read_declaration(path)

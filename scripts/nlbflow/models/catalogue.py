@@ -46,14 +46,19 @@ def read_declaration(path: Path) -> dict:
     """DEFAULTS, SEEDED, ORACLE, NEEDS and CHECK of a model file, read from its source without running it.
 
     Raises:
-        NlbflowError: the file is missing or is not Python, has no docstring or `predict`, or a declaration is not
-            literal.
+        NlbflowError: the file is missing or is not Python, has no docstring or no `predict(data, params, seed)`, or a
+            declaration is not literal.
     """
     tree = parse(path)
     if not ast.get_docstring(tree):
         raise NlbflowError(f"{path} has no docstring; say there what the model is and where it comes from.")
-    if not any(isinstance(node, ast.FunctionDef) and node.name == "predict" for node in tree.body):
+    functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if "predict" not in functions:
         raise NlbflowError(f"{path} has no function predict(data, params, seed); every model file needs one.")
+    if not _takes_three(functions["predict"]):
+        raise NlbflowError(
+            f"{path}: predict takes ({ast.unparse(functions['predict'])}); expected (data, params, seed)."
+        )
     found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "NEEDS": [], "CHECK": {}}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -71,6 +76,14 @@ def read_declaration(path: Path) -> dict:
     if unknown:
         raise NlbflowError(f"{path}: NEEDS has {sorted(unknown)[0]!r}; it may have {', '.join(REASONS)}.")
     return found
+
+
+def _takes_three(arguments: ast.arguments) -> bool:
+    """Whether a function can be called with three arguments by place."""
+    places = len(arguments.posonlyargs) + len(arguments.args)
+    needed = places - len(arguments.defaults)
+    named = any(default is None for default in arguments.kw_defaults)
+    return needed <= 3 and (places >= 3 or arguments.vararg is not None) and not named
 
 
 def resolve_params(
