@@ -24,7 +24,7 @@ def resume(code: Path, work: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("seconds", [2.5, pytest.param(4.0, marks=pytest.mark.slow), 6.0])
+@pytest.mark.parametrize("seconds", [*(pytest.param(s, marks=pytest.mark.slow) for s in (2.5, 4.0)), 6.0])
 def test_killed_run_resumes_to_the_same_tables(tmp_path, finished, seconds):
     code, work = copy_code(tmp_path / "code"), tmp_path / "work"
     work.mkdir()
