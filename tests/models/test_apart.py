@@ -159,7 +159,7 @@ def test_recordings_beside_the_model_are_hidden(place):
 
 
 def test_without_landlock_the_run_goes_on_and_says_so(place, monkeypatch):
-    monkeypatch.setattr(confine, "version", lambda: 0)
+    monkeypatch.setattr(apart, "version", lambda: 0)
     *_, confined = attempt(place, lambda: print(Path("results/a/target.h5").read_text()))
     assert confined == "no: the kernel has no Landlock"
 
@@ -228,5 +228,33 @@ def test_parts_without_what_is_hidden(tmp_path):
     assert confine.without(tmp_path, [Path("/elsewhere")]) == [tmp_path]
 
 
-def test_versions_agree():
-    assert apart.version is confine.version
+@needs_landlock
+def test_whatever_its_streams_are_it_is_confined(place):
+    """A pipe, a socket or a deleted file in their place changes nothing."""
+    program = (
+        "import sys; from pathlib import Path; from nlbflow.models.apart import Reach, run_apart\n"
+        "reach = Reach(Path('models/mine.py').absolute(), hidden=(Path('results').absolute(),))\n"
+        "try: run_apart(lambda: (print(open('results/a/target.h5').read()) or {}, {}), 'mine', reach)\n"
+        "except Exception as error: sys.exit(f'told: {error}')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(place)])}
+    ends = socket.socketpair()
+    gone = open(place / "gone", "w")
+    (place / "gone").unlink()
+    for stdout in (subprocess.PIPE, ends[0], gone, subprocess.DEVNULL):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=place, env=environment, input=b"", stdout=stdout, stderr=subprocess.PIPE)
+        assert b"told: model mine was kept from results/a/target.h5" in done.stderr, done.stderr
+    for one in (*ends, gone):
+        one.close()
+
+
+@needs_landlock
+def test_where_it_cannot_be_confined_it_does_not_run(place, monkeypatch):
+    def refuse(*_):
+        raise OSError(77, "refused")
+
+    monkeypatch.setattr(apart, "confine", refuse)
+    with pytest.raises(NlbflowError, match="refused"):
+        attempt(place, lambda: Path("results/a/mine/0/work/ran").touch())
+    assert not Path("results/a/mine/0/work/ran").exists()

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -68,10 +69,10 @@ class Reach:
             return "no: an oracle sees the answers"
         readable = [*system(), LIBRARY.parent, self.file.parent]
         writable = [scratch, *devices(), *([self.work] if self.work else [])]
-        try:
-            confine(readable, writable, self.hidden)
-        except OSError as error:
-            return f"no: {error}"
+        if not version():
+            return "no: the kernel has no Landlock"
+        # where it can be done and fails, the model does not run
+        confine(readable, writable, self.hidden)
         return f"Landlock {version()}"
 
 
@@ -142,15 +143,17 @@ def _child(call: Callable, model: str, reach: Reach, scratch: Path, parent: int)
         # what libraries keep in the home folder, they keep here
         os.environ |= dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(scratch))
         tempfile.tempdir = None
-        confined, own = reach.take(scratch), os.getpid()
+        own = os.getpid()
         try:
+            confined = reach.take(scratch)
             arrays, facts = call()
             if os.getpid() != own:
                 os._exit(0)  # a process that the model forked returned too
             _hand_over(scratch, arrays, facts, confined)
             code = 0
         except BaseException as error:
-            traceback.print_exc()
+            if not (isinstance(error, NlbflowError | SystemExit) or _denied(error, reach)):
+                traceback.print_exc()
             fault = {"sentence": _sentence(error, model, reach), "errno": getattr(error, "errno", None)}
             memory = isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
             (scratch / FAULT).write_text(json.dumps({**fault, "memory": memory and str(error)}))
@@ -182,6 +185,10 @@ def _close_files() -> None:
                 os.close(int(name))
 
 
+def _denied(error: BaseException, reach: Reach) -> bool:
+    return isinstance(error, OSError) and not reach.free and DENIED in str(error)
+
+
 def _sentence(error: BaseException, model: str, reach: Reach) -> str:
     """What went wrong in a model, and in which line of it."""
     if isinstance(error, NlbflowError):
@@ -190,8 +197,10 @@ def _sentence(error: BaseException, model: str, reach: Reach) -> str:
         return f"model {model} was ended by {error!r} before `predict` returned."
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == reach.file.parent]
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    if isinstance(error, OSError) and not reach.free and DENIED in str(error):
-        what = error.filename or str(error).rstrip(".")
+    if _denied(error, reach):
+        # h5py has the name in its text alone
+        named = re.search(r"name = '([^']+)'", str(error))
+        what = error.filename or (named[1] if named else str(error))
         return (
             f"model {model}{where} was kept from {what}: a model sees its input and its own folder, writes to "
             "data.work, and has no network (docs/models.md)."

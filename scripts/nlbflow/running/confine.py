@@ -27,7 +27,7 @@ MOST_RIGHTS = 16
 TCP = 0b11
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 # What NVIDIA's and AMD's drivers are asked through is among them.
-DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd", "fd", "stdin", "stdout", "stderr")
+DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd")
 
 
 class _Rules(ctypes.Structure):
@@ -55,11 +55,9 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], hidden: Iterable
         hidden: what cannot be read though it lies below something readable.
 
     Raises:
-        OSError: the kernel has no Landlock, or refuses.
+        OSError: the kernel refuses, for want of Landlock too.
     """
     found = version()
-    if not found:
-        raise OSError("the kernel has no Landlock")
     files = (1 << RIGHTS.get(found, MOST_RIGHTS)) - 1
     rules = _Rules(files, TCP if found >= 4 else 0, ABSTRACT_SOCKETS_AND_SIGNALS if found >= 6 else 0)
     ruleset = _checked(_syscall(CREATE_RULESET, ctypes.byref(rules), ctypes.sizeof(rules), 0))
