@@ -22,7 +22,7 @@ demo-deep: .venv/deep.done
 test: .venv/test.done
 	$(BIN)/python -m pytest -n 2
 
-# The rest too: every fault, SLURM's controller, an environment for each rule; about two hours on two cores.
+# The rest too: every fault, SLURM's controller, an environment for each rule.
 test-all: .venv/test.done
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 

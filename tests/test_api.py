@@ -161,6 +161,16 @@ def test_the_answers_of_the_test_phase_are_not_made_up(data, maze):
         nlbflow.evaluate(predicted(test), test)
 
 
+def test_published_answers_are_of_the_test_phase_alone(data, maze, tmp_path):
+    """They lie beside the recordings; phase val has answers of its own."""
+    shutil.copytree(maze[0] / "nwb", tmp_path / "nwb")
+    (tmp_path / "nwb/eval_data_test.h5").write_text("of the test phase")
+    val = nlbflow.load("mc_maze_small", folder=tmp_path / "nwb")
+    np.testing.assert_array_equal(val.answers["eval_spikes_heldout"], data.answers["eval_spikes_heldout"])
+    with pytest.raises(nlbflow.NlbflowError, match=r"eval_data_test\.h5"):
+        _ = nlbflow.load("mc_maze_small", phase="test", folder=tmp_path / "nwb").answers
+
+
 def test_torch(data):
     torch = pytest.importorskip("torch", reason="torch is an extra")
     tensors = data.torch()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,9 +25,6 @@ from nlbflow.recordings.targets import make_target
 from nlbflow.recordings.tensors import cut_input
 from nlbflow.resources import resource
 from nlbflow.scoring.scores import benchmark_scores
-
-if TYPE_CHECKING:
-    pass
 
 ARCHIVE = "https://api.dandiarchive.org/api"
 PUBLISHED_ANSWERS = "eval_data_test.h5"
@@ -78,7 +74,7 @@ class Data:
         if self.phase == "test" and not self.parts.keys() & {"truth", "whole"}:
             raise NlbflowError(
                 f"the answers of {self.dataset} in phase test are not here: put {PUBLISHED_ANSWERS}, which the "
-                "benchmark published, into the folder (docs/datasets.md says where it is), or load phase val."
+                "benchmark published (config.yaml has its address), into the folder, or load phase val."
             )
         return make_target(dict(self.parts), dict(self.definition), self.bin_ms, self.phase)[0]
 
@@ -162,6 +158,9 @@ def load(
             parts = _simulated(name, definition, Path(folder))
         else:
             parts = _pinned(name, definition, pins[name], Path(folder), fetch)
+            published = next(files_below(Path(folder), PUBLISHED_ANSWERS), None)
+            if phase == "test" and definition.get("answers") == "published" and published:
+                parts["answers"] = published
     seen = {part: path for part, path in parts.items() if part in ("train", "test", "whole")}
     arrays, absent, facts = cut_input(seen, definition, bin_ms, phase)
     asked = {"dataset": name, "definition": definition, "bin_ms": bin_ms, "phase": phase, "version": version}
@@ -178,13 +177,13 @@ def load(
         notes=notes,
         definition=definition,
         # in phase val the test recording is read for the answers too: the benchmark's clock starts with it
-        parts={part: path for part, path in parts.items() if part != ("truth" if phase == "val" else "")},
+        parts={part: path for part, path in parts.items() if phase == "test" or part != "truth"},
         version=version,
     )
 
 
 def _pinned(name: str, definition: Mapping, pins: Mapping, folder: Path, fetch: bool) -> dict[str, Path]:
-    """The pinned files of a dataset below a folder, downloaded if asked for, and the published answers if there."""
+    """The pinned files of a dataset below a folder, downloaded if asked for."""
     parts = {}
     for part in definition.get("parts", ["train", "test"]):
         pin = pins[part]
@@ -200,8 +199,6 @@ def _pinned(name: str, definition: Mapping, pins: Mapping, folder: Path, fetch: 
                 f"{fault}; put the pinned file ({pin.bytes / 1e6:.0f} MB) there, or load with fetch=True."
             )
         parts[part] = found
-    if definition.get("answers") == "published" and (answers := next(files_below(folder, PUBLISHED_ANSWERS), None)):
-        parts["answers"] = answers
     return parts
 
 
