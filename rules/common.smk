@@ -16,7 +16,8 @@ from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, fig
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
 from nlbflow.recordings.datasets import SIMULATED
 from nlbflow.running.folder import hold_folder, lead_jobs
-from nlbflow.running.stamps import Stamps, describe, describe_code, digest_of
+from nlbflow.running.code import digest_of
+from nlbflow.running.stamps import Stamps, describe, describe_code
 
 try:
     SELECTION = Selection.of(config, ROOT)

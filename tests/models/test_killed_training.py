@@ -15,8 +15,8 @@ pytest.importorskip("torch")
 
 from nlbflow.models.catalogue import read_declaration
 from nlbflow.models.contract import tiny_input
+from nlbflow.running.code import digest_of
 from nlbflow.running.files import read_arrays, write_arrays, write_json
-from nlbflow.running.stamps import digest_of
 from workflow import ROOT
 
 # Rule train's script, given what snakemake would.

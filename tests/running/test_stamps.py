@@ -1,11 +1,15 @@
 """The digest of code: what counts as a change, and that it is the same everywhere."""
 
+import ast
+import os
 import subprocess
+import sys
 
 import pytest
 
 from nlbflow.errors import NlbflowError
-from nlbflow.running.stamps import LIBRARY, code_files, describe, describe_code, digest_of, is_stamp_of, refuse_edited
+from nlbflow.running.code import LIBRARY, code_files, digest_of
+from nlbflow.running.stamps import describe, describe_code, is_stamp_of, refuse_edited
 from pythons import interpreter
 from workflow import ROOT
 
@@ -68,15 +72,55 @@ def test_scoring_and_training_do_not_share_the_metrics():
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
-def test_same_digest_in_every_python(version):
+def test_same_digest_in_every_python(version, monkeypatch, tmp_path):
     python = interpreter(version)
+    # nothing kept by the other
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     source = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); from pathlib import Path; "
-        "from nlbflow.running.stamps import describe_code, digest_of; "
+        "from nlbflow.running.code import digest_of; from nlbflow.running.stamps import describe_code; "
         f"print(digest_of(describe_code([Path({str(ROOT / 'scripts/score.py')!r})], Path({str(ENVIRONMENT)!r}))))"
     )
     done = subprocess.run([python, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(ROOT / "scripts/score.py")
+
+
+def facts_anew(path) -> tuple:
+    """What another process would find out of a file."""
+    source = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); from pathlib import Path; "
+        f"from nlbflow.running import code; path = Path({str(path)!r}); print((code.code_digest(path), "
+        "sorted(file.name for file in code.code_files(path)), code._parse.cache_info().currsize))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    return ast.literal_eval(done.stdout)
+
+
+def test_what_is_kept_of_a_content_is_what_is_worked_out_anew(package, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    *first, parsed = facts_anew(package / "mine.py")
+    *again, parsed_again = facts_anew(package / "mine.py")
+    assert first == again and (parsed, parsed_again) == (7, 0)
+    kept = sorted((tmp_path / "cache").rglob("*.*"))
+    assert len(kept) == 7
+    damages = ["", "{", "[]", "null", '{"digest": "x"}', '{"digest": "x", "imports": 3}', "{}"]
+    for file, content in zip(kept, damages, strict=True):
+        file.write_text(content)
+    *damaged, parsed = facts_anew(package / "mine.py")
+    assert damaged == first and parsed == 7
+    helper = package / "helper.py"
+    before, modified = facts_anew(helper)[0], helper.stat().st_mtime_ns
+    helper.write_text("A = 2\n")
+    os.utime(helper, ns=(modified, modified))
+    assert facts_anew(helper)[0] != before
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/proc"])
+def test_nothing_is_kept_where_nothing_can_be(package, monkeypatch, tmp_path, place):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    wanted = facts_anew(package / "mine.py")
+    monkeypatch.setenv("XDG_CACHE_HOME", place)
+    assert facts_anew(package / "mine.py") == wanted
 
 
 def test_code_that_was_edited_since_is_refused(package):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import install
-from nlbflow.running.stamps import code_files
+from nlbflow.running.code import code_files
 from workflow import ROOT
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

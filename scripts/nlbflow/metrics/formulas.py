@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
-from scipy.special import gammaln
 
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.decoder import decodings, r2
@@ -102,6 +101,9 @@ def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
         NlbflowError: other shapes; a rate that is NaN, infinite or negative where the count is known.
     """
     spikes = np.asarray(spikes, dtype=np.float64)
+    # a quarter of a second, which no plan and no table should wait for
+    from scipy.special import gammaln
+
     return _poisson_loss(rates, spikes) + float(np.sum(gammaln(spikes[~np.isnan(spikes)] + 1.0)))
 
 

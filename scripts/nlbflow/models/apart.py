@@ -26,7 +26,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.running.confine import confine, devices, system, version
 from nlbflow.running.job import NO_MEMORY
 from nlbflow.running.process import PR_SET_PDEATHSIG
-from nlbflow.running.stamps import LIBRARY
+from nlbflow.running.code import LIBRARY
 
 RESULT, FAULT = "result.json", "fault.json"
 RECORDINGS = (".nwb", ".h5", ".hdf5")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nlbflow.errors import NlbflowError
 from nlbflow.recordings.datasets import REASONS
-from nlbflow.running.stamps import parse
+from nlbflow.running.code import parse
 
 TUNED = "_tuned"
 

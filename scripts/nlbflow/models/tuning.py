@@ -16,7 +16,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.models.catalogue import override
 from nlbflow.recordings.model_input import ModelInput
-from nlbflow.running.stamps import digest_of
+from nlbflow.running.code import digest_of
 
 RANGES = ("uniform", "log_uniform", "integers")
 

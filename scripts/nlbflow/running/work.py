@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from nlbflow.running.stamps import digest_of
+from nlbflow.running.code import digest_of
 
 # For what work the folder was made, and what training goes on from.
 DIGEST = "digest"

@@ -40,7 +40,7 @@ from nlbflow.methods.lfads.population import (
 )
 from nlbflow.methods.networks.device import reproducible
 from nlbflow.metrics.formulas import bits_per_spike
-from nlbflow.running.stamps import code_files
+from nlbflow.running.code import code_files
 
 # Every fifth training trial, from the first, is for validation: nlb_tools' valid_ratio 0.2.
 VALIDATION_EVERY = 5

@@ -19,7 +19,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.checkpoints import History, load_checkpoint, save_checkpoint
 from nlbflow.methods.networks.device import memory_mb
 from nlbflow.methods.networks.updates import Updates
-from nlbflow.running.stamps import digest_of
+from nlbflow.running.code import digest_of
 
 SECONDS_BETWEEN_LINES = 5
 DEVICES = ("auto", "cpu", "cuda")
