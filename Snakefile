@@ -16,7 +16,7 @@ include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/results.smk"
 include: "rules/figures.smk"
-include: "rules/plan.smk"
+include: "rules/hooks.smk"
 
 
 report: "report/workflow.rst"
@@ -48,5 +48,12 @@ rule all:
 
 
 onstart:
-    STAMPS.keep()
-    say_plan()
+    begin()
+
+
+onsuccess:
+    end()
+
+
+onerror:
+    end_with_failures()

@@ -1,4 +1,5 @@
 # The config, checked, and what it selects.
+import shlex
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +14,12 @@ from nlbflow.boards.contents import table_files, tables_in_report
 from nlbflow.errors import NlbflowError
 from nlbflow.figures import FORMATS, figure_name
 from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, figure_names, score_figures
+from nlbflow.planning.origin import is_shown, origin_of, set_others_aside
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
+from nlbflow.planning.unfinished import UNFINISHED, Failure, Unfinished, failure_sentence, partial_command
 from nlbflow.recordings.datasets import SIMULATED
-from nlbflow.running.folder import hold_folder, lead_jobs
 from nlbflow.running.code import digest_of
+from nlbflow.running.folder import hold_folder, lead_jobs, release_folder
 from nlbflow.running.stamps import Stamps, describe, describe_code
 
 try:
@@ -26,6 +29,8 @@ except NlbflowError as error:
 
 MODELS, PINS = SELECTION.models, SELECTION.pins
 DATASETS = config["datasets"]
+# Which config tables, page and figures are of.
+ORIGIN = origin_of(config, map(str, workflow.config_settings.configfiles))
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 
 

@@ -58,7 +58,7 @@ rule tables:
     input:
         scores=[result(run, "scores.json") for run in SELECTION.scored()],
         comparisons=[at_place(place, "comparison.json") for place in SELECTION.scored_places()],
-        datasets=[at_place(place, "dataset.json") for place in SELECTION.places],
+        datasets=[at_place(place, "dataset.json") for place in SELECTION.cut_places()],
         stamp=tables_stamp,
     output:
         scores="results/scores.csv",
@@ -121,7 +121,7 @@ rule page:
         differences="results/differences.csv",
         summaries="results/summaries.csv",
         notes="results/notes.csv",
-        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in SELECTION.places],
+        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in SELECTION.cut_places()],
         stamp=page_stamp,
     output:
         html=report(

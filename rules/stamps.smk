@@ -174,7 +174,8 @@ def compare_stamp(wildcards):
 
 def tables_stamp(wildcards):
     """The places and the runs that are in the tables."""
-    asked = frozen(places=[list(place) for place in SELECTION.places], runs=[list(run) for run in SELECTION.scored()])
+    places, runs = SELECTION.cut_places(), SELECTION.scored()
+    asked = frozen(places=[*map(list, places)], runs=[*map(list, runs)], failed_seeds=SELECTION.failed_seeds())
     return stamp("tables", parameters=asked)
 
 
@@ -187,7 +188,8 @@ def leaderboard_stamp(wildcards):
     """What could not be had and why, what to cite, and the table of published scores."""
     resources = resource_digest("published.csv")
     return stamp(
-        "leaderboard", parameters=frozen(absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources)
+        "leaderboard",
+        parameters=frozen(origin=ORIGIN, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources),
     )
 
 
@@ -195,7 +197,11 @@ def boards_stamp(wildcards):
     """As of the leaderboard; and which tables, and which published score a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")
     parameters = frozen(
-        boards=SELECTION.boards, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources
+        origin=ORIGIN,
+        boards=SELECTION.boards,
+        absent=SELECTION.absences(),
+        about=SELECTION.cited(),
+        resources=resources,
     )
     return stamp("boards", parameters=parameters)
 
@@ -204,6 +210,7 @@ def paper_stamp(wildcards):
     """The tables, the figures with their captions, what to cite, and the template."""
     resources = resource_digest("paper/main.tex")
     parameters = frozen(
+        origin=ORIGIN,
         boards=SELECTION.boards,
         figures=captions(SELECTION, ROOT / "report"),
         about=SELECTION.cited(),
@@ -246,10 +253,12 @@ def page_stamp(wildcards):
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
-    shown = [list(place) for place in SELECTION.places]
+    shown = [list(place) for place in SELECTION.cut_places()]
     return stamp(
         "page",
-        parameters=frozen(places=shown, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources),
+        parameters=frozen(
+            origin=ORIGIN, places=shown, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from nlbflow.boards.boards import Results, across_board, board_table, place_board
-from nlbflow.boards.contents import REPRODUCTION
+from nlbflow.boards.contents import REPRODUCTION, origin_sentence
 from nlbflow.running.files import read_json
 from nlbflow.boards.reproduction import reproduction, reproduction_sheet
 from nlbflow.boards.typesetting import html_page, to_html, to_latex, to_markdown
@@ -20,6 +20,7 @@ def main(smk) -> None:
         resources = Path(smk.scriptdir).parent / "resources"
         published, reproduced = (pd.read_csv(resources / name) for name in ("published.csv", "reproduced.csv"))
         scores, ranks, differences = map(read_table, smk.input[:3])
+        of = f"From {origin_sentence(asked['origin'])}."
         results = Results(scores, ranks, differences, published, asked["absent"], read_table(smk.input.notes))
         for wanted in asked["boards"]:
             datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
@@ -27,19 +28,19 @@ def main(smk) -> None:
                 board = across_board(results, wanted["title"], datasets, *at)
             else:
                 board = place_board(results, (*datasets, *at))
-            write(run.out, wanted["name"], board_table(board), board_sheets(board, asked["about"]), LEGEND)
+            write(run.out, wanted["name"], board_table(board), board_sheets(board, asked["about"]), f"{LEGEND} {of}")
         table = reproduction(ranks, published, reproduced)
-        write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], "")
+        write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], of)
         run.log(f"{len(asked['boards']) + 1} tables")
 
 
-def write(out: dict[str, Path], name: str, table: pd.DataFrame, sheets: list[Sheet], legend: str) -> None:
-    """One table in every format."""
+def write(out: dict[str, Path], name: str, table: pd.DataFrame, sheets: list[Sheet], below: str) -> None:
+    """One table in every format, for reading with the sentences `below` it; the paper has those elsewhere."""
     table.to_csv(out[f"{name}.csv"], index=False)
     table.to_parquet(out[f"{name}.parquet"], index=False)
-    out[f"{name}.md"].write_text("\n".join([*map(to_markdown, sheets), legend, ""]))
+    out[f"{name}.md"].write_text("\n".join([*map(to_markdown, sheets), below, ""]))
     out[f"{name}.tex"].write_text("\n".join(to_latex(sheet, f"tab:{name}-{i}") for i, sheet in enumerate(sheets)))
-    body = "\n".join([*map(to_html, sheets), f"<p>{escape(legend)}</p>"])
+    body = "\n".join([*map(to_html, sheets), f"<p>{escape(below)}</p>"])
     out[f"{name}.html"].write_text(html_page(sheets[0].title, body))
 
 

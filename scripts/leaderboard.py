@@ -5,7 +5,9 @@ from pathlib import Path
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from nlbflow.boards.boards import Results
+from nlbflow.boards.contents import origin_sentence
 from nlbflow.running.files import read_json
+from nlbflow.running.provenance import made_here
 from nlbflow.boards.typesetting import markdown_page
 from nlbflow.boards.sheets import leaderboard_sheets
 from nlbflow.boards.tables import read_table
@@ -18,7 +20,8 @@ def main(smk) -> None:
         results = Results(*map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes))
         sheets = leaderboard_sheets(results, asked["about"])
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
-        run.out["markdown"].write_text(markdown_page(sheets, asked["absent"], unscored))
+        made = f"from {origin_sentence(asked['origin'])}, {made_here()}"
+        run.out["markdown"].write_text(markdown_page(sheets, asked["absent"], made, unscored))
         run.log(f"{len(sheets)} tables")
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
+from nlbflow.boards.contents import origin_sentence
 from nlbflow.running.files import read_json
+from nlbflow.running.provenance import made_here
 from nlbflow.boards.page import leaderboard_page, places_data
 from nlbflow.boards.tables import read_table
 
@@ -21,6 +23,7 @@ def main(smk) -> None:
             asked["about"],
             asked["absent"],
             resources / "page",
+            f"from {origin_sentence(asked['origin'])}, {made_here()}",
             places_data(asked["places"], *map(read_table, (smk.input.summaries, smk.input.notes)), smk.input.figures),
         )
         run.out["html"].write_text(page)

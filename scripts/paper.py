@@ -22,7 +22,8 @@ def main(smk) -> None:
             sections.setdefault(board["section"], []).append(board["name"])
         sections["Reproduction"] = [REPRODUCTION]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
-        (folder / "main.tex").write_text(paper_source(template, sections, asked["figures"], asked["about"]))
+        source = paper_source(template, sections, asked["figures"], asked["about"], asked["origin"])
+        (folder / "main.tex").write_text(source)
         run.log(f"{len(smk.input.tables)} tables, {len(smk.input.figures)} figures; {compile_pdf(folder)}")
 
 

@@ -19,7 +19,7 @@ def main(smk) -> None:
         for name in ("ranks", "differences", "cross_decoding"):
             comparison_table(comparisons, name).to_csv(run.out[name], index=False)
         summary_table(datasets).to_csv(run.out["summaries"], index=False)
-        notes = note_table(datasets + entries)
+        notes = note_table(datasets + entries + read_json(smk.input.stamp)["parameters"]["failed_seeds"])
         notes.to_csv(run.out["notes"], index=False)
         run.log(f"{len(entries)} predictions, {len(notes)} notes on the data")
 

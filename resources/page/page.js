@@ -54,7 +54,7 @@ function modelCell(row) {
 }
 
 function sourceCell(row) {
-  if (row.group === MISSING) return element("span", {}, `Missing: ${row.reason}`);
+  if (row.group === MISSING) return element("span", {}, row.reason.startsWith("failed") ? row.reason : `Missing: ${row.reason}`);
   if (row.group === PUBLISHED) return element("span", {}, `${row.source}${row.bin_stated ? "" : " (bin width not stated)"}`);
   return element("span", {}, "made here");
 }

@@ -195,7 +195,7 @@ def test_notes_on_the_data_stand_under_the_tables_of_their_place(tmp_path):
     )
     results = Results(*tables, PUBLISHED, [], notes)
     (sheet,) = [s for s in board_sheets(place_board(results, ("mc_rtt", 5, "val")), ABOUT) if note in "".join(s.notes)]
-    assert [line for line in sheet.notes if line.startswith("Note")] == [f"Note on the data: {note}"]
+    assert [line for line in sheet.notes if line.startswith("Note")] == [f"Note: {note}"]
     assert "3 trials_of 5 &lt;b>overlap" in to_markdown(sheet) and r"trials\_of" in to_latex(sheet, "x")
     assert "&lt;b&gt;overlap" in to_html(sheet)
     other = board_sheets(place_board(results, ("mc_maze", 5, "val")), ABOUT)
@@ -204,7 +204,7 @@ def test_notes_on_the_data_stand_under_the_tables_of_their_place(tmp_path):
     assert both.notes == ["see the notes under the tables of RTT."]
     # nothing scored there: the note is all the more wanted
     unscored = board_sheets(place_board(results, ("mc_rtt", 5, "test")), ABOUT)[0]
-    assert "Note on the data: x" in unscored.notes
+    assert "Note: x" in unscored.notes
 
 
 def test_latex_text():

@@ -132,7 +132,8 @@ def test_board(sheets):
 
 
 def test_markdown(sheets):
-    text = markdown_page(sheets, [["mc_maze", 20, "test", "all models", "no truth"]])
+    text = markdown_page(sheets, [["mc_maze", 20, "test", "all models", "no truth"]], "from a_1.yaml")
+    assert "Made from a_1.yaml." in text
     assert "mc_maze, 20 ms bins, test phase: all models: no truth" in text and "&lt;b>a page" in text
     for table in text.split("\n\n"):
         if table.startswith("|"):
@@ -146,5 +147,5 @@ def test_no_model_makes_empty_tables():
 
 
 def test_notes_on_the_data_of_a_place_without_a_table(sheets):
-    text = markdown_page(sheets, [], {("mc_rtt", 5, "test"): ["2 units are *silent*."]})
+    text = markdown_page(sheets, [], "from a.yaml", {("mc_rtt", 5, "test"): ["2 units are *silent*."]})
     assert text.rstrip().endswith("- mc_rtt, 5 ms bins, test phase: 2 units are \\*silent\\*.")

@@ -100,13 +100,17 @@ def test_without_latex_a_sentence(tmp_path, monkeypatch):
     assert "no booktabs" in (tmp_path / "pdflatex.txt").read_text() and not (tmp_path / "main.pdf").exists()
 
 
+ORIGIN = {"config": ["a_1.yaml"], "selection": "0123"}
+
+
 def test_figures_and_datasets_in_the_source():
     template = (ROOT / "resources/paper/main.tex").read_text()
     about = {"d": {"title": "D_1", "citation": "A & B", "license": "MIT"}}
     captions = [["d_5ms_val_ranks", "Ranks: D_1, 5 ms"]]
     ranks = {"title": "Ranks", "text": "``no rank``: 1 % of\nthem.\n", "captions": captions}
-    source = paper_source(template, {"All": ["one"]}, [ranks], about)
+    source = paper_source(template, {"All": ["one"]}, [ranks], about, ORIGIN)
+    assert r"\date{From a\_1.yaml, selection 0123}" in source
     assert r"D\_1 & A \& B & MIT \\" in source and r"\input{tables/one.tex}" in source
     assert r"\subsection{Ranks}``no rank'': 1 \% of them." in source
     assert r"\drawn{figures/d_5ms_val_ranks.pdf}{Ranks: D\_1, 5 ms}" in source
-    assert r"\section{Figures}" not in paper_source(template, {}, [], about)
+    assert r"\section{Figures}" not in paper_source(template, {}, [], about, ORIGIN)

@@ -47,6 +47,7 @@ def parts(models: int = 40, bins: tuple = (5, 20), seeds: int = 5) -> dict:
         },
         "absent": ABSENT,
         "folder": FOLDER,
+        "made": "from fake.yaml, selection 0123456789ab, by nlbflow",
     }
 
 

@@ -11,6 +11,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, placed_figures
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.selection import NULL, Selection
+from nlbflow.planning.unfinished import Unfinished
 from workflow import ROOT
 
 PINS = read_pins(ROOT / "resources/datasets.tsv")
@@ -27,7 +28,7 @@ def selection(models=("mean_rate",), datasets=("simulated_maze",), bins=(5,), ph
         "seeds": list(seeds),
     }  # fmt: skip
     config["models"] |= stanzas
-    return Selection(config, PINS, ModelStanzas(config, ROOT))
+    return Selection(config, PINS, ModelStanzas(config, ROOT), Unfinished())
 
 
 def test_runs_are_places_by_models_by_seeds():
@@ -121,7 +122,7 @@ def test_a_file_of_the_users_that_is_gone(tmp_path, monkeypatch):
     }
     config["datasets"]["mine"] = stanza
     config["run"] = {**config["run"], "datasets": ["mine"]}
-    chosen = Selection(config, PINS, ModelStanzas(config, ROOT))
+    chosen = Selection(config, PINS, ModelStanzas(config, ROOT), Unfinished())
     assert chosen.user_files() == [("mine", "whole")] and chosen.user_file("mine", "whole") == "a.nwb"
     with pytest.raises(NlbflowError, match=r"datasets.mine.files.whole names a.nwb, which does not exist"):
         chosen.check()

@@ -9,6 +9,8 @@ from nlbflow.metrics.decoded_metric import is_decoded
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
 
 NO_SCORES = "no scores were made"
+# Begins the reason where a job of this run failed.
+FAILED = "failed: "
 # what of the answers a metric is of
 OF = {"tp corr": "behavior", "psth R2": "psth"}
 OF_LATENTS = ("-shot co-bps", "latent dimension", "state R2")

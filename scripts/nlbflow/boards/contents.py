@@ -19,6 +19,15 @@ def families(selected: Iterable[str], datasets: Mapping) -> dict[str, list[str]]
     return {name: members for name, members in found.items() if len(members) > 1}
 
 
+def origin_sentence(origin: Mapping) -> str:
+    """Of which config something is: its files by name, and the digest of what it selects.
+
+    Args:
+        origin: as from `nlbflow.planning.origin.origin_of`.
+    """
+    return f"{' with '.join(origin['config'])}, selection {origin['selection']}"
+
+
 def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
     """The tables of scores in the order of the paper: name of the files, section, title, datasets, bin_ms, phase.
 

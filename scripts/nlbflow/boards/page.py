@@ -35,6 +35,7 @@ def leaderboard_page(
     datasets: dict[str, dict],
     absent: list[list],
     folder: Path,
+    made: str,
     about_data: list[dict] | None = None,
 ) -> str:
     """The page as HTML.
@@ -46,6 +47,7 @@ def leaderboard_page(
         datasets: title, citation and license by name, in the order in which they are offered.
         absent: rows (dataset, bin_ms, phase, model or "all models", reason) of what could not be had.
         folder: resources/page.
+        made: from what the page is made, by what and when; this line and that of `runs` differ from run to run.
         about_data: of each place what its data are, as from `places_data`.
     """
     about_data = about_data or []
@@ -71,6 +73,7 @@ def leaderboard_page(
         style=style,
         scores=_json(scores),
         runs=_json(runs),
+        made=made,
         start=_start(entries),
         metrics=scores["metrics"],
         datasets=datasets,

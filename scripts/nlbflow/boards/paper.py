@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from nlbflow.boards.contents import origin_sentence
 from nlbflow.boards.sheets import LEGEND
 from nlbflow.boards.typesetting import latex_text
 
@@ -17,15 +18,18 @@ LITERAL = re.compile("``(.+?)``")
 LEFTOVERS = (".aux", ".log", ".out", ".toc")
 
 
-def paper_source(template: str, sections: dict[str, list[str]], figures: list[dict], about: dict[str, dict]) -> str:
+def paper_source(
+    template: str, sections: dict[str, list[str]], figures: list[dict], about: dict[str, dict], origin: dict
+) -> str:
     """main.tex: the tables in their sections, the figures, the datasets with citation and licence.
 
     Args:
-        template: LaTeX with <<LEGEND>>, <<DATASETS>>, <<FIGURES>> and <<TABLES>>.
+        template: LaTeX with <<ORIGIN>>, <<LEGEND>>, <<DATASETS>>, <<FIGURES>> and <<TABLES>>.
         sections: names of the tables (tables/NAME.tex) by title.
         figures: of each kind the title, how to read them (`text`, reStructuredText), and [name, caption] of each
             (figures/NAME.pdf).
         about: title, citation and license of each dataset, by name.
+        origin: of which config it is, as `nlbflow.boards.contents.origin_sentence` takes it.
     """
     datasets = [
         " & ".join(latex_text(a[key]) for key in ("title", "citation", "license")) + r" \\" for a in about.values()
@@ -39,6 +43,7 @@ def paper_source(template: str, sections: dict[str, list[str]], figures: list[di
     for title, names in sections.items():
         tables += [rf"\clearpage\section{{{latex_text(title)}}}", *(rf"\input{{tables/{name}.tex}}" for name in names)]
     filled = {
+        "ORIGIN": latex_text(f"From {origin_sentence(origin)}"),
         "LEGEND": latex_text(LEGEND),
         "DATASETS": "\n".join([r"\begin{tabular}{lll}\toprule dataset & citation & licence \\\midrule", *datasets,
                                r"\bottomrule\end{tabular}"]),

@@ -58,7 +58,7 @@ def citations(datasets: list[str], about: dict[str, dict]) -> str:
 
 def data_note(note: str) -> str:
     """A note on the data, as tables say it."""
-    return f"Note on the data: {note}"
+    return f"Note: {note}"
 
 
 def _without_intervals(row: Row) -> Row:

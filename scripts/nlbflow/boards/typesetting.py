@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nlbflow.boards.cells import FAILED
 from nlbflow.boards.boards import Cell
 from nlbflow.boards.sheets import LEGEND, Sheet, reasons
 from nlbflow.boards.tables import place_title
@@ -67,11 +68,12 @@ HTML = Markup(html.escape, str, "<b>{}</b>", "<u>{}</u>", "<sup>{}</sup>", " ± 
 
 
 def cell_text(cell: str | Cell, markup: Markup, keys: Mapping[str, str]) -> str:
-    """A score with its interval, its spread over seeds and its marks; a dash and the key of the reason without one."""
+    """A score with its interval, its spread over seeds and its marks; without one a dash or `failed`, and the key of
+    the reason."""
     if isinstance(cell, str):
         return markup.text(cell)
     if cell.value is None:
-        return markup.text("–") + markup.key.format(keys[cell.missing])
+        return markup.text("failed" if cell.missing.startswith(FAILED) else "–") + markup.key.format(keys[cell.missing])
     value = markup.number(f"{cell.value:.4f}")
     if cell.mark:
         value = getattr(markup, cell.mark).format(value)
@@ -143,7 +145,7 @@ def to_html(sheet: Sheet) -> str:
 
 def _notes(sheet: Sheet, keys: Mapping[str, str]) -> list[str]:
     missing = "; ".join(f"{key}: {reason}" for reason, key in keys.items())
-    return [*([f"Missing – {missing}."] if missing else []), *sheet.notes]
+    return [*([f"Missing – {missing.rstrip('.')}."] if missing else []), *sheet.notes]
 
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:90rem;padding:0 1rem}
@@ -162,10 +164,13 @@ def html_page(title: str, body: str) -> str:
     )
 
 
-def markdown_page(sheets: list[Sheet], absent: list[list], notes: dict[tuple, list[str]] | None = None) -> str:
+def markdown_page(
+    sheets: list[Sheet], absent: list[list], made: str, notes: dict[tuple, list[str]] | None = None
+) -> str:
     """The leaderboards in Markdown; `absent` rows (dataset, bin_ms, phase, what, reason) follow, and the notes on the
-    data of places that have no table."""
-    lines = ["# Leaderboards", "", LEGEND, "", *(to_markdown(sheet) for sheet in sheets)]
+    data of places that have no table. `made` says from what they were made, by what and when."""
+    lines = ["# Leaderboards", "", f"Made {markdown_text(made)}.", "", LEGEND, ""]
+    lines += [to_markdown(sheet) for sheet in sheets]
     if absent:
         said = [f"{place_title(*place)}: {what}: {reason}" for *place, what, reason in absent]
         lines += ["## Not scored", "", *(f"- {markdown_text(line)}" for line in said), ""]

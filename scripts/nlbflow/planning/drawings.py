@@ -38,7 +38,7 @@ def placed_figures(selection: Selection) -> list[tuple[str, tuple]]:
     scored = selection.scored_places()
     found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents", "learning")]
     found += [("speed", place) for place in scored if has_produced_times(selection.datasets[place[0]])]
-    return [("dataset", place) for place in selection.places] + score_figures(selection) + found
+    return [("dataset", place) for place in selection.cut_places()] + score_figures(selection) + found
 
 
 def figure_names(selection: Selection) -> list[str]:

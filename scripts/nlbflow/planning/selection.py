@@ -11,6 +11,7 @@ from nlbflow.boards.contents import families, planned_boards, table_files
 from nlbflow.errors import NlbflowError
 from nlbflow.planning.config import check_config
 from nlbflow.planning.model_stanzas import ModelStanzas
+from nlbflow.planning.unfinished import Unfinished
 from nlbflow.recordings.datasets import checksums, dataset_version, lacking, look_for_files, part_paths, window_ranges
 
 # The row that `score` makes from the answers, without a model.
@@ -41,11 +42,14 @@ class Selection:
         config: as Snakemake merged it.
         pins: the table of pinned files.
         models: the config's models.
+        unfinished: what is left out, since the last run could not make it.
     """
 
-    def __init__(self, config: dict, pins: dict[str, dict[str, Pin]], models: ModelStanzas) -> None:
+    def __init__(
+        self, config: dict, pins: dict[str, dict[str, Pin]], models: ModelStanzas, unfinished: Unfinished
+    ) -> None:
         self.run, self.datasets, self.models = config["run"], config["datasets"], models
-        self.pins, self._data_folder = pins, config["data_folder"]
+        self.pins, self._data_folder, self._unfinished = pins, config["data_folder"], unfinished
         self.places: list[Place] = [
             (dataset, bin_ms, phase)
             for dataset in self.run["datasets"]
@@ -68,7 +72,8 @@ class Selection:
             NlbflowError: the first fault, with its key, what is allowed and what was found.
         """
         check_config(config, root / "schemas/config.schema.yaml")
-        found = cls(config, read_pins(root / config["pins"]), ModelStanzas(config, root))
+        unfinished = Unfinished.read() if config["partial"] else Unfinished()
+        found = cls(config, read_pins(root / config["pins"]), ModelStanzas(config, root), unfinished)
         found.check()
         return found
 
@@ -123,9 +128,10 @@ class Selection:
 
     def unavailable(self, dataset: str, bin_ms: int, phase: str, model: str | None = None) -> str:
         """Why a dataset cannot be scored at a bin width in a phase, or a model not be run on it; empty where it can."""
-        lacks = lacking(self.datasets[dataset], self.parts(dataset), phase, bin_ms)
+        place, lacks = (dataset, bin_ms, phase), lacking(self.datasets[dataset], self.parts(dataset), phase, bin_ms)
         if model in (None, NULL):
-            return next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
+            lacked = next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
+            return lacked or self._failed_place(place)
         stanza, declared = self.models.stanzas[model], self.models.declaration(model)
         if dataset not in stanza.get("datasets", [dataset]):
             return f"not among its datasets (config key models.{model}.datasets)"
@@ -134,12 +140,33 @@ class Selection:
         for member in stanza.get("ensemble", {}).get("members", {}):
             if reason := self.unavailable(dataset, bin_ms, phase, member):
                 reasons.append(f"its member {member}: {reason}")
-        return reasons[0] if reasons else ""
+        failed = [self._failed_run((*place, model, seed)) for seed in self.models.seeds(model)]
+        return next(iter(reasons), self._failed_cut(place) or (failed[0] if all(failed) else ""))
+
+    def _failed_cut(self, place: Place) -> str:
+        """Why the last run could not cut a place's recording into tensors."""
+        return self._unfinished.reason(at_place(place, "input.h5"), at_place(place, "dataset.json"))
+
+    def _failed_place(self, place: Place) -> str:
+        """Why the last run could not score a place."""
+        answers = at_place(place, "target.h5"), result((*place, NULL, 0), "scores.json")
+        compared = at_place(place, "comparison.json")
+        return self._failed_cut(place) or self._unfinished.reason(*answers, failed=[compared])
+
+    def _failed_run(self, run: Run) -> str:
+        """Why the last run could not make a prediction, or not score it where the answers could be had."""
+        scores = [] if self._failed_place(run[:3]) else [result(run, "scores.json")]
+        return self._unfinished.reason(result(run, "prediction.h5"), *scores)
 
     def _runs_at(self, *place) -> list[Run]:
         """The runs of the selected models that can be run at a place."""
         models = [model for model in self.run["models"] if not self.unavailable(*place, model)]
-        return [(*place, model, seed) for model in models for seed in self.models.seeds(model)]
+        runs = [(*place, model, seed) for model in models for seed in self.models.seeds(model)]
+        return [run for run in runs if not self._failed_run(run)]
+
+    def cut_places(self) -> list[Place]:
+        """The selected places that there are tensors of."""
+        return [place for place in self.places if not self._failed_cut(place)]
 
     def runs(self) -> list[Run]:
         """The runs of all selected places."""
@@ -184,6 +211,20 @@ class Selection:
         whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
         return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 
+    def failed_seeds(self) -> list[dict]:
+        """A note for each run that failed where its model has others: what the tables of the place must say."""
+        return [
+            {
+                **dict(zip(("dataset", "bin_ms", "phase"), place, strict=True)),
+                "notes": [f"{model}, seed {seed}, {reason}"],
+            }
+            for place in self.places
+            for model in self.run["models"]
+            if not self.unavailable(*place, model)
+            for seed in self.models.seeds(model)
+            if (reason := self._failed_run((*place, model, seed)))
+        ]
+
     def cited(self) -> dict[str, dict[str, str]]:
         """Title, citation and license of the selected datasets."""
         keys = ("title", "citation", "license")
@@ -192,7 +233,7 @@ class Selection:
     def wanted(self) -> list[str]:
         """The files of the selection, but for the figures."""
         return [
-            *(at_place(place, "input.h5") for place in self.places),
+            *(at_place(place, "input.h5") for place in self.cut_places()),
             *(result(run, "prediction.h5") for run in self.runs()),
             *(f"results/{name}.csv" for name in TABLES),
             "results/leaderboard.md",

@@ -47,6 +47,12 @@ def hold_folder() -> None:
     date_back()
 
 
+def release_folder() -> None:
+    """Give the results folder back: the run is over, and another process is to go on in its place."""
+    while _held:
+        _held.pop().close()
+
+
 def _lock(file: TextIO) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,6 +38,13 @@ def commit() -> str:
     return found.stdout.strip()
 
 
+def made_here() -> str:
+    """Of what is made now: the version and the commit of the code, and the date."""
+    at = commit()
+    code = f"version {__version__}, commit {at}" if at else f"version {__version__}"
+    return f"by nlbflow {code}, on {time.strftime('%Y-%m-%d at %H:%M UTC', time.gmtime())}"
+
+
 def provenance(stamp: str | Path, dataset_version: str, seconds: float, device: str = "cpu") -> dict:
     """What made a result: stamp digest, dataset version, commit, packages, machine, device, date and cost.
 

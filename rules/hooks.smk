@@ -1,0 +1,106 @@
+# What a run says and does when it starts and when it ends.
+import atexit
+import subprocess
+import time
+
+STARTED = time.time()
+# What a run says last, after Snakemake's own last lines.
+LAST_WORDS = []
+
+
+def begin():
+    """Keep the plan's stamps, say what is about to be done, and move away what shows another selection."""
+    STAMPS.keep()
+    say_plan()
+    todo = set(workflow.dag.needrun_jobs(exclude_finished=False))
+    made = {str(file) for job in todo for file in job.output}
+    if any(map(is_shown, made)):
+        needed = {str(file) for job in workflow.dag.jobs for file in [*job.input, *job.output]}
+        if moved := set_others_aside(ORIGIN, needed - made):
+            print(f"nlbflow: {moved}", file=sys.stderr)
+
+
+def say_plan():
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+    gigabytes = sum(bytes_to_fetch(job) for job in jobs) / 1e9
+    hours = sum(job.resources.get("gpu", 0) * job.resources.runtime for job in jobs if not job.is_norun) / 60
+    print(
+        f"nlbflow: {len(jobs)} jobs, {gigabytes:.2f} GB to fetch, at most {hours:.1f} GPU hours (by the time limits)",
+        file=sys.stderr,
+    )
+
+
+def bytes_to_fetch(job):
+    """What a job loads from the internet."""
+    if job.rule.name == "fetch_answers":
+        return 0 if config["data_folder"] else config["published_answers"]["bytes"]
+    if job.rule.name != "fetch":
+        return 0
+    pin = find_pin(PINS, job.wildcards.dandiset, job.wildcards.version, job.wildcards.path)
+    return pin.bytes if DATASETS[pin.dataset]["source"] == "dandi" else 0
+
+
+@atexit.register
+def say_plan_of_dry_run():
+    if workflow.dryrun and workflow.dag:
+        say_plan()
+
+
+@atexit.register
+def say_last_words():
+    for words in LAST_WORDS:
+        print(words, file=sys.stderr, flush=True)
+
+
+def end():
+    """Say how long the run took and where the leaderboard is."""
+    if not config["partial"]:
+        UNFINISHED.unlink(missing_ok=True)
+        seconds = round(time.time() - STARTED)
+        LAST_WORDS.append(f"nlbflow: done in {seconds // 60} min {seconds % 60} s{where_the_leaderboard_is()}")
+
+
+def where_the_leaderboard_is():
+    made = {file for job in workflow.dag.jobs for file in job.output}
+    boards = [file for file in ("results/leaderboard.md", "results/leaderboard.html") if file in made]
+    return "; the leaderboard is in " + " and ".join(boards) if boards else ""
+
+
+def end_with_failures():
+    """Make the tables of what there is, and say what failed."""
+    unfinished = what_is_unfinished()
+    if config["partial"] or not unfinished.reasons:
+        return
+    unfinished.write()
+    tables, again = "", shlex.join(["snakemake", *sys.argv[1:]])
+    if not unfinished.failures:
+        LAST_WORDS.append(f"nlbflow: stopped; go on with the same command: {again}")
+        return
+    if "results/scores.csv" in unfinished.reasons:
+        words = partial_command(sys.argv[1:])
+        if words is not None:
+            release_folder()
+            made = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
+            tables = "results/leaderboard.md" if made else ""
+    LAST_WORDS.append(unfinished.tell(tables, again))
+
+
+def what_is_unfinished():
+    """The jobs that failed, and why each file that was to be made is not there."""
+    dag = workflow.dag
+    failed = {job for entry in workflow.scheduler.failed for job in (entry.jobs if entry.is_group() else [entry])}
+    left = [job for job in dag.needrun_jobs(exclude_finished=False) if not dag.finished(job)]
+    said = {job: failure_sentence("".join(job.log[:1]), STARTED) for job in failed}
+
+    @lru_cache(maxsize=None)
+    def root(job):
+        """The failed job that a job waited for: itself, or the first among those whose files it needs."""
+        return job if job in failed else next(filter(None, map(root, dag.dependencies[job])), None)
+
+    stopped = "the run was stopped before."
+    reasons = {str(file): said.get(root(job), stopped) for job in left for file in job.output}
+    failures = [
+        Failure(job.message or job.rule.name, said[job], "".join(job.log[:1]), [*map(str, job.output)])
+        for job in sorted(failed, key=str)
+    ]
+    return Unfinished(failures, reasons)

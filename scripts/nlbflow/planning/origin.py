@@ -1,0 +1,64 @@
+"""What tables, page and figures are of: the config of the run that makes them; those of another one are moved away."""
+
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from nlbflow.boards.contents import origin_sentence
+from nlbflow.planning.selection import TABLES
+from nlbflow.running.code import digest_of
+from nlbflow.running.files import read_json, write_json
+
+ORIGIN, OLD = Path("results/origin.json"), Path("results/old")
+# What all of a selection is shown by, below results/. Predictions and scores are shared by all selections.
+SHOWN = ("leaderboard.md", "leaderboard.html", "report.html", "paper", *(f"{name}.csv" for name in TABLES))
+SHOWN_FOLDERS = ("tables", "figures")
+# Keys of the config that change nothing of what is asked for.
+NOT_ASKED = ("partial", "data_folder")
+
+
+def origin_of(config: Mapping, files: Iterable[str]) -> dict:
+    """The config files of a run by name, and a digest of all that the config says.
+
+    Args:
+        config: as Snakemake merged it.
+        files: those that the user named, if any.
+    """
+    names = [Path(file).name for file in files] or ["config.yaml"]
+    return {"config": names, "selection": digest_of({key: config[key] for key in config if key not in NOT_ASKED})[:12]}
+
+
+def is_shown(file: str) -> bool:
+    """Whether a file under results/ shows a whole selection."""
+    parts = Path(file).parts[1:]
+    return file.startswith("results/") and len(parts) > 0 and (parts[0] in SHOWN or parts[0] in SHOWN_FOLDERS)
+
+
+def set_others_aside(origin: Mapping, current: Collection[str]) -> str:
+    """Move what shows another selection, or one that nobody knows, to results/old, and note whose the rest is.
+
+    Args:
+        origin: of the run that is about to make tables, page or figures.
+        current: the files that are up to date for it.
+
+    Returns:
+        What was moved, in a sentence; empty where nothing was.
+    """
+    results = ORIGIN.parent
+    before = read_json(ORIGIN) if ORIGIN.is_file() else None
+    moved = 0
+    if before is None or before["selection"] != origin["selection"]:
+        place = OLD / (before["selection"] if before else "unknown")
+        found = [results / name for name in SHOWN]
+        found += [file for name in SHOWN_FOLDERS for file in sorted((results / name).glob("*"))]
+        for path in found:
+            if path.exists() and path.as_posix() not in current:
+                target = place / path.relative_to(results)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(target, ignore_errors=True)
+                os.replace(path, target)
+                moved += 1
+    write_json(ORIGIN, dict(origin))
+    whose = origin_sentence(before) if before else "an unknown config"
+    return f"{moved} tables and figures of {whose} were moved to {place}" if moved else ""

@@ -1,0 +1,103 @@
+"""What a run could not make, and why: told at its end, and left out of the tables of what there is."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from nlbflow.boards.cells import FAILED
+from nlbflow.running.files import write_json
+
+UNFINISHED = Path("results/unfinished.json")
+SAID = "nlbflow: "
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed: what it was to do, in one sentence why it did not, its log, and the files it did not make."""
+
+    what: str
+    sentence: str
+    log: str
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The jobs that failed, and by file, for all that was not made, the sentence of the failure that it waited for."""
+
+    failures: list[Failure] = field(default_factory=list)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path = UNFINISHED) -> "Unfinished":
+        """What the last run left unmade; nothing where it made everything."""
+        if not path.is_file():
+            return cls()
+        kept = json.loads(path.read_text())
+        return cls([Failure(**failure) for failure in kept["failures"]], kept["reasons"])
+
+    def write(self, path: Path = UNFINISHED) -> None:
+        write_json(path, asdict(self))
+
+    def reason(self, *files: str, failed: Iterable[str] = ()) -> str:
+        """Why the first of these files that is missing is; of the `failed` ones, only if the job of its own failed."""
+        own = {file for failure in self.failures for file in failure.files}
+        missing = [file for file in files if file in self.reasons] + [file for file in failed if file in own]
+        return FAILED + self.reasons[missing[0]].rstrip(".") if missing else ""
+
+    def tell(self, tables: str, again: str) -> str:
+        """The last words of a run with failures: the first few, where to read more, what was made of the rest.
+
+        Args:
+            tables: where the tables of what there is are; empty where there are none.
+            again: the command that goes on.
+        """
+        count = len(self.failures)
+        lines = [f"nlbflow: {count} {'job' if count == 1 else 'jobs'} failed:"]
+        for failure in self.failures[:SHOWN]:
+            log = f" (log: {failure.log})" if failure.log else ""
+            lines.append(f"  {failure.what}: {failure.sentence}{log}")
+        if count > SHOWN:
+            lines.append(f"  ... and {count - SHOWN} more: {UNFINISHED}")
+        lines.append(f"What succeeded is in {tables}." if tables else "No tables were made.")
+        return "\n".join([*lines, f"Mend what failed, then go on with the same command: {again}"])
+
+
+def failure_sentence(log: str, started: float) -> str:
+    """What a failed job said last in its log; a job that said nothing was ended from outside.
+
+    Args:
+        log: the job's log file; empty where it has none.
+        started: when the run began, in seconds since the epoch: an older log is of another run.
+    """
+    path = Path(log)
+    if log and path.is_file() and path.stat().st_mtime >= started:
+        for line in reversed(path.read_text(errors="replace").splitlines()):
+            if line.startswith(SAID):
+                return line.removeprefix(SAID)
+    return "it ended without a word; it may have been killed, or have run out of memory."
+
+
+def partial_command(words: list[str]) -> list[str] | None:
+    """The words after `snakemake` of the run that makes tables of what there is; none where the run was a special one.
+
+    Args:
+        words: those of the run that failed.
+    """
+    special = ("-U", "--until", "-O", "--omit-from", "--batch", "-t", "--touch")
+    if any(word.split("=")[0] in special for word in words):
+        return None
+    kept, forced = [], False
+    for word in words:
+        # to be made anew was asked for once, not twice
+        if word in ("-f", "-F", "-R") or word.startswith("--force"):
+            forced = word in ("-R", "--forcerun")
+        elif not (forced and not word.startswith("-")):
+            kept.append(word)
+            forced = False
+    place = next((i for i, word in enumerate(kept) if word in ("--config", "-C")), None)
+    if place is None:
+        return [*kept, "--nolock", "--config", "partial=True"]
+    return [*kept[:place], "--nolock", kept[place], "partial=True", *kept[place + 1 :]]
