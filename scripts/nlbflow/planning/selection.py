@@ -149,6 +149,10 @@ class Selection:
         """The selected places whose answers are known."""
         return [place for place in self.places if not self.unavailable(*place)]
 
+    def keeps_history(self, place: Place) -> bool:
+        """Whether a model that is run there says that it keeps a history of its training (HISTORY in its file)."""
+        return any(self.models.declaration(model)["HISTORY"] for *_, model, _ in self.runs_at(*place))
+
     def scored(self) -> list[Run]:
         """The runs whose answers are known, and the null row of each place."""
         known = self.scored_places()
@@ -183,6 +187,10 @@ class Selection:
         rows += [(*p, m, self.unavailable(*p, m)) for p in self.places for m in self.run["models"]]
         whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
         return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
+
+    def titles(self) -> dict[str, str]:
+        """The titles of the selected datasets."""
+        return {name: self.datasets[name]["title"] for name in self.run["datasets"]}
 
     def cited(self) -> dict[str, dict[str, str]]:
         """Title, citation and license of the selected datasets."""
