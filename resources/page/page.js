@@ -14,6 +14,8 @@ const GROUPS = [RANKED, "Not ranked: oracles, implausible scores and the null mo
 // where the columns of dataset, bin width and phase begin, and those of the metrics
 const PLACED = 2, SCORED = 5;
 const PLACE = ["dataset", "bin_ms", "phase"];
+// so many letters of an interval may be broken between its ends
+const LONG = 17;
 // on one page, on screen
 const ROWS = 100;
 let scales = {};
@@ -69,7 +71,7 @@ function scoreCell(row, metric) {
   const spans = [
     score.low === undefined ? "" : interval(score.low, score.high),
     score.spread === undefined || score.spread === null ? "" : `± ${written(score.spread)}`,
-  ].filter(Boolean).flatMap((part) => [element("span", {}, part), " "]);
+  ].filter(Boolean).flatMap((part) => [element("span", part.length < LONG ? { class: "whole" } : {}, part), " "]);
   return cell(number, element("small", {}, ...spans), drawing(score.value, score.low, score.high, scales[metric.name],
     "The dot is the score, the line its 95 % interval over evaluation trials, the grey stroke 0."));
 }

@@ -69,6 +69,8 @@ def test_paper_holds_everything(stage):
     assert made == copied
     source = (paper / "main.tex").read_text()
     assert "<<" not in source and source.count(r"\input{") == 19
+    for metric in ("co-bps", "vel R2", "psth R2", "tp corr", "fp-bps", "32-shot co-bps", "latent dimension"):
+        assert rf"\item[{metric}]" in source, metric
     order = [
         source.index(rf"\section{{{title}}}") for title in ("All datasets", "Families of datasets", "Reproduction")
     ]
@@ -105,8 +107,9 @@ def test_figures_and_datasets_in_the_source():
     about = {"d": {"title": "D_1", "citation": "A & B", "license": "MIT"}}
     captions = [["d_5ms_val_ranks", "Ranks: D_1, 5 ms"]]
     ranks = {"title": "Ranks", "text": "``no rank``: 1 % of\nthem.\n", "captions": captions}
-    source = paper_source(template, {"All": ["one"]}, [ranks], about)
+    source = paper_source(template, ["co-bps"], {"All": ["one"]}, [ranks], about)
+    assert r"\item[co-bps] Bits per spike" in source and "docs/" not in source
     assert r"D\_1 & A \& B & MIT \\" in source and r"\input{tables/one.tex}" in source
     assert r"\subsection{Ranks}``no rank'': 1 \% of them." in source
     assert r"\drawn{figures/d_5ms_val_ranks.pdf}{Ranks: D\_1, 5 ms}" in source
-    assert r"\section{Figures}" not in paper_source(template, {}, [], about)
+    assert r"\section{Figures}" not in paper_source(template, [], {}, [], about)
