@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fake_page import PUBLISHED, block, parts
+from fake_page import PUBLISHED, block, parts, with_outlier
 from nlbflow.boards.page import leaderboard_page
 from nlbflow.metrics.formulas import METRICS
 
@@ -173,14 +173,7 @@ def test_metrics_and_marks_are_explained_by_pointer_and_keyboard(page):
 
 
 def test_all_datasets_fit_and_an_outlier_makes_no_column_wide(opened):
-    made = parts(14, (5,), 5)
-    for entry in made["entries"]:
-        if (entry["dataset"], entry["model"]) == ("mc_maze", "flat_forecast"):
-            entry["scores"]["psth R2"], entry["intervals"]["psth R2"] = -590646.7532, (-700000.0, -500000.0)
-    ranks = made["ranks"]
-    outlier = (ranks["dataset"] == "mc_maze") & (ranks["model"] == "flat_forecast") & (ranks["metric"] == "psth R2")
-    ranks.loc[outlier, ["value", "low", "high"]] = -590646.7532, -700000.0, -500000.0
-    page = opened(leaderboard_page(**made))
+    page = opened(leaderboard_page(**with_outlier(parts(14, (5,), 5))))
     choose(page, dataset="", bin_ms="", phase="")
     assert page.evaluate("document.querySelector('#board').offsetWidth") <= 1360
     assert "−5.91e+5" in page.locator("#board tbody").inner_text()

@@ -69,6 +69,8 @@ def test_paper_holds_everything(stage):
     assert made == copied
     source = (paper / "main.tex").read_text()
     assert "<<" not in source and source.count(r"\input{") == 19
+    # a file of the repository is a dead end in a PDF
+    assert "docs/" not in source
     for metric in ("co-bps", "vel R2", "psth R2", "tp corr", "fp-bps", "32-shot co-bps", "latent dimension"):
         assert rf"\item[{metric}]" in source, metric
     order = [

@@ -16,8 +16,8 @@ LEGEND = (
     "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked."
 )
 OF_AVERAGES = (
-    "psth R2 is lower where it is averaged over fewer evaluation trials, so the score and its interval hold for these "
-    "numbers of trials; a model that predicts all trials of a condition alike has no spread over trials."
+    "psth R2 is lower where it averages over fewer evaluation trials, so compare it on the same dataset and phase only; "
+    "a model that predicts all trials of a condition alike has no spread over trials."
 )
 MEAN_RANK = (
     "mean rank: over the datasets, of a competitor's rank among those that have a score on each of them. Models that "

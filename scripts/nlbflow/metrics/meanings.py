@@ -22,7 +22,7 @@ MEANINGS = {
     "rate R2": "R2 of the predicted rates with those that the spikes were drawn from. 0: each neuron's mean.",
     "state R2": "R2 of the simulator's states, decoded linearly from the latents. 0: their mean.",
 }
-NEITHER = {"latent dimension": "Neither is better; fewer at equal co-bps is."}
+NEITHER = {"latent dimension": "Neither way is better in itself; at equal co-bps fewer is."}
 
 
 def meaning(metric: str) -> str:
