@@ -16,7 +16,7 @@ LEGEND = (
     "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked."
 )
 OF_AVERAGES = (
-    "psth R2 is lower where it averages over fewer evaluation trials, so compare it on the same dataset and phase only; "
+    "psth R2 is lower where it averages over fewer evaluation trials, so compare it on one dataset and phase only; "
     "a model that predicts all trials of a condition alike has no spread over trials."
 )
 MEAN_RANK = (
