@@ -8,7 +8,7 @@ import pandas as pd
 from nlbflow.boards.contents import REPRODUCTION
 from nlbflow.running.files import read_json
 from nlbflow.boards.paper import compile_pdf, metrics_of, paper_source
-from nlbflow.boards.reproduction import NOTHING
+from nlbflow.boards.reproduction import compares
 
 
 def main(smk) -> None:
@@ -23,7 +23,7 @@ def main(smk) -> None:
         for board in asked["boards"]:
             sections.setdefault(board["section"], []).append(board["name"])
         tables = {Path(path).stem: pd.read_csv(path) for path in smk.input.tables if path.endswith(".csv")}
-        if (tables.pop(REPRODUCTION)["verdict"] != NOTHING).any():
+        if compares(tables.pop(REPRODUCTION)):
             sections["Reproduction"] = [REPRODUCTION]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
         source = paper_source(template, metrics_of(tables.values()), sections, asked["figures"], asked["about"])

@@ -10,7 +10,7 @@ import yaml
 from fake_results import DATASETS, FAILED, NO_INTERVAL, fake_results
 from nlbflow.boards.boards import Cell, Results, across_board, board_table, place_board
 from nlbflow.boards.cells import best_and_second
-from nlbflow.boards.reproduction import reproduction, reproduction_sheet, verdict
+from nlbflow.boards.reproduction import compares, reproduction, reproduction_sheet, verdict
 from nlbflow.boards.sheets import board_sheets, reasons
 from nlbflow.boards.tables import COMPARISONS, PLACE, note_table, read_table
 from nlbflow.boards.typesetting import (
@@ -121,6 +121,7 @@ def test_reproduction_compares_what_is_comparable():
         (5, "test", "mine", "co-bps", "nothing published"),
         (5, "test", "gpfa", "vel R2", "nothing published"),
     ]
+    assert compares(table) and not compares(table[2:]) and not compares(table[:0])
     assert table["difference"][:2].tolist() == pytest.approx([0.003, -0.31])
     text = to_markdown(reproduction_sheet(table, ABOUT))
     assert "+0.0030" in text and "mc_maze, 5 ms bins, test phase" in text and "a prior" in text

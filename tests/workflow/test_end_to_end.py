@@ -115,7 +115,7 @@ def test_report(finished, tmp_path):
     run(finished[0], work, "--report", "report.html")
     report = (work / "report.html").read_text()
     # it opens on the leaderboard
-    assert "iframe id=\\\"leaderboard\\\"" in report and '"results/leaderboard.html": {' in report
+    assert 'iframe id=\\"leaderboard\\"' in report and '"results/leaderboard.html": {' in report
     assert "Leaderboards" in report and '"Tables": {"Dataset by dataset": ' in report
     assert '"labels": {"table": "Simulated maze", "bins": "20 ms", "phase": "val"}' in report
     # a figure and its caption
