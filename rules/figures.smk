@@ -72,7 +72,6 @@ rule plot_predictions:
         **drawn("trials"),
         **drawn("psths"),
         **drawn("latents"),
-        **drawn("learning"),
     log:
         f"logs/plot_predictions/{PLACE}.log",
     benchmark:
@@ -116,6 +115,33 @@ rule plot_speed:
         "Drawing neural speed on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/plot_speed.py"
+
+
+rule plot_learning:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        target=f"results/{PLACE}/target.h5",
+        comparison=f"results/{PLACE}/comparison.json",
+        predictions=compared_files("prediction.h5"),
+        stamp=plot_stamp("plot_learning"),
+    output:
+        **drawn("learning"),
+    log:
+        f"logs/plot_learning/{PLACE}.log",
+    benchmark:
+        f"logs/plot_learning/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing the learning curves on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/plot_learning.py"
 
 
 rule plot_pipeline:

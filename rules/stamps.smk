@@ -222,6 +222,7 @@ def paper_stamp(wildcards):
 def plot_scores_stamp(wildcards):
     """What is drawn: the places, and the families of datasets; and in which style."""
     drawn = {
+        "titles": SELECTION.titles(),
         "places": [list(place) for place in SELECTION.scored_places()],
         "families": [list(f) for f in SELECTION.scored_families()],
     }
@@ -229,17 +230,19 @@ def plot_scores_stamp(wildcards):
 
 
 def plot_dataset_stamp(wildcards):
-    return stamp("plot_dataset", *place_of(wildcards), parameters=frozen(style=resource_digest(STYLE)))
+    title = DATASETS[wildcards.dataset]["title"]
+    return stamp("plot_dataset", *place_of(wildcards), parameters=frozen(style=resource_digest(STYLE), title=title))
 
 
 def plot_stamp(stage):
-    """Of a stage that draws the predictions of one place: the runs, and how long before or after spikes is zero."""
+    """Of a stage that draws the predictions of one place: the runs, how long before or after spikes is zero, a title."""
 
     def of(wildcards):
         place = place_of(wildcards)
         runs = [list(run) for run in compared(wildcards)]
-        start_ms = DATASETS[wildcards.dataset]["window_ms"][0]
-        return stamp(stage, *place, parameters=frozen(style=resource_digest(STYLE), runs=runs, start_ms=start_ms))
+        dataset = DATASETS[wildcards.dataset]
+        said = {"start_ms": dataset["window_ms"][0], "title": dataset["title"]}
+        return stamp(stage, *place, parameters=frozen(style=resource_digest(STYLE), runs=runs, **said))
 
     return of
 

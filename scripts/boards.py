@@ -9,8 +9,8 @@ from nlbflow.boards.boards import Results, across_board, board_table, place_boar
 from nlbflow.boards.contents import REPRODUCTION, origin_sentence
 from nlbflow.running.files import read_json
 from nlbflow.boards.reproduction import reproduction, reproduction_sheet
-from nlbflow.boards.typesetting import html_page, to_html, to_latex, to_markdown
-from nlbflow.boards.sheets import LEGEND, Sheet, board_sheets
+from nlbflow.boards.typesetting import html_page, markdown_text, to_html, to_latex, to_markdown
+from nlbflow.boards.sheets import LEGEND, Sheet, board_sheets, definitions
 from nlbflow.boards.tables import read_table
 
 
@@ -28,19 +28,22 @@ def main(smk) -> None:
                 board = across_board(results, wanted["title"], datasets, *at)
             else:
                 board = place_board(results, (*datasets, *at))
-            write(run.out, wanted["name"], board_table(board), board_sheets(board, asked["about"]), f"{LEGEND} {of}")
+            sheets = board_sheets(board, asked["about"])
+            write(run.out, wanted["name"], board_table(board), sheets, [LEGEND, *definitions(sheets), of])
         table = reproduction(ranks, published, reproduced)
-        write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], of)
+        write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], [of])
         run.log(f"{len(asked['boards']) + 1} tables")
 
 
-def write(out: dict[str, Path], name: str, table: pd.DataFrame, sheets: list[Sheet], below: str) -> None:
-    """One table in every format, for reading with the sentences `below` it; the paper has those elsewhere."""
+def write(out: dict[str, Path], name: str, table: pd.DataFrame, sheets: list[Sheet], below: list[str]) -> None:
+    """One table in every format, for reading with the lines `below` it; the paper has those elsewhere."""
     table.to_csv(out[f"{name}.csv"], index=False)
     table.to_parquet(out[f"{name}.parquet"], index=False)
-    out[f"{name}.md"].write_text("\n".join([*map(to_markdown, sheets), below, ""]))
+    out[f"{name}.md"].write_text(
+        "\n".join([*map(to_markdown, sheets), *(f"{markdown_text(line)}\n" for line in below)])
+    )
     out[f"{name}.tex"].write_text("\n".join(to_latex(sheet, f"tab:{name}-{i}") for i, sheet in enumerate(sheets)))
-    body = "\n".join([*map(to_html, sheets), f"<p>{escape(below)}</p>"])
+    body = "\n".join([*map(to_html, sheets), *(f"<p>{escape(line)}</p>" for line in below)])
     out[f"{name}.html"].write_text(html_page(sheets[0].title, body))
 
 

@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+import pandas as pd
 from nlbflow.boards.contents import REPRODUCTION
 from nlbflow.running.files import read_json
-from nlbflow.boards.paper import compile_pdf, paper_source
+from nlbflow.boards.paper import compile_pdf, metrics_of, paper_source
+from nlbflow.boards.reproduction import compares
 
 
 def main(smk) -> None:
@@ -20,9 +22,12 @@ def main(smk) -> None:
         sections: dict[str, list[str]] = {}
         for board in asked["boards"]:
             sections.setdefault(board["section"], []).append(board["name"])
-        sections["Reproduction"] = [REPRODUCTION]
+        tables = {Path(path).stem: pd.read_csv(path) for path in smk.input.tables if path.endswith(".csv")}
+        if compares(tables.pop(REPRODUCTION)):
+            sections["Reproduction"] = [REPRODUCTION]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()
-        source = paper_source(template, sections, asked["figures"], asked["about"], asked["origin"])
+        metrics = metrics_of(tables.values())
+        source = paper_source(template, metrics, sections, asked["figures"], asked["about"], asked["origin"])
         (folder / "main.tex").write_text(source)
         run.log(f"{len(smk.input.tables)} tables, {len(smk.input.figures)} figures; {compile_pdf(folder)}")
 

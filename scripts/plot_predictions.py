@@ -1,4 +1,4 @@
-"""Rule plot_predictions: example trials, PSTHs, latent trajectories and learning curves of one place."""
+"""Rule plot_predictions: example trials, PSTHs and latent trajectories of one place."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ from nlbflow.running.job import job  # first: it fixes the number of BLAS thread
 from nlbflow.figures import files_of
 from nlbflow.figures.canvas import save, use_style
 from nlbflow.figures.latents import draw_latents
-from nlbflow.figures.learning import draw_learning
 from nlbflow.figures.predictions import read_place
 from nlbflow.figures.psths import draw_psths
 from nlbflow.figures.trials import draw_trials
@@ -19,7 +18,6 @@ def main(smk) -> None:
         save(draw_trials(place), files_of("trials", run.out))
         save(draw_psths(place), files_of("psths", run.out))
         save(draw_latents(place), files_of("latents", run.out))
-        save(draw_learning(place), files_of("learning", run.out))
         run.log(f"drew {place.title}")
 
 

@@ -27,14 +27,16 @@ def main(smk) -> None:
         grouped = {name: dict(tuple(table.groupby(PLACE))) for name, table in tables.items()}
         for place in map(tuple, asked["places"]):
             found = [grouped[name].get(place, tables[name][:0]) for name in TABLES]
-            for kind, figure in draw_place(place_title(*place), *found, known).items():
+            title = place_title(asked["titles"][place[0]], *place[1:])
+            for kind, figure in draw_place(title, *found, known).items():
                 save(figure, files_of(figure_name(kind, *place), run.out))
             run.log(f"drew {place_title(*place)}")
         tensors = iter(smk.input.tensors)
         for family, bin_ms, phase, datasets in asked["families"]:
             trials = {dataset: training_trials(next(tensors)) for dataset in datasets}
+            names = {dataset: asked["titles"][dataset] for dataset in datasets}
             here = ranks[(ranks["bin_ms"] == bin_ms) & (ranks["phase"] == phase)]
-            figure = draw_scaling(place_title(f"family {family}", bin_ms, phase), here, trials)
+            figure = draw_scaling(place_title(f"family {family}", bin_ms, phase), here, trials, names)
             save(figure, files_of(figure_name("scaling", family, bin_ms, phase), run.out))
 
 

@@ -9,9 +9,13 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// no score that is worth its digits
+const FAR_OUT = 1000;
+
 /** A number as tables show it, without a sign at zero. */
 function written(value, digits = 4) {
-  const text = value.toFixed(digits);
+  // one that is far out takes no more room than others
+  const text = Math.abs(value) < FAR_OUT ? value.toFixed(digits) : value.toExponential(2);
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
@@ -35,15 +39,15 @@ function scaleOf(metric, rows) {
   return [high > 0 && !metric.lower ? Math.max(low, -high) : low, high];
 }
 
-/** A score on its scale: a line for the interval, a dot for the value, a tick at zero. Read aloud as the text beside it. */
-function drawing(value, low, high, [from, to]) {
+/** A score on its scale: a line for the interval, a dot for the value, a stroke at zero. Read aloud as the text beside it. */
+function drawing(value, low, high, [from, to], said) {
   const at = (x) => `${(3 + 94 * Math.min(1, Math.max(0, (x - from) / (to - from || 1)))).toFixed(2)}%`;
   const shape = (name, attributes) => {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, x] of Object.entries(attributes)) made.setAttribute(key, x);
     return made;
   };
-  const svg = shape("svg", { class: "bar", "aria-hidden": "true" });
+  const svg = shape("svg", { class: "bar", "aria-hidden": "true", "data-hint": said });
   if (from < 0 && to > 0) svg.append(shape("line", { class: "zero", x1: at(0), x2: at(0), y1: "0", y2: "100%" }));
   if (low !== undefined) svg.append(shape("line", { class: "interval", x1: at(low), x2: at(high), y1: "50%", y2: "50%" }));
   svg.append(shape("circle", { class: value < from ? "value below" : "value", cx: at(value), cy: "50%", r: "3" }));

@@ -9,10 +9,13 @@ rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
 const form = document.getElementById("choices");
 const dialog = document.getElementById("details");
 const PUBLISHED = 2, MISSING = 3;
-const GROUPS = ["Ranked by co-bps", "Not ranked: oracles, implausible scores and the null model", "Published elsewhere", "Without scores"];
+const RANKED = "Ranked by co-bps";
+const GROUPS = [RANKED, "Not ranked: oracles, implausible scores and the null model", "Published elsewhere", "Without scores"];
 // where the columns of dataset, bin width and phase begin, and those of the metrics
 const PLACED = 2, SCORED = 5;
 const PLACE = ["dataset", "bin_ms", "phase"];
+// so many letters of an interval may be broken between its ends
+const LONG = 17;
 // on one page, on screen
 const ROWS = 100;
 let scales = {};
@@ -39,7 +42,8 @@ function rankCell(row) {
   if (!row.rank) return "–";
   const [best, worst] = row.cells["co-bps"].ranks ?? [row.rank, row.rank];
   const places = rows.filter((other) => other.rank && samePlace(row, other)).length;
-  return cell(best === worst ? String(row.rank) : `${row.rank} (${best}–${worst})`, drawing(row.rank, best, worst, [1, places]));
+  const said = "The dot is the rank by co-bps, the line the ranks that the data allow.";
+  return cell(best === worst ? String(row.rank) : `${row.rank} (${best}–${worst})`, drawing(row.rank, best, worst, [1, places], said));
 }
 
 function samePlace(row, other) {
@@ -67,8 +71,9 @@ function scoreCell(row, metric) {
   const spans = [
     score.low === undefined ? "" : interval(score.low, score.high),
     score.spread === undefined || score.spread === null ? "" : `± ${written(score.spread)}`,
-  ].filter(Boolean).map((part) => element("span", {}, part, " "));
-  return cell(number, element("small", {}, ...spans), drawing(score.value, score.low, score.high, scales[metric.name]));
+  ].filter(Boolean).flatMap((part) => [element("span", part.length < LONG ? { class: "whole" } : {}, part), " "]);
+  return cell(number, element("small", {}, ...spans), drawing(score.value, score.low, score.high, scales[metric.name],
+    "The dot is the score, the line its 95 % interval over evaluation trials, the grey stroke 0."));
 }
 
 function cell(...children) {
@@ -105,10 +110,16 @@ const table = new DataTable("#board", {
   rowGroup: {
     dataSrc: "group",
     startRender: (found, group) => element("tr", {},
-      element("th", { scope: "rowgroup", colspan: found.columns(":visible").count() }, element("span", {}, GROUPS[group]))),
+      element("th", { scope: "rowgroup", colspan: found.columns(":visible").count() }, element("span", {}, groupTitle(group)))),
   },
 });
 
+
+/** What stands over a group of rows; competitors may be sorted by something else than their rank. */
+function groupTitle(group) {
+  const { name } = table.column(table.order()[0][0]).header().dataset;
+  return GROUPS[group] !== RANKED || ["rank", "co-bps"].includes(name) ? GROUPS[group] : `Competitors by ${name}; ranks are by co-bps`;
+}
 
 /** Does a row, or what the page says of the data of a place, belong to the chosen dataset, bin width and phase? */
 function chosen(row) {
@@ -151,6 +162,10 @@ function fit() {
   region.classList.toggle("fits", table.table().node().offsetWidth <= region.clientWidth);
 }
 
+// what a header means is also read aloud where it is sorted by
+for (const header of document.querySelectorAll("#board [data-means]")) {
+  header.querySelector(".dt-column-order").setAttribute("aria-describedby", header.dataset.means);
+}
 table.rows.add(rows);
 form.addEventListener("input", ({ target }) => (target.type === "search" ? search() : show()));
 addEventListener("resize", fit);

@@ -65,6 +65,7 @@ DEFAULTS = {
     # CPU threads: so many members are trained side by side, in processes; more than members can change last digits.
     "threads": 1,
 }
+HISTORY = True
 CHECK = {
     "population": 3,
     "ic_encoder": 6,

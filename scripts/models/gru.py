@@ -49,6 +49,7 @@ DEFAULTS = {
     "device": "auto",
     "precision": "float32",
 }
+HISTORY = True
 CHECK = {"width": 6, "layers": 1, "latents": 3, "epochs": 2, "device": "cpu"}
 
 

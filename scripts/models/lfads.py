@@ -58,6 +58,7 @@ DEFAULTS = {
     # CPU threads: so many members are trained side by side, in processes; more than members can change last digits.
     "threads": 1,
 }
+HISTORY = True
 CHECK = {
     "ic_encoder": 6,
     "ci_encoder": 5,

@@ -66,6 +66,7 @@ DEFAULTS = {
     "device": "auto",
     "precision": "float32",
 }
+HISTORY = True
 CHECK = {"width": 6, "count_columns": 0, "layers": 2, "hidden": 8, "epochs": 2, "device": "cpu"}
 
 

@@ -1,17 +1,30 @@
 """Tables for reading: what is marked, what is missing, what was reproduced."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from fake_results import DATASETS, FAILED, NO_INTERVAL, fake_results
-from nlbflow.boards.boards import Results, across_board, board_table, place_board
+from nlbflow.boards.boards import Cell, Results, across_board, board_table, place_board
 from nlbflow.boards.cells import best_and_second
-from nlbflow.boards.reproduction import reproduction, reproduction_sheet, verdict
+from nlbflow.boards.reproduction import compares, reproduction, reproduction_sheet, verdict
 from nlbflow.boards.sheets import board_sheets, reasons
 from nlbflow.boards.tables import COMPARISONS, PLACE, note_table, read_table
-from nlbflow.boards.typesetting import LATEX, cell_text, latex_text, markdown_text, to_html, to_latex, to_markdown
+from nlbflow.boards.typesetting import (
+    LATEX,
+    MARKDOWN,
+    cell_text,
+    latex_text,
+    markdown_text,
+    to_html,
+    to_latex,
+    to_markdown,
+)
+from nlbflow.metrics.formulas import METRICS
+from nlbflow.metrics.meanings import direction, meaning
 from workflow import ROOT
 
 HERE = ("d", 5, "val")
@@ -108,6 +121,7 @@ def test_reproduction_compares_what_is_comparable():
         (5, "test", "mine", "co-bps", "nothing published"),
         (5, "test", "gpfa", "vel R2", "nothing published"),
     ]
+    assert compares(table) and not compares(table[2:]) and not compares(table[:0])
     assert table["difference"][:2].tolist() == pytest.approx([0.003, -0.31])
     text = to_markdown(reproduction_sheet(table, ABOUT))
     assert "+0.0030" in text and "mc_maze, 5 ms bins, test phase" in text and "a prior" in text
@@ -161,10 +175,29 @@ def test_datasets_side_by_side(results):
     groups = {group.title: {row.name: row for row in group.rows} for group in board.groups}
     assert [*groups] == ["co-bps", "vel R2", "psth R2", "tp corr", "fp-bps"]
     assert groups["tp corr"]["gpfa"].cells["mc_rtt"].missing == "does not apply here"
-    # who lacks a dataset has no mean rank, and comes last
-    assert groups["co-bps"][FAILED[0]].rank is None and "smoothing" not in groups["fp-bps"]
+    # who lacks a dataset has no mean rank, and stands apart
+    failed = groups["co-bps"][FAILED[0]]
+    assert failed.rank is None and not failed.complete and "smoothing" not in groups["fp-bps"]
+    (of_bits, *_), sheet = board.groups, board_sheets(board, ABOUT)[0]
+    titles = [title for title, _ in sheet.groups]
+    apart = dict(sheet.groups)["co-bps, not scored on every dataset"]
+    assert FAILED[0] in [line[1] for line in apart] and titles[:2] == [
+        of_bits.title,
+        f"{of_bits.title}, not scored on every dataset",
+    ]
+    assert any(note.startswith("mean rank: ") for note in sheet.notes)
     ranks = [row.rank for row in groups["co-bps"].values() if row.rank]
     assert ranks == sorted(ranks) and 1 <= ranks[0] < ranks[-1]
+    # among those that are compared: the best everywhere has rank 1, whoever is better but absent somewhere
+    competing = [row for row in of_bits.rows if row.complete and row.kind == "competitor"]
+    expected = np.mean(
+        [
+            [sum(other.cells[d].value > row.cells[d].value for other in competing) for row in competing]
+            for d in DATASETS
+        ],
+        axis=0,
+    )
+    assert [row.rank for row in competing] == pytest.approx(expected + 1)
     alone = across_board(results, "One", {"dmfc_rsg": "DMFC"}, 5, "val")
     assert [group.title for group in alone.groups] == ["co-bps", "psth R2", "tp corr", "fp-bps"]
     best = next(row for row in alone.groups[2].rows if row.rank == 1)
@@ -205,6 +238,30 @@ def test_notes_on_the_data_stand_under_the_tables_of_their_place(tmp_path):
     # nothing scored there: the note is all the more wanted
     unscored = board_sheets(place_board(results, ("mc_rtt", 5, "test")), ABOUT)[0]
     assert "Note: x" in unscored.notes
+
+
+def test_psth_r2_is_explained_where_it_stands(results):
+    with_conditions, without = (
+        board_sheets(place_board(results, (name, 5, "val")), ABOUT)[0].notes for name in ("mc_maze", "mc_rtt")
+    )
+    assert any(note.startswith("psth R2 is lower") for note in with_conditions)
+    assert not any("psth R2" in note for note in without)
+
+
+def test_every_metric_has_a_meaning_and_a_direction():
+    documented = re.findall(r"^\| ([^|;,]+?)(?:[;,][^|]*)? \| ", (ROOT / "docs/metrics.md").read_text(), re.M)
+    names = [
+        name.replace("k-shot", "32-shot") for name in documented if name not in ("name", "---", "cross-decoding R2")
+    ]
+    known = [name for name in names if meaning(name)]
+    assert {*METRICS, "32-shot co-bps", "latent dimension", "rate R2", "state R2"} == set(known)
+    assert "more negative" in direction("tp corr").lower() and direction("emg R2") == "Higher is better."
+    assert meaning("emg R2") and not meaning("mc_maze") and not meaning("rank")
+
+
+def test_far_out_scores_take_no_room():
+    assert cell_text(Cell(-590646.7532, -7e5, -5e5), MARKDOWN, {}) == "-5.91e+05 [-7.00e+05, -5.00e+05]"
+    assert cell_text(Cell(-0.5, -0.6, -0.4), MARKDOWN, {}) == "-0.5000 [-0.600, -0.400]"
 
 
 def test_latex_text():

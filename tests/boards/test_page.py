@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fake_page import PUBLISHED, block, parts
+from fake_page import PUBLISHED, block, parts, with_outlier
 from nlbflow.boards.page import leaderboard_page
 from nlbflow.metrics.formulas import METRICS
 
@@ -142,6 +142,43 @@ def test_every_column_sorts_both_ways(page):
                 assert all(numbers[: len(known)])
 
 
+def test_the_heading_says_what_rows_are_sorted_by(page):
+    header = page.locator("#board thead th[data-name='vel R2']")
+    header.locator(".dt-column-order").click()
+    page.locator("#board thead th[aria-sort][data-name='vel R2']").wait_for()
+    assert next(iter(groups(page))) == "Competitors by vel R2; ranks are by co-bps"
+    page.locator("#board thead th[data-name='co-bps'] .dt-column-order").click()
+    page.locator("#board thead th[aria-sort][data-name='co-bps']").wait_for()
+    assert next(iter(groups(page))) == "Ranked by co-bps"
+
+
+def test_metrics_and_marks_are_explained_by_pointer_and_keyboard(page):
+    hint = page.get_by_role("tooltip")
+    assert hint.count() == 0
+    page.locator("#board thead th[data-name='psth R2']").hover()
+    assert "with the recorded PSTHs" in hint.inner_text() and "Higher is better" in hint.inner_text()
+    page.keyboard.press("Escape")
+    assert hint.count() == 0
+    page.locator("#board td .bar").nth(1).hover()
+    assert "the grey stroke 0" in hint.inner_text()
+    page.locator("#board thead .dt-column-order").first.focus()
+    for name in ("model", "co-bps"):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.closest('th').dataset.name") == name
+    assert "null model" in hint.inner_text()
+    box = hint.bounding_box()
+    assert 0 <= box["x"] and box["x"] + box["width"] <= 1400
+    described = page.evaluate("document.activeElement.getAttribute('aria-describedby')")
+    assert page.locator(f"#{described}").inner_text() in hint.inner_text()
+
+
+def test_all_datasets_fit_and_an_outlier_makes_no_column_wide(opened):
+    page = opened(leaderboard_page(**with_outlier(parts(14, (5,), 5))))
+    choose(page, dataset="", bin_ms="", phase="")
+    assert page.evaluate("document.querySelector('#board').offsetWidth") <= 1360
+    assert "−5.91e+5" in page.locator("#board tbody").inner_text()
+
+
 def test_filters(page, html):
     everything = len(block(html, "scores")["rows"])
     choose(page, dataset="dmfc_rsg", bin_ms="20")
@@ -258,6 +295,11 @@ def test_narrow_and_printed(opened, html, tmp_path):
     assert page.evaluate("window.printed") == total > 500 and page.evaluate(shown) == 100
     page.emulate_media(media="print")
     assert not page.locator("#choices").is_visible() and page.locator("#board").is_visible()
+    score, interval = (
+        page.locator(f"#board td.score {part}").first.evaluate("node => parseFloat(getComputedStyle(node).fontSize)")
+        for part in ("span", "small")
+    )
+    assert interval < score
 
 
 def test_nothing_scored(opened):

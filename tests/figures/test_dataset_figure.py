@@ -48,7 +48,7 @@ def titles(figure):
 def test_every_dataset_is_drawn(tmp_path, dataset):
     arrays, asked = write_input(tmp_path / "input.h5", dataset)
     recorded = read_recorded(tmp_path / "input.h5")
-    figure = draw_dataset(recorded, recorded.title, summarise(arrays, {}, asked, Facts(16, [], 0, [], 1.0))[0])
+    figure = draw_dataset(recorded, dataset, summarise(arrays, {}, asked, Facts(16, [], 0, [], 1.0))[0])
     shown = titles(figure)
     assert sum(title.startswith("training trial") for title in shown) == 4
     raster = figure.axes[0]

@@ -13,11 +13,11 @@ from fake_results import FAILED, fake_results
 from nlbflow.boards.cells import positions, unbeaten
 from nlbflow.boards.tables import place_title
 from nlbflow.figures import FORMATS
-from nlbflow.figures.canvas import save, say, shortened, use_style
+from nlbflow.figures.canvas import page, panel, save, say, shortened, use_style
 from nlbflow.figures.front import draw_front, undominated
-from nlbflow.figures.labels import _free_place, spread_out
+from nlbflow.figures.labels import _free_place, label_points, spread_out
 from nlbflow.figures.pipeline import BOXES, WAYS, draw_pipeline
-from nlbflow.figures.rows import MARKS, draw_neurons, draw_ranks, draw_scores, order
+from nlbflow.figures.rows import MARKS, draw_neurons, draw_ranks, draw_scores, order, rank_ticks
 from nlbflow.figures.scaling import COLOURED, draw_scaling
 from workflow import ROOT
 
@@ -131,6 +131,25 @@ def test_ranks_are_those_of_the_table(tables, known):
     assert [tuple(e[:, 0]) for e in ends] == [*zip(wanted["best_rank"], wanted["worst_rank"], strict=True)]
 
 
+def test_ranks_are_named_at_even_steps():
+    assert rank_ticks(1) == [1] and rank_ticks(6) == [1, 2, 3, 4, 5, 6]
+    assert rank_ticks(8) == [1, 3, 5, 7] and rank_ticks(13) == [1, 5, 10] and rank_ticks(40) == [1, 10, 20, 30, 40]
+    for last in range(1, 400):
+        ticks = rank_ticks(last)
+        assert len(ticks) <= 7 and ticks[0] == 1 and ticks[-1] <= last and len({*np.diff(ticks[1:])}) <= 1
+
+
+def test_the_legend_tells_of_seeds_only_where_there_are_several(tables, known):
+    def keys(scores):
+        return [
+            text.get_text() for text in draw_scores("d", tables["here_ranks"], scores, known).legends[0].get_texts()
+        ]
+
+    scores = tables["here_scores"]
+    assert "one seed of several" in keys(scores)
+    assert "one seed of several" not in keys(scores[scores["seed"] == 0])
+
+
 def test_neurons_are_those_of_the_table(tables, known):
     figure = draw_neurons("title", tables["here_ranks"], tables["here_neurons"], known)
     dots = drawn_points(figure.axes[0])
@@ -181,6 +200,18 @@ def test_labels_do_not_cover_each_other():
             assert (np.minimum(a[2:], b[2:]) <= np.maximum(a[:2], b[:2]) + 1e-9).any()
 
 
+def test_no_line_runs_through_a_name():
+    axes = panel(page(60, 60), 5, 5, 50, 50, xlim=(0, 10), ylim=(0, 10))
+    x, y = np.array([2.0, 5.0, 5.0, 8.0]), np.array([2.0, 5.0, 5.0, 8.0])
+    axes.plot(x, y)
+    label_points(axes, x, y, ["mean_rate", "flat_forecast", "smoothing", "gpfa"], path=(x, y))
+    renderer = axes.figure.canvas.get_renderer() if hasattr(axes.figure.canvas, "get_renderer") else None
+    on_line = axes.transData.transform(np.column_stack([np.linspace(2, 8, 500)] * 2))
+    for text in axes.texts:
+        box = text.get_window_extent(renderer)
+        assert not any(box.contains(*point) for point in on_line), text.get_text()
+
+
 def test_names_at_lines_are_moved_apart():
     heights = np.array([0.5, 0.51, 0.1, 0.505])
     moved = spread_out(heights, 0.1)
@@ -192,7 +223,9 @@ def test_scaling_lines_have_a_gap_where_a_model_failed(tables):
     trials = {"mc_maze": 1721, "mc_maze_large": 375, "mc_maze_small": 75}
     ranks = tables["ranks"]
     ranks = ranks[(ranks["model"] != "mint") | (ranks["dataset"] != "mc_maze_large")]
-    figure = draw_scaling("title", ranks, trials)
+    names = {"mc_maze": "MC_Maze", "mc_maze_large": "Large", "mc_maze_small": "Small"}
+    figure = draw_scaling("title", ranks, trials, names)
+    assert "From left to right: Small, Large, MC_Maze" in words(figure)
     bits = ranks[(ranks["metric"] == "co-bps") & (ranks["kind"] == "competitor")]
     lines = [line.get_xydata() for line in titled(figure, "co-bps").lines]
     assert len(lines) == bits["model"].nunique() and all(line[:, 0].tolist() == [75, 375, 1721] for line in lines)
@@ -256,7 +289,7 @@ def test_nobody_competed_is_said(tables):
     drawn = [
         draw_ranks("d", oracles["here_ranks"], []),
         draw_front("d", oracles["here_scores"], oracles["here_costs"]),
-        draw_scaling("d", oracles["ranks"], {"mc_maze": 100, "mc_maze_small": 10}),
+        draw_scaling("d", oracles["ranks"], {"mc_maze": 100, "mc_maze_small": 10}, {}),
     ]
     for figure in drawn:
         assert not figure.axes and any("No competing model" in text for text in words(figure))

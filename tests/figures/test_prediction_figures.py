@@ -1,5 +1,6 @@
 """Figures of predictions, on made-up answers of each kind of dataset: what is drawn is what the files hold."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from nlbflow.figures.psths import condition_means, draw_psths, most_varied
 from nlbflow.figures.speed import draw_speed
 from nlbflow.figures.trials import chosen_trials, draw_trials, recorded_spikes
 from nlbflow.metrics.formulas import tp_correlation, velocity_r2
-from nlbflow.running.files import write_arrays
+from nlbflow.running.files import open_h5, write_arrays
 from workflow import ROOT
 
 use_style(ROOT / "resources/nlbflow.mplstyle")
@@ -161,6 +162,35 @@ def test_principal_components_explain_the_most():
     again, _ = principal_components(-latents, groups)
     assert np.allclose(again, -paths)
     assert principal_components(latents[:, :, :1], groups)[0].shape == (2, 50, 1)
+
+
+def test_latents_are_legible_and_explained(tmp_path):
+    place = make_place(tmp_path, "maze", latents=("good", "fair", "poor"))
+    place.target["true_states"] = {"eval_latents": np.random.default_rng(0).normal(size=(TRIALS, BINS, 4)) * 1e-2}
+    figure = draw_latents(place)
+    keys = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert keys == ["start of the window", "a line is a condition, its colour by the mean direction of movement"]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        assert all(left.x1 < right.x0 for left, right in pairwise(sorted(boxes, key=lambda box: box.x0)))
+        name = axes.yaxis.label.get_window_extent()
+        assert name.x0 > 0 and name.x1 < min(label.get_window_extent().x0 for label in axes.get_yticklabels())
+        others = [other.get_window_extent() for other in figure.axes if other is not axes]
+        assert not any(
+            box.x0 < name.x1 and name.x0 < box.x1 and box.y0 < name.y1 and name.y0 < box.y1 for box in others
+        )
+
+
+def test_constant_latents_are_said_to_be(tmp_path):
+    place = make_place(tmp_path, "maze", models=("good",), latents=())
+    with open_h5(place.predictions["good"]) as file:
+        arrays = {name: array[()] for name, array in file.items()}
+    for name in ("eval_rates_heldin", "eval_rates_heldout"):
+        arrays[name] = np.broadcast_to(arrays[name][:1, :1], arrays[name].shape)
+    write_arrays(place.predictions["good"], arrays, {})
+    figure = draw_latents(place)
+    assert not figure.axes and "the same at all times" in words(figure)
 
 
 def test_one_latent_is_drawn(tmp_path):

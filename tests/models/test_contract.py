@@ -36,6 +36,7 @@ from nlbflow.models.contract import check_model
         ('rates["eval_rates_heldin"] = [[1, 2], [3]]', "eval_rates_heldin that is no array"),
         ('rates["facts"] = 3', "returned facts of type int"),
         ('rates["history"] = {"loss": [[1], [2, 3]]}', "returned a history that is no table"),
+        ('rates["history"] = {"loss": [2, 1]}', "write HISTORY = True there, so that its learning curves are drawn"),
         ('rates["train_latents"] = rates["train_rates_heldin"]', "missing ['eval_latents']"),
         ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1000 / data.bin_ms', "in spikes per second"),
         ('rates["eval_rates_heldin"] = np.log(rates["eval_rates_heldin"] / 2)', "exponentiate if these are log rates"),

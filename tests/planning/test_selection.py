@@ -131,8 +131,17 @@ def test_a_file_of_the_users_that_is_gone(tmp_path, monkeypatch):
 
 
 def test_every_figure_has_a_caption():
-    chosen = selection(datasets=("simulated_maze", "mc_maze_small", "mc_maze_medium"))
+    chosen = selection(("mean_rate", "gru"), datasets=("simulated_maze", "mc_maze_small", "mc_maze_medium"))
     told = captions(chosen, ROOT / "report")
     names = {name for kind in told for name, _ in kind["captions"]}
     assert {Path(file).stem for file in figure_files(chosen)} == names
     assert {kind for kind, _ in placed_figures(chosen)} == set(FIGURE_TITLES) - {"pipeline", "speed"}
+
+
+def test_learning_curves_are_figures_only_where_a_network_is_trained():
+    gru = {"file": "gru.py", "datasets": ["simulated_maze"]}
+    chosen = selection(("mean_rate", "mine"), datasets=("simulated_maze", "mc_maze_small"), mine=gru)
+    assert [place[0] for kind, place in placed_figures(chosen) if kind == "learning"] == ["simulated_maze"]
+    classical = selection(("mean_rate", "smoothing"))
+    assert not any("learning" in file for file in figure_files(classical))
+    assert "Learning curves" not in [kind["title"] for kind in captions(classical, ROOT / "report")]

@@ -117,20 +117,36 @@ def test_metrics_that_do_not_apply_are_absent():
     assert score_intervals(silent, {"eval_rates_heldout": np.full((5, 4, 2), 0.1)}, 20, 0) == {}
 
 
-def test_bias_of_averaged_rates_is_removed():
+def averaged(rng: np.random.Generator, psth: np.ndarray, noise: float, each: int, models: int = 1) -> list:
+    """The bootstrapped psth R2 of predictions that err by so much in each trial, all on the same trials."""
+    trials = len(psth) * each
+    index = np.split(np.arange(trials), len(psth))
+    target = {"eval_spikes_heldout": np.ones((trials, BINS, 2)), "psth": psth, "eval_cond_idx": index}
+    found = []
+    for _ in range(models):
+        # of a trial as a whole, as models err
+        rates = np.repeat(psth, each, axis=0) + 0.2 + noise * rng.standard_normal((trials, 1, 4))
+        prediction = {"eval_rates_heldin": rates[..., :2], "eval_rates_heldout": rates[..., 2:]}
+        found.append(bootstrap_scores(target, prediction, 20, 0)["psth R2"])
+        assert found[-1].estimate == pytest.approx(psth_r2(psth, index, rates), abs=1e-10)
+    return found
+
+
+@pytest.mark.parametrize("each", [2, 5])
+@pytest.mark.parametrize("noise", [0.1, 0.5])
+def test_intervals_of_averages_hold_what_equally_many_trials_give(each, noise):
+    """The noise that is left in averages of few trials is part of the score, and of what its interval is about."""
     rng = np.random.default_rng(0)
-    psth, noise = rng.random((3, BINS, 4)), rng.standard_normal((15, BINS, 4))
-    index = np.split(np.arange(15), 3)
-    target = {"eval_spikes_heldout": np.ones((15, BINS, 2)), "psth": psth, "eval_cond_idx": index}
-    rates = np.repeat(psth, 5, axis=0) + 3 + 0.3 * noise
-    prediction = {"eval_rates_heldin": rates[..., :2], "eval_rates_heldout": rates[..., 2:]}
-    result = bootstrap_scores(target, prediction, 4000, 0)["psth R2"]
-    # The unbiased estimate in closed form: a mean of n trials is off by their variance / n.
-    variance = np.stack([rates[i].var(axis=0, ddof=1) / 5 for i in index]).sum(axis=(0, 1))
+    psth = 3 + np.random.default_rng(1).random((4, BINS, 4))
+    drawn = [averaged(rng, psth, noise, each, models=2) for _ in range(200)]
+    # in closed form: means are off by 0.2, and by noise of that variance / n
     spread = ((psth - psth.mean(axis=(0, 1))) ** 2).sum(axis=(0, 1))
-    assert result.estimate == pytest.approx(psth_r2(psth, index, rates), abs=1e-10)
-    assert result.centre - result.estimate == pytest.approx(np.mean(variance / spread), rel=0.15)
-    assert np.mean(result.draws) == pytest.approx(result.centre, abs=1e-9)
+    expected = 1 - np.mean(4 * BINS * (0.2**2 + noise**2 / each) / spread)
+    assert np.mean([first.estimate for first, _ in drawn]) == pytest.approx(expected, abs=0.1 * abs(1 - expected))
+    intervals = [first.interval() for first, _ in drawn]
+    held = np.mean([low <= expected <= high for low, high in intervals])
+    equal = np.mean([low <= 0 <= high for low, high in (difference_interval(*pair) for pair in drawn)])
+    assert 0.9 <= held and 0.92 <= equal, (held, equal)
 
 
 def test_differences_and_ranks():
@@ -180,12 +196,12 @@ def test_undefined_draws_of_tp_corr_are_left_out():
 
 
 def test_no_interval_reaches_beyond_what_a_score_can_be():
-    """Noisy rates about the PSTHs, three trials in a condition: without the limit the interval ends far above 1."""
-    draw = np.random.default_rng(0)
-    psth = draw.gamma(2, 0.1, (3, 30, 12))
-    rates = np.abs(np.concatenate(psth[:, None] + draw.normal(0, 0.1, (3, 3, 30, 12))))
-    prediction = {"eval_rates_heldout": rates, "eval_rates_heldin": rates[..., :0]}
-    target = {"eval_spikes_heldout": draw.poisson(0.1, (9, 30, 12)).astype(float)}
-    target |= {"psth": psth, "eval_cond_idx": np.arange(9).reshape(3, 3)}
-    scores = bootstrap_scores(target, prediction, 300, 0)["psth R2"]
-    assert scores.interval()[1] == 1.0 and replace(scores, limits=(-np.inf, np.inf)).interval()[1] > 1.0
+    rng = np.random.default_rng(0)
+    near = averaged(rng, 3 + rng.random((2, BINS, 4)), 0.3, 3)[0]
+    near = replace(near, estimate=0.99)
+    assert near.interval()[1] == 1.0 < replace(near, limits=(-np.inf, np.inf)).interval()[1]
+
+
+def test_predictions_alike_in_all_trials_of_a_condition_have_no_spread():
+    (alike,) = averaged(np.random.default_rng(0), 3 + np.random.default_rng(1).random((3, BINS, 4)), 0.0, 3)
+    assert alike.interval() == pytest.approx((alike.estimate, alike.estimate), abs=1e-9)

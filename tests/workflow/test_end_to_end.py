@@ -114,6 +114,8 @@ def test_report(finished, tmp_path):
     work = copy_results(finished[1], tmp_path / "work", ".snakemake")
     run(finished[0], work, "--report", "report.html")
     report = (work / "report.html").read_text()
+    # it opens on the leaderboard
+    assert 'iframe id=\\"leaderboard\\"' in report and '"results/leaderboard.html": {' in report
     assert "Leaderboards" in report and '"Tables": {"Dataset by dataset": ' in report
     assert '"labels": {"table": "Simulated maze", "bins": "20 ms", "phase": "val"}' in report
     # a figure and its caption
@@ -122,7 +124,8 @@ def test_report(finished, tmp_path):
 
 def test_every_figure_in_every_format(finished):
     drawn = [*(finished[1] / "results/figures").glob("[!.]*")]
-    kinds = ("dataset", "scores", "ranks", "front", "neurons", "trials", "psths", "latents", "learning")
+    # no model here keeps a history, so there are no learning curves
+    kinds = ("dataset", "scores", "ranks", "front", "neurons", "trials", "psths", "latents")
     names = {f"simulated_maze_{b}ms_{p}_{kind}" for b in (5, 20) for p in ("val", "test") for kind in kinds}
     assert {path.stem for path in drawn} == names | {"pipeline"}
     for path in drawn:

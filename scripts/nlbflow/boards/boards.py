@@ -4,7 +4,7 @@ A board has our models and, apart but in the same columns, what others published
 value and with a reason.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -36,7 +36,7 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """A model (kind competitor, oracle or null) or a published method (kind published), and its cells by column; `rank`
-    is a mean over datasets where there are several."""
+    is a mean over datasets where there are several, of the models that have a score on each (`complete`)."""
 
     name: str
     kind: str
@@ -45,6 +45,7 @@ class Row:
     best_rank: int | None = None
     worst_rank: int | None = None
     seeds: int | None = None
+    complete: bool = True
     grade: str = ""
     source: str = ""
 
@@ -124,10 +125,12 @@ class Results:
         }
         return sorted(means, key=lambda model: (sign * means[model], model))
 
-    def position(self, place: tuple, metric: str, model: str) -> float:
-        """Its rank among the competitors with that score, infinite without one."""
-        rank = self.ranks.get((*place, metric, model))
-        return rank.position if rank and rank.kind == "competitor" else NONE
+    def mean_ranks(self, places: list[tuple], metric: str, models: Collection[str]) -> dict[str, float]:
+        """The mean over places of each competitor's rank among some models, which have a score at all; equals alike."""
+        sign = 1 if metric in LOWER_IS_BETTER else -1
+        competing = [model for model in models if self.kinds[model] == "competitor"]
+        values = [{m: sign * self.means[*place, metric, m].mean for m in competing} for place in places]
+        return {m: fmean(1 + sum(v < at[m] for v in at.values()) for at in values) for m in competing}
 
     def cell(self, place: tuple, metric: str, model: str) -> Cell:
         mean = self.means.get((*place, metric, model))
@@ -188,8 +191,9 @@ def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str
 def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms: int, phase: str) -> Board:
     """Datasets side by side: a column for each, a group of rows for each of the benchmark's metrics.
 
-    Models are ordered by their mean rank over the datasets that have the metric; those that lack one of them have no
-    mean rank and come last. Published methods are there if they have two of the datasets.
+    Models are ordered by their mean rank over the datasets that have the metric, among those that have a score on each.
+    Those that lack one have no mean rank and follow, by their mean rank among all where they have scores. Published
+    methods are there if they have two of the datasets.
 
     Args:
         title: what the datasets have in common.
@@ -199,16 +203,21 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
     here, groups = results.published_at([*datasets], bin_ms, phase), []
     for metric in benchmark_metrics(set().union(*(results.metrics.get(place, ()) for place in places.values()))):
         scored = [place for place in places.values() if metric in results.metrics.get(place, ())]
-        ranks = _mean_ranks([results.ordered(place, metric) for place in scored])
-        placed = {model: fmean(results.position(place, metric, model) for place in scored) for model in ranks}
+        orders = [results.ordered(place, metric) for place in scored]
+        complete = set.intersection(*map(set, orders))
+        ranks = results.mean_ranks(scored, metric, complete)
+        whole = _mean_positions([[model for model in order if model in complete] for order in orders])
+        partly = {model: at for model, at in _mean_positions(orders).items() if model not in complete}
         rows = [
             Row(
                 model,
                 results.kinds[model],
                 {dataset: results.cell(place, metric, model) for dataset, place in places.items()},
-                rank=placed[model] if placed[model] < NONE else None,
+                rank=ranks.get(model),
+                complete=model in complete,
             )
-            for model in sorted(ranks, key=lambda model: (ranks[model], model))
+            for found in (whole, partly)
+            for model in sorted(found, key=lambda model: (found[model], model))
         ]
         shown = here[here["metric"] == metric]
         rows += _published_rows(shown.assign(column=shown["dataset"]), [*datasets], least=2)
@@ -219,10 +228,13 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
     return Board(place_title(title, bin_ms, phase), datasets, groups, [*datasets], missing=missing, notes=notes)
 
 
-def _mean_ranks(orders: list[list[str]]) -> dict[str, float]:
-    """The mean position of every model, infinite for one that lacks an order."""
-    found = [{model: 1 + i for i, model in enumerate(order)} for order in orders]
-    return {m: sum(ranks.get(m, NONE) for ranks in found) / len(found) for m in set().union(*found)}
+def _mean_positions(orders: list[list[str]]) -> dict[str, float]:
+    """The mean position of every model, over the orders that it is in."""
+    found: dict[str, list[int]] = {}
+    for order in orders:
+        for i, model in enumerate(order):
+            found.setdefault(model, []).append(1 + i)
+    return {model: fmean(positions) for model, positions in found.items()}
 
 
 def _published_rows(published: pd.DataFrame, columns: list[str], least: int = 1) -> list[Row]:

@@ -18,11 +18,13 @@ from nlbflow.boards.cells import NO_SCORES, best_and_second, positions, unbeaten
 from nlbflow.boards.tables import PLACE, notes_by_place, with_bin_widths
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.metrics.meanings import direction, meaning
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
 GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
 # in the order in which they run: RowGroup needs what DataTables defines
-SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "details.js", "page.js")
+SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "hints.js", "details.js",
+           "page.js")  # fmt: skip
 # of a score on the page; scores.csv has all
 DIGITS = 6
 
@@ -132,7 +134,12 @@ def _metrics(rows: list[dict]) -> list[dict]:
     found = {name for row in rows for name in row["cells"]}
     first = benchmark_metrics(found)
     return [
-        {"name": name, "benchmark": name in first, "lower": name in LOWER_IS_BETTER | {"latent dimension"}}
+        {
+            "name": name,
+            "benchmark": name in first,
+            "lower": name in LOWER_IS_BETTER | {"latent dimension"},
+            "about": f"{meaning(name)} {direction(name)}".strip(),
+        }
         for name in first + sorted(found - set(first))
     ]
 

@@ -4,11 +4,16 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
+
+import pandas as pd
 
 from nlbflow.boards.contents import origin_sentence
 from nlbflow.boards.sheets import LEGEND
 from nlbflow.boards.typesetting import latex_text
+from nlbflow.metrics.decoded_metric import benchmark_metrics
+from nlbflow.metrics.meanings import direction, meaning
 
 # pdflatex settles the columns of long tables and the references in further passes; tectonic counts its own.
 ENGINES = {"pdflatex": 3, "tectonic": 1}
@@ -18,13 +23,30 @@ LITERAL = re.compile("``(.+?)``")
 LEFTOVERS = (".aux", ".log", ".out", ".toc")
 
 
-def paper_source(
-    template: str, sections: dict[str, list[str]], figures: list[dict], about: dict[str, dict], origin: dict
-) -> str:
-    """main.tex: the tables in their sections, the figures, the datasets with citation and licence.
+def metrics_of(tables: Iterable[pd.DataFrame]) -> list[str]:
+    """The metrics that tables hold, the benchmark's first.
 
     Args:
-        template: LaTeX with <<ORIGIN>>, <<LEGEND>>, <<DATASETS>>, <<FIGURES>> and <<TABLES>>.
+        tables: as from `nlbflow.boards.boards.board_table`, whose columns are metrics, or datasets by metric.
+    """
+    found = {name for table in tables for name in (*table.columns, *table.get("metric", ())) if meaning(str(name))}
+    first = benchmark_metrics(found)
+    return first + sorted(found - set(first))
+
+
+def paper_source(
+    template: str,
+    metrics: list[str],
+    sections: dict[str, list[str]],
+    figures: list[dict],
+    about: dict[str, dict],
+    origin: dict,
+) -> str:
+    """main.tex: the metrics, the tables in their sections, the figures, the datasets with citation and licence.
+
+    Args:
+        template: LaTeX with <<ORIGIN>>, <<LEGEND>>, <<METRICS>>, <<DATASETS>>, <<FIGURES>> and <<TABLES>>.
+        metrics: those to define.
         sections: names of the tables (tables/NAME.tex) by title.
         figures: of each kind the title, how to read them (`text`, reStructuredText), and [name, caption] of each
             (figures/NAME.pdf).
@@ -34,6 +56,7 @@ def paper_source(
     datasets = [
         " & ".join(latex_text(a[key]) for key in ("title", "citation", "license")) + r" \\" for a in about.values()
     ]
+    defined = [rf"\item[{latex_text(name)}] {latex_text(f'{meaning(name)} {direction(name)}')}" for name in metrics]
     drawn = []
     for kind in figures:
         text = LITERAL.sub("“\\1”", kind["text"])
@@ -45,6 +68,7 @@ def paper_source(
     filled = {
         "ORIGIN": latex_text(f"From {origin_sentence(origin)}"),
         "LEGEND": latex_text(LEGEND),
+        "METRICS": "\n".join([r"\begin{description}", *defined, r"\end{description}"]) if defined else "",
         "DATASETS": "\n".join([r"\begin{tabular}{lll}\toprule dataset & citation & licence \\\midrule", *datasets,
                                r"\bottomrule\end{tabular}"]),
         "FIGURES": "\n".join([r"\clearpage\section{Figures}", *drawn, r"\clearpage"]) if drawn else "",

@@ -48,6 +48,11 @@ def verdict(published: float, low: float, high: float) -> str:
     return "within" if low <= published <= high else "outside"
 
 
+def compares(table: pd.DataFrame) -> bool:
+    """Whether a table, as from `reproduction`, has anything published in it."""
+    return bool((table["verdict"] != NOTHING).any())
+
+
 def reproduction_sheet(table: pd.DataFrame, about: dict[str, dict]) -> Sheet:
     """For reading: the models with something published at a place, all their metrics; the others are told in a note."""
     header = ["model", "metric", "ours", "published", "difference", "verdict", "method", "source"]

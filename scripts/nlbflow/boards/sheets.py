@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from nlbflow.boards.boards import Board, Cell, Group, Results, Row, place_board
+from nlbflow.metrics.meanings import direction, meaning
 
 LEGEND = (
     "Ranked by co-bps; in parentheses the ranks that the data allow, since models are told apart only where the paired "
@@ -12,8 +13,15 @@ LEGEND = (
     "second is underlined where it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
     "bits per spike. (oracle): has seen the answers, never ranked. (implausible): scores what only the answers give, "
     "not ranked. – is missing, never zero; the letter tells why. Published scores are others', not made here; the "
-    "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked. "
-    "Metrics are defined in docs/metrics.md."
+    "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked."
+)
+OF_AVERAGES = (
+    "psth R2 is lower where it averages over fewer evaluation trials, so compare it on one dataset and phase only; "
+    "a model that predicts all trials of a condition alike has no spread over trials."
+)
+MEAN_RANK = (
+    "mean rank: over the datasets, of a competitor's rank among those that have a score on each of them. Models that "
+    "lack one have no mean rank and stand below, the best where they have scores first."
 )
 # more columns than that are no longer readable on a page
 MOST_WITH_INTERVALS = 5
@@ -38,17 +46,28 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
     """
     main = {name: label for name, label in board.columns.items() if name not in board.further}
     groups, notes = board.groups, [citations(board.datasets, about), *map(data_note, board.notes)]
+    several = len(board.datasets) > 1
+    if "psth R2" in (*main, *(group.title for group in groups)):
+        notes.insert(0, OF_AVERAGES)
+    if several and groups:
+        notes.insert(0, MEAN_RANK)
     if board.missing:
         notes.insert(0, f"Not scored: {board.missing}.")
     elif len(board.datasets) > MOST_WITH_INTERVALS:
         groups = [Group(group.title, [_without_intervals(row) for row in group.rows]) for group in groups]
         notes.insert(0, "The intervals stand in the tables of the datasets.")
-    sheets = [_sheet(board.title, groups, main, "mean rank" if len(board.datasets) > 1 else "rank", notes)]
+    sheets = [_sheet(board.title, groups, main, "mean rank" if several else "rank", notes)]
     if board.further:
         rows = [row for row in board.groups[0].rows if any(_valued(row, name) for name in board.further)]
         columns = {name: board.columns[name] for name in board.further}
         sheets.append(_sheet(f"{board.title}: beyond the benchmark", [Group("", rows)], columns, "", []))
     return sheets
+
+
+def definitions(sheets: list[Sheet]) -> list[str]:
+    """A line on each metric that a column or a group of rows is of: what it means and which way is better."""
+    names = [name for sheet in sheets for name in (*sheet.header, *(title.split(", ")[0] for title, _ in sheet.groups))]
+    return [f"{name}: {meaning(name)} {direction(name)}" for name in dict.fromkeys(names) if meaning(name)]
 
 
 def citations(datasets: list[str], about: dict[str, dict]) -> str:
@@ -77,11 +96,11 @@ def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, 
     header += ["source"] if "published" in kinds else []
     parts, aside = [], []
     for group in groups:
-        for published in (False, True):
-            rows = [row for row in group.rows if (row.kind == "published") == published]
+        for part in ("", "not scored on every dataset", "published"):
+            rows = [row for row in group.rows if _part(row) == part]
             if not rows:
                 continue
-            name = ", ".join(filter(None, [group.title, "published" if published else ""]))
+            name = ", ".join(filter(None, [group.title, part]))
             lines = []
             for row in rows:
                 line: list[str | Cell] = [_rank(row)] if rank else []
@@ -95,6 +114,12 @@ def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, 
             aside.append([row.kind in ("oracle", "null", "implausible") for row in rows])
     listed = [f"{key}: {source}" for (_, source), key in sources.items()]
     return Sheet(title, header, parts, aside, notes + listed)
+
+
+def _part(row: Row) -> str:
+    if row.kind == "published":
+        return "published"
+    return "" if row.complete else "not scored on every dataset"
 
 
 def _rank(row: Row) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nlbflow.boards.cells import FAILED
 from nlbflow.boards.boards import Cell
-from nlbflow.boards.sheets import LEGEND, Sheet, reasons
+from nlbflow.boards.sheets import LEGEND, Sheet, definitions, reasons
 from nlbflow.boards.tables import place_title
 
 LATEX_SPECIAL = {
@@ -24,6 +24,9 @@ MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 # grave, acute, circumflex, tilde, diaeresis, cedilla, caron: LaTeX sets them in any font, on the letters before this
 LATIN_END = "\u0180"
 ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u0327\u030c"
+
+# no score that is worth its digits
+FAR_OUT = 1000
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ LATEX = Markup(
 HTML = Markup(html.escape, str, "<b>{}</b>", "<u>{}</u>", "<sup>{}</sup>", " ± {}", " *")
 
 
+def written(value: float, digits: int) -> str:
+    """A number of so many digits after its point; one that is far out takes no more room than others."""
+    return f"{value:.{digits}f}" if abs(value) < FAR_OUT else f"{value:.2e}"
+
+
 def cell_text(cell: str | Cell, markup: Markup, keys: Mapping[str, str]) -> str:
     """A score with its interval, its spread over seeds and its marks; without one a dash or `failed`, and the key of
     the reason."""
@@ -74,13 +82,13 @@ def cell_text(cell: str | Cell, markup: Markup, keys: Mapping[str, str]) -> str:
         return markup.text(cell)
     if cell.value is None:
         return markup.text("failed" if cell.missing.startswith(FAILED) else "–") + markup.key.format(keys[cell.missing])
-    value = markup.number(f"{cell.value:.4f}")
+    value = markup.number(written(cell.value, 4))
     if cell.mark:
         value = getattr(markup, cell.mark).format(value)
     if cell.low is not None:
-        value += " " + markup.number(f"[{cell.low:.3f}, {cell.high:.3f}]")
+        value += " " + markup.number(f"[{written(cell.low, 3)}, {written(cell.high, 3)}]")
     if cell.sd is not None:
-        value += markup.spread.format(f"{cell.sd:.4f}")
+        value += markup.spread.format(written(cell.sd, 4))
     return value + (markup.star if cell.unbeaten else "")
 
 
@@ -170,6 +178,7 @@ def markdown_page(
     """The leaderboards in Markdown; `absent` rows (dataset, bin_ms, phase, what, reason) follow, and the notes on the
     data of places that have no table. `made` says from what they were made, by what and when."""
     lines = ["# Leaderboards", "", f"Made {markdown_text(made)}.", "", LEGEND, ""]
+    lines += [*(f"- {markdown_text(line)}" for line in definitions(sheets)), ""]
     lines += [to_markdown(sheet) for sheet in sheets]
     if absent:
         said = [f"{place_title(*place)}: {what}: {reason}" for *place, what, reason in absent]

@@ -113,4 +113,4 @@ def _draw_measure(axes: Axes, measure: Measure, table: pd.DataFrame, names: list
     axes.autoscale_view()
     axes.set_xlabel(f"{measure.label} ({'less' if measure.less else 'more'} is better)")
     first = np.argsort(~front, kind="stable")
-    label_points(axes, x[first], y[first], [names[i] for i in first])
+    label_points(axes, x[first], y[first], [names[i] for i in first], path=(x[path], y[path]))

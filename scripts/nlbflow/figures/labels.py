@@ -1,6 +1,7 @@
 """Names beside points, without one over another."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,9 +12,17 @@ from nlbflow.figures.canvas import GREY, MM_PER_INCH, POINTS_PER_MM
 LETTER_WIDTH, LETTER_HEIGHT = 0.64, 1.05
 RADII_MM = (1.0, 1.6, 2.4, 3.4, 4.6, 6.0, 8.0, 10.5, 13.5)
 DIRECTIONS = 16
+STEP_MM = 0.4
 
 
-def label_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], fontsize: float = 5.5) -> None:
+def label_points(
+    axes: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    names: Sequence[str],
+    path: tuple[np.ndarray, np.ndarray],
+    fontsize: float = 5.5,
+) -> None:
     """Write each point's name at the nearest free place around it, with a thin line where that is not beside it.
 
     Earlier points choose first. Limits and scales of the axes must be set before.
@@ -21,13 +30,15 @@ def label_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str],
     Args:
         x, y: (points,) in the axes' data units.
         names: of the points, in the same order.
+        path: x and y of the corners of a line that no name is to cover.
     """
     per_mm = axes.figure.dpi / MM_PER_INCH
     points = axes.transData.transform(np.column_stack([x, y])) / per_mm
     frame = axes.get_window_extent().extents / per_mm
     height = fontsize * LETTER_HEIGHT / POINTS_PER_MM
     marks = np.column_stack([points - 0.55, points + 0.55])
-    taken = marks.copy()
+    corners = axes.transData.transform(np.column_stack(path)) / per_mm
+    taken = np.concatenate([marks, _along(corners)])
     to_data = axes.transData.inverted()
     for point, name in zip(points, names, strict=True):
         width = fontsize * LETTER_WIDTH * len(name) / POINTS_PER_MM
@@ -39,6 +50,16 @@ def label_points(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str],
             ends = to_data.transform(np.array([point, near]) * per_mm)
             axes.plot(*ends.T, color=GREY, linewidth=0.3, zorder=1)
         axes.text(*to_data.transform(centre * per_mm), name, fontsize=fontsize, ha="center", va="center", zorder=5)
+
+
+def _along(corners: np.ndarray) -> np.ndarray:
+    """Small boxes (left, bottom, right, top) on the way from corner to corner, (corners, 2) in mm."""
+    ways = [
+        start + np.linspace(0, 1, 2 + int(np.linalg.norm(end - start) / STEP_MM))[:, None] * (end - start)
+        for start, end in pairwise(corners)
+    ]
+    steps = np.concatenate([np.zeros((0, 2)), *ways])
+    return np.column_stack([steps - STEP_MM / 2, steps + STEP_MM / 2])
 
 
 def _free_place(

@@ -24,7 +24,7 @@ BOXES = {
     ("score",): (130, 62),
     ("write_submission",): (165, 22),
     ("plot_dataset",): (54, 42),
-    ("plot_predictions", "plot_speed"): (165, 42),
+    ("plot_predictions", "plot_speed", "plot_learning"): (165, 42),
     ("compare",): (165, 62),
     ("tables",): (130, 80),
     ("leaderboard", "boards", "page"): (92, 80),

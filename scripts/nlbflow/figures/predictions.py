@@ -66,7 +66,7 @@ def read_place(smk) -> Place:
     target, about = read_arrays(smk.input.target)
     bin_ms = int(about["bin_ms"])
     return Place(
-        place_title(about["dataset"], bin_ms, about["phase"]),
+        place_title(asked["title"], bin_ms, about["phase"]),
         bin_ms,
         asked["start_ms"],
         Path(smk.input.input),
@@ -117,6 +117,22 @@ def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
     else:
         values = [_mean(behavior[trials, -1:])[0] for trials in groups] if behavior is not None else range(len(groups))
     return [to_hex(color) for color in colormaps["viridis"](0.92 * _ranks(values) / max(len(groups) - 1, 1))]
+
+
+def color_meaning(target: Mapping) -> str:
+    """What the colours of `group_colors` stand for, of lines that are a condition or a trial each."""
+    each = "a condition" if target.get("eval_cond_idx") is not None else "a trial"
+    behavior = target.get("eval_behavior")
+    if behavior is None:
+        return f"a line is {each}"
+    by = (
+        "produced interval"
+        if behavior.ndim != 3
+        else "direction of movement"
+        if behavior.shape[2] == 2
+        else "behaviour"
+    )
+    return f"a line is {each}, its colour by the mean {by}"
 
 
 def _along_main_axis(means: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, say, write
-from nlbflow.figures.predictions import Place, evenly, group_colors, rates
+from nlbflow.figures.predictions import Place, color_meaning, evenly, group_colors, rates
 from nlbflow.metrics.formulas import shifted
 
 NEURONS, MODELS, CONDITIONS = 4, 3, 8
@@ -48,10 +48,8 @@ def draw_psths(place: Place) -> Figure:
     write(figure, LEFT_MM, TOP_MM + len(neurons) * (HEIGHT_MM + GAP_MM) + 2.5,
           "time from the event that trials are aligned to (ms)")  # fmt: skip
     more = len(place.groups()) - len(shown)
-    if more:
-        write(
-            figure, PAGE_MM - RIGHT_MM, 2.0, f"{len(shown)} conditions of {len(shown) + more}", ha="right", color=GREY
-        )
+    said = color_meaning(place.target) + (f"; {len(shown)} conditions of {len(shown) + more}" if more else "")
+    write(figure, PAGE_MM - RIGHT_MM, 2.0, said, ha="right", color=GREY)
     return figure
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nlbflow.boards.tables import place_title
 from nlbflow.errors import NlbflowError
 from nlbflow.figures.predictions import evenly
 from nlbflow.recordings.datasets import window_ranges
@@ -20,7 +19,6 @@ class Recorded:
     """One place of a dataset, as a model may see it.
 
     Attributes:
-        title: the place, for people.
         part: of which trials `spikes` are: train, or eval where there is no train file.
         spikes: (trials, bins, units) counts, the forecast's bins after the observed, held-in units first; NaN where
             nothing was recorded.
@@ -32,7 +30,6 @@ class Recorded:
         definition: the dataset's.
     """
 
-    title: str
     bin_ms: int
     part: str
     spikes: np.ndarray
@@ -86,7 +83,6 @@ def read_recorded(path: str | Path) -> Recorded | None:
     condition = arrays.get("train_condition", np.zeros(0)) if part == "train" else np.zeros(0)
     observed, forward = window_ranges(about["definition"], bin_ms)
     return Recorded(
-        place_title(about["dataset"], bin_ms, about["phase"]),
         bin_ms,
         part,
         np.concatenate(windows, axis=1),

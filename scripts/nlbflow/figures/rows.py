@@ -18,6 +18,8 @@ ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28
 # Of the width of a panel.
 NEAR_END = 0.07
+# Beside each other on the axis of a narrow panel.
+MOST_RANKS = 6
 ZERO = {"color": GREY, "linestyle": "--", "linewidth": 0.6, "zorder": 1}
 GRID = {"color": "#E4E4E4", "linewidth": 0.4, "zorder": 0.5}
 NOBODY = "No competing model has a score here."
@@ -168,9 +170,10 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
         mark_missing(axes, [(i, "no result" if rows[i].kind == "absent" else "no score") for i in missing])
         axes.set_xlabel("more negative is better" if metric in LOWER_IS_BETTER else "")
     seed = Line2D([], [], color=SEED, marker="|", linestyle="none", markersize=6, label="one seed of several")
+    seeds = [seed] if scores.groupby(["model", "metric"]).size().gt(1).any() else []
     interval = Line2D([], [], color=RULE, linewidth=1.6, label="95 % interval over evaluation trials")
     zero = Line2D([], [], **ZERO, label="null model, where in view")
-    legend(figure, [*_keys(), seed, interval, zero])
+    legend(figure, [*_keys(), *seeds, interval, zero])
     return figure
 
 
@@ -193,8 +196,7 @@ def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
             axes.plot(own[members & ranked], at[members & ranked], linestyle="none", zorder=3, **MARKS[group])
         last = int(max(ranked.sum(), 1))
         axes.set_xlim(0.3, last + 0.7)
-        step = next(step for step in (1, 2, 5, 10, 20, 50, last) if last <= 5 * step or step == last)
-        axes.set_xticks([1, *range(max(step, 2), last + 1, step)])
+        axes.set_xticks(rank_ticks(last))
         mark_missing(
             axes, [(i, "no result" if rows[i].kind == "absent" else "no score") for i in np.flatnonzero(~ranked)]
         )
@@ -202,6 +204,14 @@ def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
     interval = Line2D([], [], color=RULE, linewidth=3, label="ranks that the data allow")
     legend(figure, [*_keys()[:2], interval])
     return figure
+
+
+def rank_ticks(last: int) -> list[int]:
+    """The ranks that an axis names: all of a few, else the first and every second, fifth or tenth."""
+    if last <= MOST_RANKS:
+        return [*range(1, last + 1)]
+    step = next(step for step in (2, 5, 10, 20, 50, last) if last < MOST_RANKS * step or step == last)
+    return [*range(1, last + 1, 2)] if step == 2 else [1, *range(step, last + 1, step)]
 
 
 def draw_neurons(title: str, placed: pd.DataFrame, neurons: pd.DataFrame, known: list[str]) -> Figure:

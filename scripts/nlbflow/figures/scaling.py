@@ -16,12 +16,13 @@ LEFT_MM, TOP_MM, HEIGHT_MM, NAMES_MM, GAP_MM = 9.0, 11.0, 46.0, 31.0, 8.0
 COLOURED = 6
 
 
-def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int]) -> Figure:
+def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int], names: dict[str, str]) -> Figure:
     """A line per competitor and a panel per metric; a model without a score on a dataset has a gap there.
 
     Args:
         ranks: rows of ranks.csv of one bin width and phase.
         trials: training trials of each dataset of the family.
+        names: their titles.
     """
     sizes = sorted(trials, key=lambda dataset: (trials[dataset], dataset))
     x = np.array([trials[dataset] for dataset in sizes], float)
@@ -58,7 +59,14 @@ def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int]) -> Fig
         axes.set_xlabel("training trials")
         if metric == metrics[-1]:
             _name_lines(axes, table, colors, len(order))
-    write(figure, 1.5, TOP_MM + HEIGHT_MM + 14, "From left to right: " + ", ".join(sizes), color=GREY, fontsize=6)
+    write(
+        figure,
+        1.5,
+        TOP_MM + HEIGHT_MM + 14,
+        "From left to right: " + ", ".join(names[dataset] for dataset in sizes),
+        color=GREY,
+        fontsize=6,
+    )
     return figure
 
 

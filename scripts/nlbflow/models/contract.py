@@ -201,7 +201,8 @@ def tiny_input(seed: int = 0) -> ModelInput:
 
 
 def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
-    """The contract check, on tiny data: shapes, finite, not negative, and the same seed gives the same bytes.
+    """The contract check, on tiny data: shapes, finite, not negative, the same bytes by the same seed, and a history of
+    training only where the file declares one.
 
     Returns:
         what was predicted: names and shapes, and the model's facts.
@@ -212,6 +213,11 @@ def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
     declared = read_declaration(path)
     params = {**params, **declared["CHECK"]}
     first, facts = run_model(path, name, tiny_input(), params, seed)
+    if "history" in first and not declared["HISTORY"]:
+        raise NlbflowError(
+            f"model {name} returned a history, which {path} does not declare; write HISTORY = True there, so that its "
+            "learning curves are drawn."
+        )
     again, _ = run_model(path, name, tiny_input(), params, seed)
     first, again = ({**arrays.pop("history", {}), **arrays} for arrays in (first, again))
     for key, array in first.items():

@@ -36,7 +36,8 @@ def score_figures(selection: Selection) -> list[tuple[str, tuple]]:
 def placed_figures(selection: Selection) -> list[tuple[str, tuple]]:
     """(kind, place) of all figures of a selection but the one of the workflow."""
     scored = selection.scored_places()
-    found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents", "learning")]
+    found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents")]
+    found += [("learning", place) for place in scored if selection.keeps_history(place)]
     found += [("speed", place) for place in scored if has_produced_times(selection.datasets[place[0]])]
     return [("dataset", place) for place in selection.cut_places()] + score_figures(selection) + found
 
@@ -57,7 +58,7 @@ def captions(selection: Selection, texts: Path) -> list[dict]:
     Args:
         texts: the folder with figure_KIND.rst, which says how to read a kind of figure.
     """
-    titles = {name: selection.datasets[name]["title"] for name in selection.run["datasets"]}
+    titles = selection.titles()
     found = {kind: [] for kind in FIGURE_TITLES}
     found["pipeline"].append(["pipeline", "The rules of the workflow"])
     for kind, (name, *at) in placed_figures(selection):

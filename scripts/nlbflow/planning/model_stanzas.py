@@ -7,7 +7,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, with_tuned
 from nlbflow.models.tuning import draw_candidates, grid_of
 
-NOT_A_FILE = {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": []}
+NOT_A_FILE = {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": [], "HISTORY": False}
 
 
 class ModelStanzas:

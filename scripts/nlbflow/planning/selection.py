@@ -176,6 +176,10 @@ class Selection:
         """The selected places whose answers are known."""
         return [place for place in self.places if not self.unavailable(*place)]
 
+    def keeps_history(self, place: Place) -> bool:
+        """Whether a model that is run there says that it keeps a history of its training (HISTORY in its file)."""
+        return any(self.models.declaration(model)["HISTORY"] for *_, model, _ in self.runs_at(*place))
+
     def scored(self) -> list[Run]:
         """The runs whose answers are known, and the null row of each place."""
         known = self.scored_places()
@@ -224,6 +228,10 @@ class Selection:
             for seed in self.models.seeds(model)
             if (reason := self._failed_run((*place, model, seed)))
         ]
+
+    def titles(self) -> dict[str, str]:
+        """The titles of the selected datasets."""
+        return {name: self.datasets[name]["title"] for name in self.run["datasets"]}
 
     def cited(self) -> dict[str, dict[str, str]]:
         """Title, citation and license of the selected datasets."""

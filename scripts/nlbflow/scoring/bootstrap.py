@@ -9,6 +9,10 @@ distance from the estimate is measured in the standard error that its own trials
 spread of 25 trials being uncertain itself, and going with their score. The standard error is linear: the score's
 slope by each trial's weight says what that trial contributes.
 
+A score of averages over trials, psth R2, falls with fewer trials, since what is left of their noise counts as error.
+It is unbiased for what equally many other trials would give, and that is what its interval is about: Student's t times
+the linear standard error, as for differences. Resamples would mislead there, since they add noise of their own.
+
 Two models are scored on the same trials, so their difference is judged by the differences of what each trial
 contributes, as in a paired t test (the infinitesimal jackknife, chapter 21 there). Rank intervals of many models need
 differences at levels like 0.999, for whose quantiles a thousand resamples would be far too few. benchmarks/coverage.py
@@ -40,7 +44,7 @@ class TrialStatistic:
         slopes: from weights to the score's derivative by each trial's weight (draws, trials).
         strata: the trials of each group that is resampled by itself; other trials have no effect.
         trials: number of trials.
-        biased: whether the metric falls with fewer trials, as that of an average does through its noise.
+        of_averages: whether the score is of averages over trials, whose remaining noise lowers it.
         limits: the lowest and the highest score there can be.
     """
 
@@ -48,7 +52,7 @@ class TrialStatistic:
     slopes: Callable[[np.ndarray], np.ndarray]
     strata: Sequence[np.ndarray]
     trials: int
-    biased: bool = False
+    of_averages: bool = False
     limits: tuple[float, float] = (-np.inf, np.inf)
 
 
@@ -61,33 +65,37 @@ class Bootstrap:
 
     Attributes:
         estimate: the score itself.
-        centre: the score less its bootstrap estimate of bias; other than the estimate only for psth R2.
-        draws: (draws,) resampled scores, shifted to lie about the centre; NaN where undefined.
+        draws: (draws,) resampled scores, NaN where undefined.
         errors: (draws,) the standard error that each resample's own trials give.
         contributions: (units,) of each unit to the estimate.
         freedom: units that vary freely; 0 if there is no interval to be had.
         limits: the lowest and the highest score there can be.
+        of_averages: whether the interval is Student's t, not bootstrap-t.
     """
 
     estimate: float
-    centre: float
     draws: np.ndarray
     errors: np.ndarray
     contributions: np.ndarray
     freedom: int
     limits: tuple[float, float]
+    of_averages: bool
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """The bootstrap-t interval, widened to hold the estimate; None where the trials do not suffice for one."""
+        """The interval, which holds the estimate; None where the trials do not suffice for one."""
         error = np.linalg.norm(self.contributions)
-        if error == 0 and self.freedom >= LEAST_FREEDOM:
-            return min(self.centre, self.estimate), max(self.centre, self.estimate)
-        # Resamples of equal trials have no error but for rounding.
-        known = np.isfinite(self.draws) & (self.errors > 1e-9 * error)
-        if self.freedom < LEAST_FREEDOM or np.mean(known) < 1 - MOST_UNDEFINED:
+        if self.freedom < LEAST_FREEDOM:
             return None
-        pivots = (self.draws[known] - self.centre) / self.errors[known]
-        ends = self.centre - error * np.quantile(pivots, [(1 + level) / 2, (1 - level) / 2])
+        if error == 0 or self.of_averages:
+            reach = stdtrit(self.freedom, (1 + level) / 2) * error
+            ends = self.estimate + np.array([-reach, reach])
+        else:
+            # Resamples of equal trials have no error but for rounding.
+            known = np.isfinite(self.draws) & (self.errors > 1e-9 * error)
+            if np.mean(known) < 1 - MOST_UNDEFINED:
+                return None
+            pivots = (self.draws[known] - self.estimate) / self.errors[known]
+            ends = self.estimate - error * np.quantile(pivots, [(1 + level) / 2, (1 - level) / 2])
         low, high = np.clip(ends, *self.limits)
         return min(float(low), self.estimate), max(float(high), self.estimate)
 
@@ -98,7 +106,7 @@ class Bootstrap:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Bootstrap":
         """What `arrays` was made of."""
-        single = {"estimate": float, "centre": float, "freedom": int, "limits": tuple}
+        single = {"estimate": float, "freedom": int, "limits": tuple, "of_averages": bool}
         return cls(**{field.name: single.get(field.name, np.asarray)(arrays[field.name]) for field in fields(cls)})
 
 
@@ -117,12 +125,12 @@ def mean_of(bootstraps: Sequence[Bootstrap]) -> Bootstrap:
     shrunk = np.linalg.norm(contributions) / alone if alone > 0 else 1.0
     return Bootstrap(
         float(mean("estimate")),
-        float(mean("centre")),
         mean("draws"),
         mean("errors") * shrunk,
         contributions,
         min(b.freedom for b in bootstraps),
         bootstraps[0].limits,
+        bootstraps[0].of_averages,
     )
 
 
@@ -136,8 +144,8 @@ def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95
         return None
     reach = stdtrit(freedom, (1 + level) / 2) * np.linalg.norm(first.contributions - second.contributions)
     reach = max(reach, ROUNDING)
-    centre, estimate = first.centre - second.centre, first.estimate - second.estimate
-    return min(float(centre - reach), estimate), max(float(centre + reach), estimate)
+    difference = first.estimate - second.estimate
+    return float(difference - reach), float(difference + reach)
 
 
 def rank_intervals(
@@ -177,18 +185,16 @@ def bootstrap(statistic: TrialStatistic, draws: int, seed: int, block: int = 1) 
     once = np.ones((1, statistic.trials))
     weights = resample(statistic.strata, statistic.trials, draws, seed, block)
     estimate, scores = float(statistic.score(once)[0]), statistic.score(weights)
-    bias = float(np.nanmean(scores)) - estimate if statistic.biased else 0.0
     units = np.array([-(-len(stratum) // block) for stratum in statistic.strata])
     few = np.mean(units == 1) > MOST_SINGLE
     return Bootstrap(
         estimate,
-        estimate - bias,
-        # Once for the draws' own bias, once for the estimate's.
-        scores - 2 * bias,
+        scores,
         np.linalg.norm(_contributions(statistic, weights, block), axis=1),
         _contributions(statistic, once, block)[0],
         0 if few else int(np.sum(units - 1)),
         statistic.limits,
+        statistic.of_averages,
     )
 
 

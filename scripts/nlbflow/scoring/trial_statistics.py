@@ -197,7 +197,7 @@ def _psth_statistic(
             slope[:, trials] = 2 * (squared[:, None] - products) / n
         return slope
 
-    return TrialStatistic(score, slopes, strata, len(eval_rates), biased=True, limits=(-np.inf, 1.0))
+    return TrialStatistic(score, slopes, strata, len(eval_rates), of_averages=True, limits=(-np.inf, 1.0))
 
 
 def speeds_by_condition(
