@@ -16,6 +16,7 @@ from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, fig
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
 from nlbflow.recordings.datasets import SIMULATED
 from nlbflow.running.folder import hold_folder, lead_jobs
+from nlbflow.running.gpus import gpu_names, most_hours
 from nlbflow.running.stamps import Stamps, describe, describe_code, digest_of
 
 try:

@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from nlbflow.errors import NlbflowError
+from nlbflow.models.catalogue import submission_path
+from nlbflow.recordings.datasets import user_path
 from nlbflow.running.confine import confine, devices, system, version
 from nlbflow.running.job import NO_MEMORY
 from nlbflow.running.process import PR_SET_PDEATHSIG
@@ -52,10 +54,10 @@ class Reach:
         hidden = [here / "results", here / "data"]
         folder = Path(config["data_folder"] or here / "data").expanduser().absolute()
         for stanza in config["datasets"].values():
-            hidden += [folder / part["path"] for part in stanza.get("files", {}).values()]
+            hidden += [user_path(config["data_folder"], part["path"]) for part in stanza.get("files", {}).values()]
         for stanza in config["models"].values():
             if "prediction" in stanza:
-                hidden += [Path(stanza["prediction"].replace("{phase}", phase)) for phase in ("val", "test")]
+                hidden += [submission_path(stanza, phase) for phase in ("val", "test")]
         if folder in file.absolute().parents:
             # the model lies among the recordings: those are hidden one by one
             hidden += _recordings(folder, hidden[:2])

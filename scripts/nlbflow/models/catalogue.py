@@ -5,6 +5,7 @@ So a plan needs no package that a model needs, and a fault in a parameter is tol
 
 import ast
 import re
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -28,18 +29,23 @@ def with_tuned(models: dict) -> dict:
 
 
 def find_model(file: str, shipped: Path) -> Path:
-    """A model's file: one of the shipped ones, or a path of the user's.
+    """A model's file: one of the shipped ones, or a path of the user's, which may begin with ~.
 
     Raises:
         NlbflowError: neither exists.
     """
-    choices = [path for path in (shipped / file, Path(file)) if path.is_file()]
+    choices = [path for path in (shipped / file, Path(file).expanduser()) if path.is_file()]
     if len(choices) == 2 and "/" not in file:
         raise NlbflowError(f"the model file {file} is both shipped and here; write ./{file} for the one here.")
     if choices:
         return choices[-1]
     names = ", ".join(sorted(p.name for p in shipped.glob("*.py")))
     raise NlbflowError(f"the model file {file} does not exist, neither as a path nor among the shipped {names}.")
+
+
+def submission_path(stanza: dict, phase: str) -> Path:
+    """The file that a stanza names as a `prediction`, in one phase."""
+    return Path(stanza["prediction"].replace("{phase}", phase)).expanduser()
 
 
 def read_declaration(path: Path) -> dict:
@@ -121,8 +127,18 @@ def override(params: dict, layer: dict, defaults: dict, key: str) -> None:
             )
         default = defaults[parameter]
         kinds = (int, float) if type(default) in (int, float) else type(default)
-        if default is not None and (
-            not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)
-        ):
-            raise NlbflowError(f"{key}.{parameter} is {value!r}; expected a value like its default {default!r}.")
+        text = "" if isinstance(default, str) else read_as_text(value)
+        fits = default is None or (isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool))
+        if text or not fits:
+            raise NlbflowError(f"{key}.{parameter} is {value!r}; expected a value like its default {default!r}.{text}")
         params[parameter] = value
+
+
+def read_as_text(value: object) -> str:
+    """The advice for a number that YAML reads as text, such as 1e-3, alone or in a list; empty for all else."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", item):
+            mantissa, exponent = f"{Decimal(item):e}".split("e")
+            plain = f"{Decimal(item):f} or {mantissa}{'' if '.' in mantissa else '.0'}e{exponent}"
+            return f" YAML reads {item} as text; write {plain}."
+    return ""

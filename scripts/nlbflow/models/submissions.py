@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -105,36 +106,37 @@ def read_submission(
     spikes_mean: float,
     bin_ms: int,
     group: str | None = None,
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Somebody's rates from an HDF5 file that is not trusted.
 
     Args:
         path: the file.
-        shapes: the expected (trials, time, neurons) of every array that may be read; all else is ignored.
+        shapes: the expected (trials, time, neurons) of every array that may be read.
         required: those of them that must be there. The forward arrays come both or not at all.
         spikes_mean: the data's mean count per bin and neuron, to recognise spikes per second.
         bin_ms: bin width.
         group: the group that holds the arrays; None if they lie at the root, as in the workflow's prediction.h5.
 
     Returns:
-        float32 rates in expected spikes per bin, finite and not negative.
+        (float32 rates in expected spikes per bin, finite and not negative; names of the group's other members, which
+        are not read, the first ten of them).
 
     Raises:
-        NlbflowError: what is wrong with the file or the array.
+        NlbflowError: what is wrong with the file or the array; a name that is almost that of an array which is missing.
     """
-    arrays = _read_apart(Path(path), {"group": group, "shapes": dict(shapes), "required": list(required)})
+    arrays, ignored = _read_apart(Path(path), {"group": group, "shapes": dict(shapes), "required": list(required)})
     for name, rates in arrays.items():
         if fault := implausible(rates, spikes_mean, bin_ms):
             raise NlbflowError(f"{_where(path, group, name)} {fault}")
-    return arrays
+    return arrays, ignored
 
 
 def _where(path: str | Path, group: str | None, name: str) -> str:
     return f"{path}: {'dataset' if name else 'group'} {'/'.join(part for part in (group, name) if part)}"
 
 
-def _read_apart(path: Path, request: dict) -> dict[str, np.ndarray]:
-    """Let the process of its own read, and take over the arrays that it sends."""
+def _read_apart(path: Path, request: dict) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Let the process of its own read, and take over the arrays that it sends and the names that it ignores."""
     environment = os.environ | {
         # an empty entry would mean the working directory
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
@@ -160,8 +162,9 @@ def _read_apart(path: Path, request: dict) -> dict[str, np.ndarray]:
                 "is damaged or made to do harm."
             )
         sent.seek(0)
-        shapes = {name: tuple(request["shapes"][name]) for name in json.loads(sent.readline())}
-        return {name: np.fromfile(sent, np.float32, prod(s)).reshape(s) for name, s in shapes.items()}
+        names, ignored = json.loads(sent.readline())
+        shapes = {name: tuple(request["shapes"][name]) for name in names}
+        return {name: np.fromfile(sent, np.float32, prod(s)).reshape(s) for name, s in shapes.items()}, ignored
 
 
 def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: list[str]) -> None:
@@ -181,12 +184,19 @@ def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: 
             if missing := [name for name in needed if name not in names]:
                 raise NlbflowError(
                     f"{_where(path, group, missing[0])} is missing; expected {', '.join(needed)}, found "
-                    f"{_listing(parent)}: add it."
+                    f"{', '.join(_names(parent)) or 'nothing'}: add it."
                 )
+            others = _names(parent, leave_out=names)
+            for other in others:
+                if near := get_close_matches(other.strip("'"), [name for name in shapes if name not in names], 1, 0.9):
+                    raise NlbflowError(
+                        f"{_where(path, group, other)} is not an array of a submission (did you mean {near[0]}?); rename "
+                        "or remove it."
+                    )
             for name in names:
                 where = _where(path, group, name)
                 datasets[name] = _expected_dataset(parent, name, shapes[name], where)
-            sys.stdout.buffer.write(json.dumps(names).encode() + b"\n")
+            sys.stdout.buffer.write(json.dumps([names, others]).encode() + b"\n")
             for name, dataset in datasets.items():
                 where, rates = _where(path, group, name), np.empty(shapes[name], np.float32)
                 dataset.read(h5s.ALL, h5s.ALL, rates)
@@ -200,8 +210,8 @@ def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.
     """Open a member that is stored in the file itself and of the expected kind."""
     if not parent.links.exists(name.encode()):
         raise NlbflowError(
-            f"{where} is missing; the file has {_listing(parent)}. Add it, or name the datasets that the file has in "
-            "its stanza (config key models.*.datasets)."
+            f"{where} is missing; the file has {', '.join(_names(parent)) or 'nothing'}. Add it, or name the datasets that "
+            "the file has in its stanza (config key models.*.datasets)."
         )
     link = parent.links.get_info(name.encode()).type
     if link != h5l.TYPE_HARD:
@@ -212,11 +222,17 @@ def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.
     return (h5py.h5g if kind == h5o.TYPE_GROUP else h5d).open(parent, name.encode())
 
 
-def _listing(parent: h5py.h5g.GroupID) -> str:
-    """The first few names of a group, as plain ASCII."""
-    names = []
-    parent.links.iterate(lambda name: names.append(ascii(name.decode(errors="replace"))[:40]) or len(names) > 9 or None)
-    return ", ".join(names) or "nothing"
+def _names(parent: h5py.h5g.GroupID, leave_out: Sequence[str] = ()) -> list[str]:
+    """The first ten names of a group, without those to be left out, as plain ASCII in quotes."""
+    names: list[str] = []
+
+    def add(name: bytes) -> bool | None:
+        if (text := name.decode(errors="replace")) not in leave_out:
+            names.append(ascii(text)[:40])
+        return len(names) > 9 or None
+
+    parent.links.iterate(add)
+    return names
 
 
 def _expected_dataset(parent: h5py.h5g.GroupID, name: str, shape: list[int], where: str) -> h5d.DatasetID:

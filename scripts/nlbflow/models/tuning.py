@@ -14,7 +14,7 @@ import numpy as np
 
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import bits_per_spike
-from nlbflow.models.catalogue import override
+from nlbflow.models.catalogue import override, read_as_text
 from nlbflow.recordings.model_input import ModelInput
 from nlbflow.running.stamps import digest_of
 
@@ -52,7 +52,7 @@ def _values(where: str, values: object) -> list:
     if kind not in RANGES or not numbers or ends[0] > ends[1] or (kind == "log_uniform" and ends[0] <= 0):
         raise NlbflowError(
             f"{where} is {values!r}; expected a list of values, or one of {', '.join(RANGES)} with [low, high], such "
-            "as {log_uniform: [0.001, 1]}; integers has whole ends."
+            f"as {{log_uniform: [0.001, 1]}}; integers has whole ends.{read_as_text(ends)}"
         )
     return ends
 

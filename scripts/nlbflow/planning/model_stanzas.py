@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
-from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, with_tuned
+from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, submission_path, with_tuned
 from nlbflow.models.tuning import draw_candidates, grid_of
 
 NOT_A_FILE = {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": []}
@@ -92,7 +92,7 @@ class ModelStanzas:
 
     def submission_file(self, model: str, phase: str) -> str:
         """The file that a stanza names as a prediction."""
-        return self.stanzas[model]["prediction"].replace("{phase}", phase)
+        return submission_path(self.stanzas[model], phase).as_posix()
 
     def _ensemble_runs(self, model: str) -> list[tuple[str, int]]:
         """The (model, seed) that an ensemble may be the mean of.

@@ -11,7 +11,15 @@ from nlbflow.boards.contents import families, planned_boards, table_files
 from nlbflow.errors import NlbflowError
 from nlbflow.planning.config import check_config
 from nlbflow.planning.model_stanzas import ModelStanzas
-from nlbflow.recordings.datasets import checksums, dataset_version, lacking, look_for_files, part_paths, window_ranges
+from nlbflow.recordings.datasets import (
+    checksums,
+    dataset_version,
+    lacking,
+    look_for_files,
+    part_paths,
+    user_path,
+    window_ranges,
+)
 
 # The row that `score` makes from the answers, without a model.
 NULL = "null"
@@ -104,7 +112,7 @@ class Selection:
         file = self.datasets[dataset].get("files", {}).get(part)
         if file is None:
             raise NlbflowError(f"the dataset {dataset} names no file {part} (datasets.*.files)")
-        return (Path(self._data_folder) / file["path"]).as_posix()
+        return user_path(self._data_folder, file["path"]).as_posix()
 
     def user_files(self) -> list[tuple[str, str]]:
         """(dataset, part) of every file of the user's that the selected datasets are made of."""

@@ -42,6 +42,11 @@ def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> 
     return {part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}" for part, p in pins[name].items() if part in wanted}
 
 
+def user_path(data_folder: str, path: str) -> Path:
+    """A file that a stanza names below the folder of the data; either may begin with ~, for the home folder."""
+    return Path(data_folder).expanduser() / Path(path).expanduser()
+
+
 def look_for_files(name: str, definition: dict, parts: dict[str, str], data_folder: str) -> None:
     """Refuse a dataset whose stanza names files of the user's that are not there, nor linked from an earlier run.
 
@@ -49,7 +54,7 @@ def look_for_files(name: str, definition: dict, parts: dict[str, str], data_fold
         NlbflowError: a file is missing; the config key and the path are named.
     """
     for part, file in definition.get("files", {}).items():
-        path = Path(data_folder) / file["path"]
+        path = user_path(data_folder, file["path"])
         if not (path.exists() or Path(parts[part]).exists()):
             raise NlbflowError(
                 f"config key datasets.{name}.files.{part} names {path}, which does not exist; correct it, or say where "

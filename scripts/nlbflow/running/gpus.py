@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -29,7 +29,7 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
     """
     if asked == 0 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return
-    names = _names()
+    names = gpu_names()
     if not names:
         return
     if asked > len(names):
@@ -43,8 +43,8 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
     log(f"got {', '.join(free)}")
 
 
-def _names() -> list[str]:
-    """The GPUs' own names, which say the same to every process; empty where there is no driver."""
+def gpu_names() -> list[str]:
+    """The names of this machine's GPUs, which say the same to every process; empty where there is no driver."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -69,3 +69,19 @@ def _lock(names: list[str], asked: int) -> list[str]:
     for file in locked.values():
         file.close()
     return []
+
+
+def most_hours(asking: Iterable[tuple[int, int, float]], gpus: bool) -> str:
+    """The longest that jobs which ask for a GPU can take, as words.
+
+    Args:
+        asking: (GPUs, cores, time limit in minutes) of each job that asks for a GPU.
+        gpus: whether there are any; otherwise these jobs run on the CPU.
+    """
+    asking = list(asking)
+    if not asking:
+        return "no job asks for a GPU"
+    if gpus:
+        return f"at most {sum(n * minutes for n, _, minutes in asking) / 60:.1f} GPU hours (by the time limits)"
+    hours = sum(cores * minutes for _, cores, minutes in asking) / 60
+    return f"at most {hours:.1f} CPU hours, as there is no GPU (by the time limits)"
