@@ -190,8 +190,8 @@ def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: 
             for other in others:
                 if near := get_close_matches(other.strip("'"), [name for name in shapes if name not in names], 1, 0.9):
                     raise NlbflowError(
-                        f"{_where(path, group, other)} is not an array of a submission (did you mean {near[0]}?); rename "
-                        "or remove it."
+                        f"{_where(path, group, other)} is no array of a submission (did you mean {near[0]}?); "
+                        "rename or remove it."
                     )
             for name in names:
                 where = _where(path, group, name)
@@ -210,8 +210,8 @@ def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.
     """Open a member that is stored in the file itself and of the expected kind."""
     if not parent.links.exists(name.encode()):
         raise NlbflowError(
-            f"{where} is missing; the file has {', '.join(_names(parent)) or 'nothing'}. Add it, or name the datasets that "
-            "the file has in its stanza (config key models.*.datasets)."
+            f"{where} is missing; the file has {', '.join(_names(parent)) or 'nothing'}. Add it, or name the datasets "
+            "that the file has in its stanza (config key models.*.datasets)."
         )
     link = parent.links.get_info(name.encode()).type
     if link != h5l.TYPE_HARD:
