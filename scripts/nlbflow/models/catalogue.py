@@ -14,6 +14,14 @@ from nlbflow.recordings.datasets import REASONS
 from nlbflow.running.stamps import parse
 
 TUNED = "_tuned"
+# What a model's file may declare: the value where it does not, and what it means (for docs/models.md).
+DECLARATIONS = {
+    "DEFAULTS": (None, "required: every parameter with its default, as a literal dict; a config can change no others"),
+    "SEEDED": (True, "`False`: the model draws nothing at random, so it runs once, with seed 0"),
+    "ORACLE": (False, "`True`: the model gets the answers in `data.answers`; it is shown and never ranked"),
+    "NEEDS": ([], "what a dataset must have for the model to run on it; elsewhere tables give the reason"),
+    "CHECK": ({}, "parameters that make the model small for the check of its contract, which runs `predict` twice"),
+}
 
 
 def with_tuned(models: dict) -> dict:
@@ -49,7 +57,7 @@ def submission_path(stanza: dict, phase: str) -> Path:
 
 
 def read_declaration(path: Path) -> dict:
-    """DEFAULTS, SEEDED, ORACLE, NEEDS and CHECK of a model file, read from its source without running it.
+    """The declarations of a model file, read from its source without running it.
 
     Raises:
         NlbflowError: the file is missing or is not Python, has no docstring or no `predict(data, params, seed)`, or a
@@ -65,7 +73,7 @@ def read_declaration(path: Path) -> dict:
         raise NlbflowError(
             f"{path}: predict takes ({ast.unparse(functions['predict'])}); expected (data, params, seed)."
         )
-    found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "NEEDS": [], "CHECK": {}}
+    found = {name: value for name, (value, _) in DECLARATIONS.items()}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         name = getattr(target, "id", None)

@@ -1,9 +1,7 @@
 """Models: one file each, imported and held to a contract; catalogue.py reads what they declare without that.
 
-A model file has a docstring with its source, `DEFAULTS` (a literal dict of parameters) and
-`predict(data, params, seed) -> dict`. `SEEDED = False` marks a deterministic model, `ORACLE = True` one that may see
-the answers and is never ranked, `NEEDS = [...]` what a dataset must have for it (conditions, behavior, true_rates),
-`CHECK = {...}` parameters that make it small for the contract check.
+A model file has a docstring with its source, the declarations of `catalogue.DECLARATIONS` and
+`predict(data, params, seed) -> dict`. docs/models.md has the whole contract, partly made from this package.
 """
 
 import importlib.util
