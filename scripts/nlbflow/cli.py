@@ -16,7 +16,7 @@ from nlbflow.running.files import open_h5, write_arrays
 
 
 def score(asked: argparse.Namespace) -> None:
-    """The metrics of each dataset in a submission file."""
+    """The metrics of each dataset in a submission."""
     with open_h5(asked.file) as file:
         groups = sorted(name for name in file if file.get(name, getclass=True) is h5py.Group)
     places = {group_name(name, bin_ms): (name, bin_ms) for name in datasets() for bin_ms in (5, 10, 20)}
