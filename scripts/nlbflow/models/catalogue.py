@@ -1,6 +1,6 @@
 """The catalogue of models: what a stanza of the config and a model's file say, read without importing the file.
 
-So a plan needs no package that a model needs, and a fault in a parameter is told before anything runs.
+So planning needs none of a model's packages, and finds a wrong parameter before anything runs.
 """
 
 import ast
@@ -93,7 +93,7 @@ def read_declaration(path: Path) -> dict:
 
 
 def _takes_three(arguments: ast.arguments) -> bool:
-    """Whether a function can be called with three arguments by place."""
+    """Whether a function can be called with three positional arguments."""
     places = len(arguments.posonlyargs) + len(arguments.args)
     needed = places - len(arguments.defaults)
     named = any(default is None for default in arguments.kw_defaults)
@@ -125,7 +125,7 @@ def resolve_params(
 
 
 def override(params: dict, layer: dict, defaults: dict, key: str) -> None:
-    """Put a layer's values over the parameters; each must be known and of its default's type."""
+    """Override parameters by a layer's values; each must be known and of its default's type."""
     for parameter, value in layer.items():
         if parameter not in defaults:
             near = get_close_matches(parameter, defaults, 1)

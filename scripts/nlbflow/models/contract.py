@@ -1,4 +1,4 @@
-"""Models: one file each, imported and held to a contract; catalogue.py reads what they declare without that.
+"""Models: one file each, imported and held to a contract; `catalogue` reads what they declare without importing them.
 
 A model file has a docstring with its source, the declarations of `catalogue.DECLARATIONS` and
 `predict(data, params, seed) -> dict`. docs/models.md has the whole contract, partly made from this package.
@@ -39,7 +39,7 @@ def load_model(path: Path) -> ModuleType:
 
 
 def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
-    """What shows that an array (trials, bins, neurons) holds no expected spikes per bin; empty if nothing does.
+    """Why an array (trials, bins, neurons) cannot be expected spikes per bin; empty if nothing speaks against it.
 
     Args:
         spikes_mean: the data's mean count per bin and neuron, to recognise spikes per second; 0 where it is not known.
@@ -199,7 +199,7 @@ def tiny_input(seed: int = 0) -> ModelInput:
 
 
 def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
-    """The contract check, on tiny data: shapes, finite, not negative, and the same seed gives the same bytes.
+    """The contract check on tiny data: shapes, finite and not negative values, and the same bytes for the same seed.
 
     Returns:
         what was predicted: names and shapes, and the model's facts.

@@ -1,8 +1,8 @@
 """Submissions to the benchmark: HDF5 files of rates (specification, section 3.4), written, and read from anyone.
 
 A file from outside can do harm: links lead to other files, a few bytes inflate to gigabytes, damaged structures crash
-the HDF5 library. So it is read by a process of its own that has little memory and little time and, once the file is
-open, can open no other. That process reads an array only when its declaration is as expected, and sends float32.
+the HDF5 library. So a process of its own reads it, which has little memory and little time and, once the file is
+open, can open no other. That process reads an array only if its declaration is as expected, and sends float32.
 """
 
 import json
@@ -50,10 +50,10 @@ TYPES = {
 
 
 def write_submission(path: str | Path, predictions: Iterable[tuple[str, int, Mapping[str, np.ndarray]]]) -> None:
-    """Write the official file, float32 in gzip, from (dataset, bin_ms, arrays) one after the other.
+    """Write a submission, float32 in gzip, from (dataset, bin_ms, arrays) one after the other.
 
     Args:
-        path: the file to make; all three scaling datasets belong into one.
+        path: the file to make; all three scaling datasets belong in one file.
         predictions: rates (trials, time, neurons) in expected spikes per bin; other arrays, such as latents, are left
             out. A generator keeps only one prediction in memory.
     """
@@ -69,7 +69,7 @@ def _write_group(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def add_to_submission(path: Path, dataset: str, bin_ms: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put a dataset's rates into a submission, in place of older ones; the file is whole at every moment.
+    """Put a dataset's rates into a submission, replacing older ones; the file is whole at every moment.
 
     Args:
         path: the file; it is made if it is not there.
@@ -94,7 +94,7 @@ def add_to_submission(path: Path, dataset: str, bin_ms: int, arrays: Mapping[str
 
 
 def needed_arrays(train_behavior: np.ndarray | None) -> tuple[str, ...]:
-    """The arrays that a submission must have: those of training trials are for the decoder of a behavioural series."""
+    """The arrays that a submission must have; those of training trials are for the decoder of a behavioural series."""
     decoded = train_behavior is not None and train_behavior.ndim == 3
     return tuple(name for name in REQUIRED if decoded or name.startswith("eval"))
 
@@ -136,7 +136,7 @@ def _where(path: str | Path, group: str | None, name: str) -> str:
 
 
 def _read_apart(path: Path, request: dict) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Let the process of its own read, and take over the arrays that it sends and the names that it ignores."""
+    """Let the other process read, and return the arrays and the ignored names that it sends."""
     environment = os.environ | {
         # an empty entry would mean the working directory
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
@@ -168,7 +168,7 @@ def _read_apart(path: Path, request: dict) -> tuple[dict[str, np.ndarray], list[
 
 
 def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: list[str]) -> None:
-    """In the process of its own: check and read, and write names and arrays to standard output."""
+    """In the other process: check the file, read it, and write names and arrays to standard output."""
     largest = max(prod(shape) for shape in shapes.values()) * np.dtype(np.float32).itemsize
     for limit, value in ((resource.RLIMIT_AS, MEMORY + largest), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(limit)[1]
@@ -201,7 +201,7 @@ def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: 
                 where, rates = _where(path, group, name), np.empty(shapes[name], np.float32)
                 dataset.read(h5s.ALL, h5s.ALL, rates)
                 sys.stdout.buffer.write(rates.data)
-        # all that h5py makes of the errors of HDF5
+        # h5py turns errors of HDF5 into any of these
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise NlbflowError(f"{where} cannot be read ({str(error) or 'out of memory'}); write it anew.") from error
 
@@ -236,7 +236,7 @@ def _names(parent: h5py.h5g.GroupID, leave_out: Sequence[str] = ()) -> list[str]
 
 
 def _expected_dataset(parent: h5py.h5g.GroupID, name: str, shape: list[int], where: str) -> h5d.DatasetID:
-    """Open a dataset whose declaration alone shows that reading it is harmless and useful."""
+    """Open a dataset whose declaration shows that reading it is harmless and useful."""
     dataset = _member(parent, name, h5o.TYPE_DATASET, where)
     plan, kind = dataset.get_create_plist(), dataset.get_type()
     layout = plan.get_layout()
@@ -262,7 +262,7 @@ def _expected_dataset(parent: h5py.h5g.GroupID, name: str, shape: list[int], whe
 
 
 def _check_chunks(dataset: h5d.DatasetID, plan: h5py.h5p.PropDCID, where: str) -> None:
-    """Refuse filters from outside, chunks of which reading one takes gigabytes, and chunks that are not there."""
+    """Refuse foreign filters, chunks that take gigabytes to read, and missing chunks."""
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if any(i not in (DEFLATE, SHUFFLE, FLETCHER32) or filters.count(i) > 1 for i in filters):
         raise NlbflowError(
@@ -296,7 +296,7 @@ def _check_chunks(dataset: h5d.DatasetID, plan: h5py.h5p.PropDCID, where: str) -
 def _is_whole(dataset: h5d.DatasetID, place: h5d.StoreInfo, filters: list[int], size: int) -> bool:
     """Whether a chunk unpacks to its declared size.
 
-    HDF5 itself does not ask: it inflates to any size, and where a chunk is too short takes what the memory held before.
+    HDF5 itself does not check this: it inflates to any size, and fills a chunk that is too short with stale memory.
     """
     mask, raw = dataset.read_direct_chunk(place.chunk_offset)
     for i, kind in reversed([*enumerate(filters)]):
@@ -306,7 +306,7 @@ def _is_whole(dataset: h5d.DatasetID, place: h5d.StoreInfo, filters: list[int], 
             raw = raw[:-4]
         elif kind == DEFLATE:
             try:
-                raw = zlib.decompressobj().decompress(raw, size + 5)  # room for a checksum, and to be seen too long
+                raw = zlib.decompressobj().decompress(raw, size + 5)  # room for a checksum and one byte too many
             except zlib.error:
                 return False
     return len(raw) == size

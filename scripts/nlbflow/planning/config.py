@@ -1,4 +1,4 @@
-"""The config: checked against a closed schema, told in sentences a person can act on."""
+"""The config is checked against a closed schema; faults are told in sentences that a person can act on."""
 
 from difflib import get_close_matches
 from pathlib import Path

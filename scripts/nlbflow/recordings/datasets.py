@@ -5,7 +5,7 @@ from pathlib import Path
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
 
-# What a model or a metric may need of a dataset (a model's NEEDS), with the reason that tables give where it lacks that.
+# What a model or a metric may need of a dataset (a model's NEEDS), with the reason that tables give where it is absent.
 REASONS = {
     "train": "no train file among this dataset's parts",
     "evaluation": "no evaluation trials in this phase",

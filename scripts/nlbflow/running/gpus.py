@@ -15,10 +15,10 @@ _held: list[TextIO] = []
 
 
 def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
-    """Wait for free GPUs and show this process no others (CUDA_VISIBLE_DEVICES), until it ends, however it ends.
+    """Wait for free GPUs and show this process only these (CUDA_VISIBLE_DEVICES), until it ends, however it ends.
 
     A lock file for each GPU, in the folder for temporary files, keeps the jobs of all of a user's runs apart. Nothing
-    is done where CUDA_VISIBLE_DEVICES is set (by SLURM or the user), where none is asked for, and where there is none.
+    is done where CUDA_VISIBLE_DEVICES is set (by SLURM or the user), where no GPU is asked for, or where there is none.
 
     Args:
         asked: how many GPUs.
@@ -44,7 +44,7 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
 
 
 def gpu_names() -> list[str]:
-    """The names of this machine's GPUs, which say the same to every process; empty where there is no driver."""
+    """The names of this machine's GPUs, the same in every process; empty where there is no driver."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -53,7 +53,7 @@ def gpu_names() -> list[str]:
 
 
 def _lock(names: list[str], asked: int) -> list[str]:
-    """Lock as many free GPUs as asked for, or none: two jobs that hold one each would wait for ever."""
+    """Lock as many free GPUs as asked for, or none, since two jobs that hold one each would wait for ever."""
     locked = {}
     for name in names:
         file = open(Path(tempfile.gettempdir(), f"nlbflow-{os.getuid()}-{name}.lock"), "w")
