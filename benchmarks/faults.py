@@ -23,8 +23,8 @@ from faults import FAULTS, Fault
 
 HEAD = """# Faults that were tried
 
-`make faults` does to a small run what can happen to a long one. A fault strikes a chosen stage at a random moment. Then its cause
-is removed, and `make resume` is called. The fault is *survived* if
+`make faults` does to a small run what can happen to a long one. A fault strikes a chosen stage at a random moment. Then
+its cause is removed, and `make resume` is called. The fault is *survived* if
 
 - a half-written file never has a final name;
 - nothing that was finished before is lost or made again;
@@ -33,9 +33,10 @@ is removed, and `make resume` is called. The fault is *survived* if
 
 The last column shows what the struck run told the user. It is in brackets where that run ended well all the same.
 
-Two more faults are tried on a SLURM cluster ([test_slurm.py](../tests/workflow/test_slurm.py)): a node is killed with everything that
-runs on it, and SLURM's controller is killed. After the first the run goes on by itself. After the second it may wait for jobs that
-SLURM has lost; it goes on after Ctrl-C and `resume.py`. Both runs end with the tables of a local run, byte for byte.
+Two more faults are tried on a SLURM cluster ([test_slurm.py](../tests/workflow/test_slurm.py)): a node is killed with
+everything that runs on it, and SLURM's controller is killed. After the first the run goes on by itself. After the
+second it may wait for jobs that SLURM has lost; it goes on after Ctrl-C and `resume.py`. Both runs end with the tables
+of a local run, byte for byte.
 
 | fault | tried | survived | what the user saw |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-# What a run is about to do, in one line: said by each run at its start, and by a dry run at its end.
+# One line on what a run is about to do; each run prints it at its start, a dry run at its end.
 import atexit
 
 
@@ -13,7 +13,7 @@ def say_plan():
 
 
 def bytes_to_fetch(job):
-    """What a job loads from the internet."""
+    """How much a job downloads."""
     if job.rule.name == "fetch_answers":
         return 0 if config["data_folder"] else config["published_answers"]["bytes"]
     if job.rule.name != "fetch":

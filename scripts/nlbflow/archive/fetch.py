@@ -165,7 +165,7 @@ def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
             if failures > source.retries or time.monotonic() - moved + wait > source.limit_s:
                 raise NlbflowError(
                     f"{source.name} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
-                    f"check the connection and run again, which goes on from the {file.tell() / 1e6:.1f} MB that came."
+                    f"check the connection and run again, which continues from the {file.tell() / 1e6:.1f} MB so far."
                 ) from fault
             log(f"{pin.path}: {fault}; attempt {failures + 1} of {source.retries + 1} in {wait:g} s")
             time.sleep(wait)

@@ -127,8 +127,8 @@ def run_apart(call: Callable[[], tuple[dict, dict]], model: str, reach: Reach) -
             raise NlbflowError(f"the process of model {model} was ended by {signal.Signals(-code).name}{reason}.")
         if not (scratch / RESULT).is_file():
             raise NlbflowError(
-                f"the process of model {model} ended itself with exit code {code} before `predict` returned; a model "
-                "returns its rates, and calls no exit."
+                f"the process of model {model} ended itself with exit code {code} before `predict` returned; let "
+                "`predict` return its rates, and call no exit."
             )
         return _take_over(scratch)
 

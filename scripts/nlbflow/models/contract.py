@@ -151,7 +151,7 @@ def _check_history(history: object, model: str) -> dict:
     lengths = {column.shape for column in columns.values()}
     if len(lengths) != 1 or len(*lengths) != 1 or any(c.dtype.kind not in "fiub" for c in columns.values()):
         raise NlbflowError(
-            f"model {model} returned a history that is no table; expected a dict of columns, each a list of as many "
+            f"model {model} returned a history that is no table; expected a dict of columns, lists of equally many "
             "numbers."
         )
     return columns

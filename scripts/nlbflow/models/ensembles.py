@@ -54,7 +54,7 @@ def choose(facts: Mapping[tuple[str, int], Mapping], top: int | None) -> list[tu
     if without:
         raise NlbflowError(
             f"the ensemble's top {top} cannot be chosen: {', '.join(without)} has no {VALIDATION}, which only "
-            "trainings with validation trials of their own tell; leave it out of `members`, or leave `top` out."
+            "models with validation trials of their own return; leave it out of `members`, or leave `top` out."
         )
     # what is not a number comes last
     scores = {run: np.nan_to_num(known[VALIDATION], nan=-np.inf) for run, known in facts.items()}

@@ -85,7 +85,7 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     data, about = read_input(smk, run, answers=answers or {}, psth_kernel_ms=kernel_ms)
     model, seed = smk.wildcards.model, int(smk.wildcards.seed)
     if read_declaration(model_path(smk))["ORACLE"] != (answers is not None):
-        raise NlbflowError(f"rule {smk.rule} does not run {model}: its file says otherwise by ORACLE.")
+        raise NlbflowError(f"rule {smk.rule} cannot run {model}: its file sets ORACLE otherwise; run again.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
     if smk.input.get("best"):
         params |= read_json(smk.input.best)["params"]

@@ -109,7 +109,7 @@ class ModelStanzas:
                 raise NlbflowError(f"{key} is {seeds}; a model that is not seeded runs once: expected [0].")
             if "top" in self.stanzas[model]["ensemble"] and "file" not in self.stanzas[member]:
                 raise NlbflowError(
-                    f"{key}: `top` chooses by what a training tells of its validation trials, and a "
+                    f"{key}: `top` chooses by the co-bps of validation trials that a training keeps, and a "
                     f"{self.kind(member)} is not trained; leave it out, or leave `top` out."
                 )
             found += [(member, seed) for seed in seeds]

@@ -89,7 +89,9 @@ class Recording:
         """Make the units' attributes; the spike times of each in s."""
         self.ids = units["id"][()]
         if len(self.ids) == 0:
-            raise NlbflowError(f"{self.path} has no units, so there is nothing to bin; use a file with sorted units.")
+            raise NlbflowError(
+                f"{self.path} has no units, so there is nothing to bin; use a file with spike-sorted units."
+            )
         chosen = np.arange(len(self.ids))
         if "column" in selection:
             chosen = np.flatnonzero(select(read_columns(units), selection, self.path, "units"))

@@ -97,7 +97,7 @@ def _check_sizes(arrays: dict, where: str, tensors: Mapping[str, np.ndarray], ve
             wrong.append(name)
     if wrong:
         raise NlbflowError(
-            f"{where}: {wrong[0]} has not the size that the recordings ({version}) give; the two are of different "
+            f"{where}: {wrong[0]} does not have the size of the recordings ({version}); the two are of different "
             "releases, or the dataset's stanza cuts other windows than the benchmark's."
         )
     published = arrays.get("train_behavior")
