@@ -246,6 +246,8 @@ class Trial:
             said = "nothing: it was killed"
         elif ours:
             said = ours[0]
+        elif self.status == 0:
+            said = "nothing: it went on"
         elif rule and died:
             said = f"Error in rule {rule[1]}: … {died[0]}"
         else:
