@@ -23,15 +23,20 @@ from faults import FAULTS, Fault
 
 HEAD = """# Faults that were tried
 
-`make faults` does to a small run what can happen to a long one. The fault strikes a chosen stage, at a moment drawn at
-random; then its cause is taken away and `make resume` is called. A fault is *survived* when at no time a half-written
-file has a final name, when nothing that was finished before it is lost or made again, when the run ends with the tables
-of a run without the fault, byte for byte, and when no process is left. The last column is what the user was told by the
-run that was struck; it is in brackets where that run ended well all the same.
+`make faults` does to a small run what can happen to a long one. A fault strikes a chosen stage at a random moment. Then
+its cause is removed, and `make resume` is called. The fault is *survived* if
 
-On a SLURM cluster two more are tried ([test_slurm.py](../tests/workflow/test_slurm.py)): a node is killed with all that
-runs on it, and the controller is. After the first the run goes on; after the second it may wait for jobs that SLURM
-has lost, and goes on after Ctrl-C and `resume.py`. Both end with the tables of a local run, byte for byte.
+- a half-written file never has a final name;
+- nothing that was finished before is lost or made again;
+- the run ends with the tables of a run without the fault, byte for byte;
+- no process is left.
+
+The last column shows what the struck run told the user. It is in brackets where that run ended well all the same.
+
+Two more faults are tried on a SLURM cluster ([test_slurm.py](../tests/workflow/test_slurm.py)): a node is killed with
+everything that runs on it, and SLURM's controller is killed. After the first the run goes on by itself. After the
+second it may wait for jobs that SLURM has lost; it goes on after Ctrl-C and `resume.py`. Both runs end with the tables
+of a local run, byte for byte.
 
 | fault | tried | survived | what the user saw |
 |---|---|---|---|

@@ -76,7 +76,7 @@ rule link:
         "../scripts/link.py"
 
 
-# `snakemake inspect`: what the NWB team's own checker says of the user's recordings; no result depends on it.
+# `snakemake inspect` runs the NWB team's own checker on the user's recordings; no result depends on it.
 rule inspect:
     input:
         [f"results/inspection/{dataset}/{part}.txt" for dataset, part in SELECTION.user_files()],
@@ -108,7 +108,7 @@ rule inspect_recording:
         "../scripts/inspect_recording.py"
 
 
-# Like fetch, for the published answers; they come from a plain address, or from the user's folder.
+# Like fetch, but for the published answers, which come from a plain address or from the user's folder.
 rule fetch_answers:
     output:
         answers=ANSWERS,

@@ -1,7 +1,7 @@
-# What rules ask of a job's wildcards: input functions, resources and outputs. What they answer with is in
+# Input functions, resources and outputs, which rules look up by a job's wildcards. The answers come from
 # scripts/nlbflow/planning.
 def growing(usual):
-    """Memory or time of a rule: a job that is sent to a cluster again asks for that much more."""
+    """Memory or time of a rule. When a job is sent to a cluster again, it asks for two or three times as much."""
     return lambda wildcards, attempt: usual * attempt
 
 
@@ -11,7 +11,7 @@ def compared(wildcards):
 
 
 def compared_files(file):
-    """The input function of what compares: that file of every run of the place."""
+    """The input function of rules that compare models: the file of every run of the place."""
     return lambda wildcards: [result(run, file) for run in compared(wildcards)]
 
 
@@ -21,17 +21,17 @@ def model_environment(wildcards):
 
 
 def model_threads(wildcards):
-    """What a job's model is told to use, so that no other job gets it."""
+    """The cores that a job's model is told to use, so that no other job gets them."""
     return MODELS.params(wildcards.model, wildcards.dataset, wildcards.bin_ms).get("threads", 1)
 
 
 def growing_by_model(name, usual):
-    """Memory or time that a model's stanza asks for, and as much more when its job is sent again."""
+    """Memory or time that a model's stanza asks for; two or three times as much when its job is sent again."""
     return lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * attempt
 
 
 def best_of(wildcards):
-    """The chosen candidate, for a model that is tuned."""
+    """The chosen candidate of a tuned model."""
     model = MODELS.stanzas[wildcards.model].get("tuned_from")
     return f"results/{PLACE}/{model}/tune/best.json".format(**wildcards) if model else []
 
@@ -43,18 +43,18 @@ def candidate_results(wildcards):
 
 
 def member_predictions(wildcards):
-    """The predictions that an ensemble may be the mean of."""
+    """The predictions that an ensemble may average."""
     place = wildcards.dataset, wildcards.bin_ms, wildcards.phase
     return [result((*place, *run), "prediction.h5") for run in MODELS.ensemble_runs(wildcards.model)]
 
 
 def named(kind):
-    """A wildcard constraint: the models whose predictions are made that way, or nothing at all."""
+    """A wildcard constraint: the models whose predictions are made in that way, or one that nothing matches."""
     return "|".join(MODELS.of_kind(kind)) or "(?!)"
 
 
 def prediction_of(wildcards):
-    """The null row has no prediction: score makes it from the answers."""
+    """A run's prediction; none for the null row, which `score` makes from the answers."""
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
 
 
@@ -67,7 +67,7 @@ def drawn(kind, place=None):
 
 
 def figure_outputs(name, key, kind, labels):
-    """The outputs of one figure: `name` its files are called by, `key` a rule does."""
+    """The outputs of one figure; `name` is that of its files, `key` its name in the rule."""
     shown = {"caption": f"../report/figure_{kind}.rst", "category": "Figures", "labels": labels}
     files = {form: f"results/figures/{name}.{form}" for form in FORMATS}
     return {f"{key}_{form}": report(path, **shown) if form == "svg" else path for form, path in files.items()}

@@ -1,4 +1,4 @@
-# Models: held to their contract on tiny data, then run.
+# Models are held to their contract on tiny data, then run.
 
 
 rule check_model:
@@ -24,7 +24,7 @@ rule check_model:
         "../scripts/check_model.py"
 
 
-# No answers among the inputs: the DAG, not discipline, keeps a model from reading them.
+# The answers are not among the inputs, and the kernel keeps a model from opening them.
 rule train:
     input:
         input=f"results/{PLACE}/input.h5",
@@ -54,7 +54,7 @@ rule train:
         "../scripts/train.py"
 
 
-# A candidate's parameters, by cross-validation inside the training trials: input.h5 alone.
+# Scores one candidate by cross-validation on the training trials, from input.h5 alone.
 rule tune:
     input:
         input=f"results/{PLACE}/input.h5",
@@ -135,7 +135,7 @@ rule oracle:
         "../scripts/oracle.py"
 
 
-# Somebody's rates: read as a file that may come from anyone, without running any code of theirs.
+# A submission may come from anyone. It is read without running any of its owner's code.
 rule read_submission:
     input:
         submission=lambda w: MODELS.submission_file(w.model, w.phase),
@@ -163,7 +163,7 @@ rule read_submission:
         "../scripts/read_submission.py"
 
 
-# The mean of other predictions, chosen by what their trainings tell of validation trials of their own.
+# The mean of other predictions, chosen by the scores of their own validation trials.
 rule ensemble:
     input:
         input=f"results/{PLACE}/input.h5",
@@ -191,7 +191,7 @@ rule ensemble:
         "../scripts/ensemble.py"
 
 
-# `snakemake submission`: the selected models' rates in the benchmark's submission layout.
+# `snakemake submission` writes the selected models' rates in the benchmark's submission layout.
 rule submission:
     input:
         lambda w: SELECTION.submissions(),

@@ -21,7 +21,7 @@ def main(smk) -> None:
                     f"dataset {pin.dataset} has `source: folder`, but no folder is set; give one with "
                     "--config data_folder=FOLDER."
                 )
-            link_from_folder(pin, run.out["nwb"], Path(folder), run.log)
+            link_from_folder(pin, run.out["nwb"], Path(folder).expanduser(), run.log)
         else:
             fetch_from_dandi(pin, run.out["nwb"], smk.config["archive"], run.log)
         run.log(f"{pin.path} is whole: {pin.bytes:,} bytes, sha256 {pin.sha256}")

@@ -13,9 +13,9 @@ def main(smk) -> None:
         asked = smk.config["published_answers"]
         name = asked["url"].rsplit("/", 1)[-1]
         pin = Pin("published_answers", "", "", "answers", name, asked["bytes"], asked["sha256"])
-        folder = smk.config["data_folder"]
-        if folder and any(files_below(Path(folder), name)):
-            link_from_folder(pin, run.out["answers"], Path(folder), run.log)
+        folder = Path(smk.config["data_folder"]).expanduser()
+        if smk.config["data_folder"] and any(files_below(folder, name)):
+            link_from_folder(pin, run.out["answers"], folder, run.log)
         else:
             fetch_from_url(pin, run.out["answers"], asked["url"], run.log)
         run.log(f"{name} is whole: {pin.bytes:,} bytes, sha256 {pin.sha256}")

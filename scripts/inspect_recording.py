@@ -1,4 +1,4 @@
-"""Rule inspect_recording: what the NWB team's own checker says of a recording of the user's."""
+"""Rule inspect_recording: what the NWB team's own checker says of one of the user's recordings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule oracle: predict with the answers at hand, for a line that no model is ranked against."""
+"""Rule oracle: predict with the answers at hand, for a row that is not ranked."""
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.running.files import read_arrays

@@ -15,9 +15,11 @@ def main(smk) -> None:
         data, about = read_input(smk, run)
         file, needed = Path(smk.input.submission), needed_arrays(data.train_behavior)
         mean, group = float(data.train_spikes_heldin.mean()), group_name(about["dataset"], data.bin_ms)
-        rates = read_submission(file, data.shapes(), needed, mean, data.bin_ms, group)
-        run.log(f"read {', '.join(rates)}")
+        rates, ignored = read_submission(file, data.shapes(), needed, mean, data.bin_ms, group)
+        run.log(f"read {', '.join(rates)}; not read: {', '.join(ignored) or 'nothing else'}")
         facts = {"file": file.name, "sha256": sha256_of(file, run.log)}
+        if ignored:
+            facts["not_read"] = ", ".join(ignored)
         made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds)
         # what making the rates cost is not known
         made = {name: value for name, value in made.items() if name not in ("seconds", "peak_mb", "device")}

@@ -1,4 +1,4 @@
-"""Before a resume: refuse while a live run holds the folder, and set aside files that were damaged, to be made anew."""
+"""Before a run is resumed: refuse while a live run holds the folder, and set aside damaged files, to be made anew."""
 
 import sys
 from pathlib import Path

@@ -53,7 +53,7 @@ def main(smk) -> None:
                 # of each held-out neuron; none for one without spikes
                 "bits_per_neuron": [None if bits != bits else bits for bits in neurons],
                 "absent": about["absent"] | ({"behavior": nothing_decoded} if nothing_decoded else {}),
-                # of the place: what whoever reads its scores must know
+                # notes of the place: what a reader of its scores must know
                 "notes": notes,
                 "provenance": {
                     "target": about["provenance"],

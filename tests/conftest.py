@@ -69,6 +69,16 @@ def nlb_tools(tmp_path_factory):
     return sys.modules["nlb_tools"]
 
 
+@pytest.fixture
+def two_gpus(tmp_path) -> str:
+    """A PATH with which this machine has two GPUs, as far as nvidia-smi says."""
+    tool = tmp_path / "bin/nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\nprintf 'GPU-one\\nGPU-two\\n'\n")
+    tool.chmod(0o755)
+    return f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
+
+
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory):
     """Skips where no package registry can be asked."""

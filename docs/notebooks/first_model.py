@@ -13,9 +13,9 @@
 # %% [markdown]
 # # A first model
 #
-# Held-in spikes go in, rates of all neurons come out, and `nlbflow.evaluate` says what they are worth. The session is
-# simulated, so that it needs no download and its true rates are known: nothing can score more than these, 0.331 bits
-# per spike. `load("mc_maze_small", folder="nwb", fetch=True)` takes a real one.
+# Held-in spikes go in, rates of all neurons come out, and `nlbflow.evaluate` scores them. The session is simulated, so
+# it needs no download and its true rates are known: they score 0.331 bits per spike, which no model can beat.
+# `load("mc_maze_small", folder="nwb", fetch=True)` takes a real session instead.
 
 # %%
 import matplotlib.pyplot as plt
@@ -32,8 +32,8 @@ for label, text in data.summary.items():
 # %% [markdown]
 # ## The data
 #
-# Spikes of two evaluation trials: held-in neurons, which a model sees, in black. What the held-out neurons do it has to
-# infer; in training trials it sees both.
+# Spikes of two evaluation trials. A model sees the held-in neurons (black) and has to infer what the held-out neurons
+# do; in training trials it sees both.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
@@ -78,8 +78,8 @@ scores.round(4)
 # %% [markdown]
 # ## A prediction
 #
-# One held-out neuron: its spikes, and the rate that the model infers without having seen them. The answers are asked
-# for here only to be drawn; `evaluate` reads them by itself, and a model never should.
+# The spikes of one held-out neuron, and the rate that the model infers without having seen them. The answers are read
+# here only to be drawn; `evaluate` reads them itself, and a model never should.
 
 # %%
 counts = data.answers["eval_spikes_heldout"]
@@ -94,8 +94,8 @@ axes[1].set(xlabel="time from movement onset (ms)", ylabel="rate (spikes/s)")
 # %% [markdown]
 # ## Beside the board
 #
-# The same session, bin width and phase in the README's table, from `make demo`. Bars are 95 % intervals over the
-# evaluation trials.
+# The scores of the README's table are of the same session, bin width and phase (`make demo`). Bars are 95 % intervals
+# over the evaluation trials.
 
 # %%
 board = {
@@ -119,8 +119,8 @@ figure.tight_layout()
 # ## Hand it on
 #
 # The file has the benchmark's submission layout. `nlbflow score my_model.h5` scores it, and a stanza of the workflow
-# puts it on a leaderboard (docs/submissions.md). A file with `predict` in it becomes a row that is trained, tuned and
-# run over seeds (docs/models.md).
+# puts it on a leaderboard (docs/submissions.md). With `predict` in a file of its own, the workflow can train the model,
+# tune it and run it with several seeds (docs/models.md).
 
 # %%
 nlbflow.save_submission(rates, "my_model.h5", data)

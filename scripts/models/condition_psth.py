@@ -1,7 +1,7 @@
 """Oracle: an evaluation trial gets the smoothed average of the training trials of its condition.
 
-The condition of an evaluation trial is part of the answers, so this is no competitor: it shows how far a perfect
-guess of the condition goes. The averages are the PSTHs of Pei et al. 2021, arXiv:2109.04463, made from
+The condition of an evaluation trial is part of the answers, so this is no competitor: it shows what a perfect guess of
+the condition is worth. The averages are the PSTHs of Pei et al. 2021, arXiv:2109.04463, made from
 binned spikes and from training trials alone.
 """
 
@@ -10,7 +10,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 
 DEFAULTS = {
-    # Standard deviation of the kernel in ms; None takes the one of the dataset's PSTHs.
+    # Standard deviation of the kernel in ms; None takes that of the dataset's PSTHs.
     "kernel_sd_ms": None,
     # Share of the condition's average; the rest is the neuron's mean rate, as averages of few trials are noisy.
     "share": 0.85,

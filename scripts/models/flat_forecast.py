@@ -1,9 +1,9 @@
-"""The forecast that no dynamics can be claimed without beating: every neuron goes on at its latest rate.
+"""Every neuron continues at its latest rate: the forecast to beat before one claims to have found dynamics.
 
-In the forward window a held-in neuron keeps the rate it had in the last `history_ms` of that trial, a held-out neuron,
-which is not observed, its mean rate there in training ("persistence" in forecasting: Hyndman & Athanasopoulos 2021,
-Forecasting, section 5.2). A trial's few spikes are weighed against the training mean by a Gamma prior, so that silence
-in one trial does not mean a rate of 0. In the observed window every neuron has its training mean.
+In the forward window a held-in neuron keeps the rate that it had in the last `history_ms` of that trial. A held-out
+neuron, which is not observed, keeps its mean rate at that time in training ("persistence" in forecasting: Hyndman &
+Athanasopoulos 2021, Forecasting, section 5.2). A Gamma prior weighs a trial's few spikes against the training mean, so
+that silence in one trial does not mean a rate of 0. In the observed window every neuron has its training mean.
 """
 
 import numpy as np

@@ -25,10 +25,10 @@ DEFAULTS = {
     # Units of each direction of each layer.
     "width": 64,
     "layers": 2,
-    # Dimensions of the linear layer that counts are read in by; few of them keep a small data set from being learned by
-    # heart.
+    # Dimensions of the linear layer that reads the counts in; with few of them the network cannot learn a small data
+    # set by heart.
     "factors": 8,
-    # Dimensions of the layer that rates are read out from.
+    # Dimensions of the layer from which rates are read out.
     "latents": 16,
     # Length of the network's time steps in ms; the bin's width if that is longer.
     "step_ms": 40,
@@ -84,7 +84,7 @@ def predict(data, params: dict, seed: int) -> dict:
     Args:
         data: all spikes of it are used, and bin_ms.
         params: see DEFAULTS.
-        seed: of weights, order of trials and dropout.
+        seed: the seed of weights, order of trials and dropout.
 
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.

@@ -38,7 +38,7 @@ DEFAULTS = {
     # Weights of half the mean square of the recurrent weights.
     "l2_generator": 0.01,
     "l2_controller": 0.01,
-    # Epochs over which divergences and L2 penalties grow from 0.
+    # Number of epochs over which divergences and L2 penalties grow from 0.
     "ramp_epochs": 80,
     # Decay per update of the running mean of the weights, which is validated and predicts; 0: the weights themselves.
     "averaging": 0.98,
@@ -49,13 +49,13 @@ DEFAULTS = {
     "max_epochs": 10000,
     "generation_epochs": 25,
     "validate_epochs": 5,
-    # Generations without a better one that end the training.
+    # The training ends after this many generations without a better one.
     "patience": 20,
     # Posterior samples that are averaged into rates.
     "samples": 50,
     # auto: a GPU if there is one; cpu; cuda.
     "device": "auto",
-    # CPU threads: so many members are trained side by side, in processes; more than members can change last digits.
+    # CPU threads: this many processes train members side by side; more threads than members can change last digits.
     "threads": 1,
 }
 HISTORY = True
@@ -80,7 +80,7 @@ def predict(data, params: dict, seed: int) -> dict:
     Args:
         data: train_spikes_heldin, train_spikes_heldout, their _forward windows, and eval_spikes_heldin are used.
         params: see DEFAULTS.
-        seed: of everything random.
+        seed: the seed of everything random.
 
     Raises:
         NlbflowError: a parameter is out of range, there are too few trials, or training diverged.

@@ -1,4 +1,4 @@
-"""Every neuron fires at its mean training rate in every bin: what a model has to beat.
+"""Every neuron fires at its mean training rate in every bin: the least that a model has to beat.
 
 The means of the benchmark's null model (Pei et al. 2021, arXiv:2109.04463) are those of the evaluation
 trials; this one sees training trials only, so it scores at or slightly below 0 bits per spike.

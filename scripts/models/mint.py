@@ -1,10 +1,10 @@
 """MINT: rates read from a library of condition-averaged trajectories, where the held-in spikes are likeliest.
 
 Perkins, Amematsro, Cunningham, Wang & Churchland 2025, eLife 12:RP89421, "An emerging view of neural geometry in motor
-cortex supports high-performance decoding". Offline: spikes after a bin tell its state as well as those before
-(`ahead_ms` = 0 makes it causal, as in the paper), and states stay near the trial's own time, which the window's
-alignment to an event allows. Forward rates go on along the mixed trajectories from the state of the last bin. Rates of
-a training trial come from a library without it, so that a decoder is trained on rates like those it is tested on.
+cortex supports high-performance decoding". It works offline: spikes after a bin say as much of its state as those
+before (`ahead_ms` = 0 makes it causal, as in the paper). States stay near the trial's own time, which the window's
+alignment to an event allows. Forward rates continue along the mixed trajectories from the state of the last bin. Rates
+of a training trial come from a library without it, so that a decoder is trained on rates like those it is tested on.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@
 Ye & Pandarinath 2021, "Representation learning for neural population activity with Neural Data Transformers",
 doi:10.51628/001c.27358, with the recipe of the benchmark's baseline (Pei et al. 2021, arXiv:2109.04463): held-in counts
 with zeros for held-out neurons and the forward window go in, log rates of all come out; masked held-in counts are
-predicted, held-out and forward ones always. At `width` 0 and `step_ms` 0 it is that network, but for two things:
+predicted, held-out and forward ones always. With `width` 0 and `step_ms` 0 it is that network, with two differences:
 the readout's bias starts at the neurons' log mean rates instead of 0, which saves thousands of updates, and an odd
 width, which the heads do not divide, gets a column of zeros. Small data on a CPU wants a narrow network with steps
 longer than a bin: the DEFAULTS.
@@ -76,7 +76,7 @@ def predict(data, params: dict, seed: int) -> dict:
     Args:
         data: all spikes of it are used, and bin_ms.
         params: see DEFAULTS.
-        seed: of weights, order of trials, masks and dropout.
+        seed: the seed of weights, order of trials, masks and dropout.
 
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.

@@ -1,4 +1,4 @@
-"""Oracle: the rates that simulated spikes were drawn from, above which no prediction can stay for long.
+"""Oracle: the rates that simulated spikes were drawn from; on average no prediction has more bits per spike.
 
 Only simulated data (`nlbflow.recordings.simulator.session`) has them.
 """

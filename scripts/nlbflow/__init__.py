@@ -12,7 +12,7 @@ _HOME = {name: "nlbflow.errors" if name == "NlbflowError" else "nlbflow.api" for
 
 
 def __getattr__(name: str) -> object:
-    """Imported when first asked for: a job needs little of it, and its stamp holds what the job imports.
+    """Import a name when it is first asked for. A job needs few of them, and its stamp holds what the job imports.
 
     Type checkers read __init__.pyi.
     """

@@ -37,9 +37,11 @@ class Data:
 
     Spikes are float32 counts, spikes per bin, (trials, bins, neurons). `train_behavior` is (trials, bins, channels) in
     the unit of the recording (mm/s for the benchmark's hand velocities), or (trials, columns); `train_condition`
-    (trials,) numbers the conditions, -1 for none. What a dataset has not is None, with the reason in `absent`.
+    (trials,) numbers the conditions, -1 for none. An array that the dataset lacks is None; `absent` gives the reason.
 
-    Attributes: summary: what was found in the recordings, by name; notes: what whoever reads a score must know.
+    Attributes:
+        summary: what was found in the recordings, by name.
+        notes: what a reader of the scores must know.
     """
 
     dataset: str
@@ -63,7 +65,7 @@ class Data:
     def answers(self) -> dict[str, np.ndarray]:
         """What predictions are scored against: counts of held-out neurons, behavior, PSTHs of evaluation trials.
 
-        They are read when they are asked for, and no model should: `evaluate` reads them itself.
+        They are read only when you ask for them. Models should not; `evaluate` reads them itself.
 
         Raises:
             NlbflowError: the answers of this phase are not among the files.
@@ -95,7 +97,7 @@ class Data:
         )
 
     def torch(self, device: str = "cpu") -> SimpleNamespace:
-        """The arrays that there are as torch tensors on a device, float32 but for `train_condition`."""
+        """The dataset's arrays as torch tensors on a device, float32 except `train_condition` (int64)."""
         import torch
 
         found = {name: array for name, array in self.arrays().items() if array is not None}
@@ -107,7 +109,7 @@ class Data:
         )
 
     def arrays(self) -> dict[str, np.ndarray | None]:
-        """All arrays by name, (trials, bins, neurons) for spikes; None for what the dataset has not."""
+        """All arrays by name, (trials, bins, neurons) for spikes; None for those that the dataset lacks."""
         names = [name for name in self.__dataclass_fields__ if name.startswith(("train_", "eval_"))]
         return {name: getattr(self, name) for name in names}
 
@@ -121,21 +123,21 @@ def load(
     fetch: bool = False,
     stanza: Mapping | None = None,
 ) -> Data:
-    """A dataset's tensors, the same to the bit as the workflow's input.h5.
+    """A dataset's tensors, exactly those of the workflow's input.h5.
 
     Args:
         dataset: a name of the benchmark (mc_maze, mc_rtt, area2_bump, dmfc_rsg, mc_maze_large, mc_maze_medium,
             mc_maze_small), `simulated_maze`, or with `stanza` your own: the path of one NWB file with all trials, or
             paths by part (train, test, truth).
-        bin_ms: bin width; the benchmark's are 5 and 20.
-        phase: val (train on the split `train`, evaluate on `val`) or test (train on both, evaluate on `test`).
-        folder: where the files lie, anywhere below it; each must have its pinned size and SHA-256.
-        fetch: download from the DANDI archive into `folder` what is not there (`pip install nlbflow[fetch]`).
-        stanza: what docs/datasets.md describes for a recording of your own: align, window_ms, behavior, ...
+        bin_ms: bin width in ms; the benchmark uses 5 and 20.
+        phase: val (train on split `train`, evaluate on `val`) or test (train on `train` and `val`, evaluate on `test`).
+        folder: the files may lie anywhere below it; each must have its pinned size and SHA-256.
+        fetch: download missing files from the DANDI archive into `folder` (`pip install nlbflow[fetch]`).
+        stanza: for a recording of your own, the keys that docs/datasets.md describes: align, window_ms, behavior, ...
 
     Raises:
-        NlbflowError: the name is unknown, or a file is missing, is another than the pinned one, or cannot be read as
-            the stanza says.
+        NlbflowError: the name is unknown; or a file is missing, is not the pinned one, or cannot be read as the stanza
+            says.
     """
     if phase not in ("val", "test"):
         raise NlbflowError(f"phase is {phase!r}; expected val or test.")
@@ -234,10 +236,11 @@ def evaluate(
             of eval_rates_heldin_forward and eval_rates_heldout_forward for fp-bps. `data.shapes()` has their shapes.
         data: from `load`; the answers are read here.
         intervals: whether to add the 95 % interval over evaluation trials.
-        draws, seed: of the resamples behind the intervals.
+        draws: how many times the trials are resampled for the intervals.
+        seed: seed of the resampling.
 
     Returns:
-        a row for each metric: `value`, with intervals `low` and `high` too.
+        a row for each metric with the column `value` and, with intervals, `low` and `high`.
 
     Raises:
         NlbflowError: an array is missing, has another shape, or does not hold rates in spikes per bin.
@@ -262,8 +265,8 @@ def save_submission(rates: Mapping[str, np.ndarray], path: str | Path, data: Dat
 
     Args:
         rates: as for `evaluate`.
-        path: the file; one that is a submission already gets this dataset beside its others, in place of an older one.
-        data: of which dataset and bin width the rates are; the layout names its groups after them.
+        path: the file. If it exists, this dataset is added to it and replaces an older one of the same bin width.
+        data: from `load`; the layout names its groups after the dataset and bin width.
 
     Raises:
         NlbflowError: an array is missing, has another shape, or does not hold rates in spikes per bin.

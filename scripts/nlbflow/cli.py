@@ -16,7 +16,7 @@ from nlbflow.running.files import open_h5, write_arrays
 
 
 def score(asked: argparse.Namespace) -> None:
-    """The metrics of each dataset in a submission file."""
+    """The metrics of each dataset in a submission."""
     with open_h5(asked.file) as file:
         groups = sorted(name for name in file if file.get(name, getclass=True) is h5py.Group)
     places = {group_name(name, bin_ms): (name, bin_ms) for name in datasets() for bin_ms in (5, 10, 20)}
@@ -29,9 +29,10 @@ def score(asked: argparse.Namespace) -> None:
         dataset, bin_ms = places[group]
         data = load(dataset, bin_ms, asked.phase, asked.folder, fetch=asked.fetch)
         needed, mean = needed_arrays(data.train_behavior), float(data.train_spikes_heldin.mean())
-        rates = read_submission(asked.file, data.shapes(), needed, mean, bin_ms, group)
+        rates, ignored = read_submission(asked.file, data.shapes(), needed, mean, bin_ms, group)
         print(f"{dataset}, {bin_ms} ms, {asked.phase}")
-        print(evaluate(rates, data, intervals=asked.intervals).to_string(float_format="{:.4f}".format), end="\n\n")
+        print(evaluate(rates, data, intervals=asked.intervals).to_string(float_format="{:.4f}".format))
+        print(f"not read: {', '.join(ignored)}\n" if ignored else "")
 
 
 def tensors(asked: argparse.Namespace) -> None:

@@ -1,9 +1,9 @@
-"""The one error class that a user can do something about."""
+"""The error class for faults that a user can mend."""
 
 
 class NlbflowError(Exception):
-    """A fault in the config, in a file or in a model, told in one sentence.
+    """A fault in the config, in a file or in a model, described in one sentence.
 
-    The sentence says what was expected, what was found and what to do, and names the file or the config key. Whoever
-    catches it prints the sentence alone; every other exception is a fault of nlbflow and keeps its traceback.
+    The sentence says what was expected, what was found and what to do, and names the file or the config key. Code
+    that catches it prints the sentence alone. Every other exception is a fault of nlbflow and keeps its traceback.
     """

@@ -239,12 +239,15 @@ class Trial:
     def saw(self) -> str:
         """What the user was told first, without what is of this machine."""
         lines = [" ".join(line.split()) for line in self.output.splitlines() if line.strip()]
-        ours = [line[line.index("nlbflow: ") :] for line in lines if "nlbflow: " in line]
+        # the first of them says what the run is about to do
+        ours = [line[line.index("nlbflow: ") :] for line in lines if "nlbflow: " in line and "GB to fetch" not in line]
         rule, died = re.search(r"Error in rule (\w+)", self.output), re.search(r"died with <[^>]+>", self.output)
         if self.status == -signal.SIGKILL:
             said = "nothing: it was killed"
         elif ours:
             said = ours[0]
+        elif self.status == 0:
+            said = "nothing: it went on"
         elif rule and died:
             said = f"Error in rule {rule[1]}: … {died[0]}"
         else:

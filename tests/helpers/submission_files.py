@@ -34,4 +34,4 @@ def write(
 
 def read(path: Path, **changes) -> dict[str, np.ndarray]:
     settings = {"shapes": SHAPES, "required": REQUIRED, "spikes_mean": 0.1, "bin_ms": 5, "group": GROUP} | changes
-    return read_submission(path, **settings)
+    return read_submission(path, **settings)[0]

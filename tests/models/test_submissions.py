@@ -12,7 +12,7 @@ from hostile_files import fifo
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import score
 from nlbflow.models import submissions
-from nlbflow.models.submissions import write_submission
+from nlbflow.models.submissions import read_submission, write_submission
 from submission_files import GROUP, NAME, REQUIRED, SHAPES, SIZES, rates, read, write
 
 
@@ -58,6 +58,24 @@ def test_what_is_not_asked_for_is_ignored(tmp_path):
             group = group.create_group("deeper")
     os.truncate(path, 2**40)
     assert list(read(path)) == REQUIRED
+
+
+def test_names_that_are_not_read_are_told(tmp_path):
+    write(tmp_path / "theirs.h5", names=REQUIRED)
+    with h5py.File(tmp_path / "theirs.h5", "a") as file:
+        file[GROUP]["eval_latents"] = np.zeros(3)
+        file[GROUP].create_group("caf\u00e9 more")
+    _, ignored = read_submission(tmp_path / "theirs.h5", SHAPES, REQUIRED, 0.1, 5, GROUP)
+    assert ignored == [r"'caf\xe9 more'", "'eval_latents'"]
+
+
+def test_a_misspelt_name_is_not_passed_over(tmp_path):
+    write(tmp_path / "theirs.h5")
+    with h5py.File(tmp_path / "theirs.h5", "a") as file:
+        for units in ("heldin", "heldout"):
+            file[GROUP].move(f"eval_rates_{units}_forward", f"eval_rates_{units}_foward")
+    with pytest.raises(NlbflowError, match=r"did you mean eval_rates_heldin_forward\?\); rename"):
+        read(tmp_path / "theirs.h5")
 
 
 def test_train_rates_may_be_left_out_where_not_required(tmp_path):

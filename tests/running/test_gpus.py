@@ -20,13 +20,9 @@ input()
 
 
 @pytest.fixture
-def environment(tmp_path) -> dict[str, str]:
-    """Of a machine with two GPUs, as far as nvidia-smi says."""
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nprintf 'GPU-one\\nGPU-two\\n'\n")
-    tool.chmod(0o755)
+def environment(tmp_path, two_gpus) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    return kept | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    return kept | {"PATH": two_gpus, "TMPDIR": str(tmp_path)}
 
 
 def start(environment: dict[str, str], asked: int) -> subprocess.Popen:
@@ -55,7 +51,7 @@ def test_what_was_assigned_before_is_left(environment):
     assigned = environment | {"CUDA_VISIBLE_DEVICES": "3"}
     assert start(assigned, 1).communicate("\n")[0].strip() == "3"
     assert start(environment, 0).communicate("\n")[0].strip() == "all"
-    Path(environment["TMPDIR"], "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    Path(environment["TMPDIR"], "bin/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     assert start(environment, 1).communicate("\n")[0].strip() == "all"
 
 

@@ -197,7 +197,7 @@ SIZES = {"[500": "large", "[250": "medium", "[100": "small"}
         (lambda g: g.pop("eval_spikes_heldout_forward"), "has no eval_spikes_heldout_forward"),
         (
             lambda g: g.__setitem__("eval_spikes_heldin_forward", g.pop("eval_spikes_heldin_forward")[:-1]),
-            "eval_spikes_heldin_forward has not the size",
+            "eval_spikes_heldin_forward does not have the size",
         ),
         (lambda g: g["train_behavior"].__setitem__(..., 0.0), "train_behavior is not that of the recordings"),
     ],

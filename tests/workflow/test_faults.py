@@ -96,7 +96,7 @@ def merged(config: dict) -> dict:
         ),
         (
             lambda c: c.update(models={"theirs": {"prediction": "rates.h5", "params": {}}}),
-            "either `file`, a model to run, or `prediction`, a submission file to score",
+            "one of `file`, a model to run; `prediction`, a submission to score; `ensemble`, the mean",
         ),
         (
             lambda c: c.update(models={"smoothing": {"datasets": ["mc_mase"]}}),

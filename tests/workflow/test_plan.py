@@ -1,14 +1,17 @@
 """What a run says it is about to do, and the profiles that say where."""
 
+import pytest
 import yaml
 
 from nlbflow.archive.pins import read_pins
+from nlbflow.running.gpus import most_hours
 from workflow import ROOT, copy_code, run
 
 PROFILES = ROOT / "profiles"
 
 
-def test_plan_line(tmp_path):
+def test_plan_line(tmp_path, two_gpus, monkeypatch):
+    monkeypatch.setenv("PATH", two_gpus)
     config = tmp_path / "config.yaml"
     config.write_text(
         """
@@ -20,11 +23,23 @@ def test_plan_line(tmp_path):
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     pins = read_pins(ROOT / settings["pins"])["mc_maze_small"]
     gigabytes = (sum(pin.bytes for pin in pins.values()) + settings["published_answers"]["bytes"]) / 1e9
-    # three files, two phases (tensors, targets, three trainings, four scores, a comparison, two figures), two checks,
+    # three files, two phases (tensors, targets, three trainings, four scores, a comparison, three figures), two checks,
     # four tables and pages, two figures and `all`; four trainings on two GPUs for an hour and a half
-    jobs = 3 + 2 * (2 + 3 + 4 + 1 + 2) + 2 + 4 + 2 + 1
+    jobs = 3 + 2 * (2 + 3 + 4 + 1 + 3) + 2 + 4 + 2 + 1
     line = f"nlbflow: {jobs} jobs, {gigabytes:.2f} GB to fetch, at most 12.0 GPU hours (by the time limits)"
     assert line in run(ROOT, tmp_path / "work", "-n", "--quiet", config=config)
+
+
+@pytest.mark.parametrize(
+    ("asking", "gpus", "told"),
+    [
+        ([], False, "no job asks for a GPU"),
+        ([(1, 1, 1440), (2, 4, 90)], True, "at most 27.0 GPU hours (by the time limits)"),
+        ([(1, 1, 1440), (2, 4, 90)], False, "at most 30.0 CPU hours, as there is no GPU (by the time limits)"),
+    ],
+)
+def test_hours_are_of_what_will_be_used(asking, gpus, told):
+    assert most_hours(asking, gpus).startswith(told)
 
 
 def test_threads_are_those_that_a_model_is_told_to_use(tmp_path):

@@ -1,8 +1,8 @@
 """Bring a dataset's files to their place from the DANDI archive, or a file from a plain address.
 
-Whatever happens (a cut, a full disk, Ctrl-C, SIGKILL), a file stands under its final name only when it is
-whole and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination, so
-that moving it is one atomic rename, and the next attempt or the next run goes on from there.
+Whatever happens (a cut connection, a full disk, Ctrl-C, SIGKILL), a file gets its final name only when it is whole
+and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination. So moving it is
+one atomic rename, and the next attempt or the next run continues it.
 """
 
 import errno
@@ -29,19 +29,19 @@ from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, Meter, sha256_of
 
-CHUNK = 1 << 16  # bytes; what a cut can lose at most
+CHUNK = 1 << 16  # bytes; the most that a cut connection can lose
 CUT_OR_SILENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 class _Interrupted(Exception):
-    """A cut, a silence or an answer like 503: worth another attempt."""
+    """A cut connection, a silent server or an answer like 503, after which another attempt is worth making."""
 
 
 class _OneAttempt(requests.Session):
     """A session that gives every request a time limit and one attempt.
 
-    dandi's client waits for ever on a silent server and repeats a failing request for minutes. It repeats
-    errors of `requests` only, so an error of ours ends its loop and leaves the repeating to `_download`.
+    dandi's client waits for ever on a silent server and repeats a failing request for minutes. It repeats errors of
+    `requests` only, so an error of ours ends its loop, and `_download` decides on further attempts.
     """
 
     def __init__(self, stall_s: float) -> None:
@@ -79,8 +79,9 @@ def fetch_from_dandi(
 ) -> None:
     """Download the pinned file from the archive at API url `instance`, unless it is there.
 
-    A failed attempt (cut, 5xx, 429, `stall_s` seconds of silence) is followed by up to `retries` more, `wait_s`
-    seconds and twice that and so on apart, within `time_limit_s` seconds; both count from the last new byte.
+    After a failed attempt (connection cut, 5xx, 429, `stall_s` seconds of silence) up to `retries` more follow, the
+    first after `wait_s` seconds, each later one after twice as long, within `time_limit_s` seconds. Both limits start
+    anew with each new byte.
 
     Raises NlbflowError when dandiset, version or path do not exist, when the archive has other bytes than
     pinned, when the checksum is wrong (what came is deleted), and at the limits (what came is kept).
@@ -142,7 +143,7 @@ def _lock(file: FileIO, pin: Pin) -> None:
 
 def _client(instance: str, stall_s: float) -> DandiAPIClient:
     os.environ.setdefault("DANDI_NO_ET", "1")  # the client would ask a further server for its newest version
-    logging.getLogger("dandi").setLevel(logging.CRITICAL)  # what it has to say is told in our sentences
+    logging.getLogger("dandi").setLevel(logging.CRITICAL)  # our own sentences say what it would
     # Given as an instance and not as an url, which the client would look up without any time limit.
     client = DandiAPIClient(dandi_instance=DandiInstance(name=instance, gui=None, api=instance))
     client.session = _OneAttempt(stall_s)
@@ -150,7 +151,7 @@ def _client(instance: str, stall_s: float) -> DandiAPIClient:
 
 
 def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
-    """Append to `file` until it has the pinned size, repeating what is worth it."""
+    """Append to `file` until it has the pinned size, with further attempts where they are worth making."""
     url, failures, best, moved = None, 0, file.tell(), time.monotonic()
     while file.tell() < pin.bytes:
         try:
@@ -164,7 +165,7 @@ def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
             if failures > source.retries or time.monotonic() - moved + wait > source.limit_s:
                 raise NlbflowError(
                     f"{source.name} did not deliver {pin} ({failures} attempts failed, the last because {fault}); "
-                    f"check the connection and run again, which goes on from the {file.tell() / 1e6:.1f} MB that came."
+                    f"check the connection and run again, which continues from the {file.tell() / 1e6:.1f} MB so far."
                 ) from fault
             log(f"{pin.path}: {fault}; attempt {failures + 1} of {source.retries + 1} in {wait:g} s")
             time.sleep(wait)
@@ -177,7 +178,7 @@ def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
 
 
 def _pinned_url(client: DandiAPIClient, pin: Pin) -> str:
-    """Where the archive has the pinned file, after a look that it has the pinned bytes."""
+    """The address of the pinned file, once the archive says that it has the pinned bytes."""
     missing = f"dandiset {pin.dandiset}"
     try:
         dandiset = client.get_dandiset(pin.dandiset, lazy=False)

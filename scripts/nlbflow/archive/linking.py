@@ -1,4 +1,4 @@
-"""Files that the user already has: checked as fetched ones are, and linked, never copied."""
+"""Files that the user already has: they are checked like fetched ones, and linked, never copied."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def is_whole(path: Path, pin: Pin, log: Log) -> bool:
 
 
 def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> None:
-    """Make `destination` a link to the pinned file that lies anywhere below `folder`, which stays as it is.
+    """Make `destination` a link to the pinned file, which lies anywhere below `folder` and stays as it is.
 
     Raises NlbflowError, naming the config key `data_folder`, when it is no folder, when no file below it has the
     pinned file's name, and when none of those has the pinned size and SHA-256.
@@ -35,7 +35,7 @@ def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> Non
 
 
 def find_pinned(pin: Pin, folder: Path, log: Log, besides: Path | None = None) -> tuple[Path | None, str]:
-    """The pinned file anywhere below a folder, if one of its name has its size and SHA-256; else what is wrong."""
+    """The pinned file, anywhere below a folder, if one of that name has its size and SHA-256; else what is wrong."""
     name = Path(pin.path).name
     found = [at for at in files_below(folder, name) if at.is_file() and at.absolute() != besides]
     fault = f"Nothing called {name} was found below {folder} for {pin}"

@@ -1,7 +1,7 @@
 """The metric of decoded behaviour: its name, its place among the benchmark's metrics, and what it leaves out.
 
-The benchmark decodes a hand's or a finger's velocity and calls it vel R2. A dataset of somebody's own may decode a
-torque or muscles; their R2 is named after the series, `emg R2`, so that nobody reads it as the benchmark's.
+The benchmark decodes a hand's or a finger's velocity and calls it vel R2. A user's own dataset may decode a
+torque or muscles. That R2 is named after the series, `emg R2`, so that nobody takes it for the benchmark's.
 """
 
 import re
@@ -13,14 +13,14 @@ from nlbflow.metrics.decoder import counted_channels
 from nlbflow.metrics.formulas import METRICS
 
 VELOCITY_R2 = "vel R2"
-# `vel` or `velocity` as a word of the name: hand_vel, cursorVelocity, VEL_X, but no level, travel or envelope
+# `vel` or `velocity` as a word of the name: hand_vel, cursorVelocity, VEL_X, but not level, travel or envelope
 VELOCITY = re.compile(r"[Vv]elocit|VELOCIT|(?<![A-Za-z])(?:vel|VEL)(?![A-Za-z])|Vel(?![a-z])")
-# these end alike but are of rates and latents
+# these have the same ending, but are about rates and latents
 OTHER_R2 = ("psth R2", "rate R2", "state R2")
 
 
 def is_velocity(series: str | None) -> bool:
-    """Whether a series of behaviour is a velocity by its name; without a name it is the benchmark's."""
+    """Whether a series of behaviour is a velocity, by its name; without a name it is the benchmark's, which is one."""
     return series is None or VELOCITY.search(series) is not None
 
 
@@ -31,7 +31,7 @@ def series_of(definition: Mapping) -> str | None:
 
 
 def name_of(series: str | None) -> str:
-    """What the R2 of a decoded series is called."""
+    """The name of the R2 of a decoded series."""
     if is_velocity(series):
         return VELOCITY_R2
     name = f"{series} R2"
@@ -49,7 +49,7 @@ def is_decoded(metric: str) -> bool:
 
 
 def benchmark_metrics(found: Iterable[str]) -> list[str]:
-    """Those of some metrics that are the benchmark's, in its order; decoded series stand together where vel R2 does."""
+    """The benchmark's metrics among those given, in its order; decoded series take the place of vel R2."""
     places = {metric: VELOCITY_R2 if is_decoded(metric) else metric for metric in found}
     known = [metric for metric, place in places.items() if place in METRICS]
     return sorted(known, key=lambda metric: (METRICS.index(places[metric]), metric != VELOCITY_R2, metric))

@@ -1,9 +1,9 @@
 """The benchmark's decoder of behaviour: ridge regression from the same bin's rates (Pei et al. 2021).
 
-The benchmark decodes the two channels of a hand's velocity; somebody's own dataset may have any number of channels.
+The benchmark decodes the two channels of a hand's velocity; a user's own dataset may have any number of channels.
 
 The reference fits scikit-learn's Ridge 46 times, for nine penalties on five folds and once more. Here the rates are
-read once: what a fit and its error need of a fold are its mean and its products, and those of folds add up.
+read once: a fit and its error need only the mean and the products of each fold, and these add up over folds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,16 +16,16 @@ from nlbflow.errors import NlbflowError
 # The reference's search for the decoder's penalty: GridSearchCV(Ridge(), ...), with the default folds.
 DECODER_ALPHAS = np.logspace(-4, 0, 9)
 DECODER_FOLDS = 5
-# Of a channel's largest value: the filter that decimates a constant series to bins leaves a thousandth of that.
+# As a share of a channel's largest value: the filter that decimates a constant series leaves a thousandth of it.
 LEAST_VARIATION = 1e-12
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """What one decoder makes of its evaluation trials, in the channels that count.
+    """What one decoder predicts on its evaluation trials, in the channels that count.
 
     Attributes:
-        known: (trials, bins) the bins that it is judged by.
+        known: (trials, bins) whether the decoder is judged by a bin.
         true, predicted: (rows, channels) behaviour in these bins, in its own unit.
     """
 
@@ -42,7 +42,7 @@ def decodings(
     train_mask: np.ndarray | None = None,
     eval_mask: np.ndarray | None = None,
 ) -> list[Decoding]:
-    """One for each decoder that any channel counts for; arguments and errors as of `formulas.velocity_r2`."""
+    """One decoding for each decoder for which any channel counts; arguments and errors as of `formulas.velocity_r2`."""
     found = []
     for train_trials, eval_trials in decoder_trials(train_behavior, eval_behavior, train_mask, eval_mask):
         x, y = decoder_rows("train", train_rates, train_behavior, train_trials)
@@ -64,8 +64,8 @@ def counted_channels(
 ) -> np.ndarray:
     """(decoders, channels) whether a channel counts: it varies in the decoder's training and in its evaluation bins.
 
-    Of a channel that stands still in the evaluation bins R2 is 0/0, which scikit-learn takes for 1; one that stands
-    still in the training bins can be learnt from no rates whatever. Neither says anything about a model. The
+    If a channel stands still in the evaluation bins, its R2 is 0/0, which scikit-learn takes for 1. If it stands still
+    in the training bins, no rates can teach it. Neither says anything about a model. The
     benchmark's velocities all vary, so its numbers are the reference's.
     """
     return np.array(
@@ -133,7 +133,7 @@ def decoded(x: np.ndarray, y: np.ndarray, x_eval: np.ndarray) -> np.ndarray:
         about_centre = products + count * np.outer(mean - centre, mean - centre)
         scores.append([])
         for weights in _ridge(others, neurons, DECODER_ALPHAS):
-            # A bin's error is its rates and behaviour times this; its sum of squares needs only the products.
+            # A bin's error is its rates and behaviour times this matrix; the sum of squares needs only the products.
             misses = np.concatenate([-weights, np.eye(y.shape[1])])
             error = np.sum(misses * (about_centre @ misses), axis=0)
             scores[-1].append(_r2(error, products.diagonal()[neurons:]))
@@ -152,7 +152,7 @@ def _moments(x: np.ndarray, y: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]
 
 
 def _joined(parts: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> tuple[int, np.ndarray, np.ndarray]:
-    """The moments of all parts' rows together. Only sums: a difference of products would lose digits."""
+    """The moments of all parts' rows together, by sums alone: a difference of products would lose digits."""
     counts, means = np.array([part[0] for part in parts]), np.stack([part[1] for part in parts])
     mean = counts @ means / counts.sum()
     apart = means - mean
@@ -167,7 +167,7 @@ def _ridge(products: np.ndarray, neurons: int, alphas: Sequence[float]) -> list[
 
 
 def r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    """scikit-learn's r2_score: mean over columns; a constant column counts 1 if it is met and 0 if not."""
+    """scikit-learn's r2_score: mean over columns; a constant column counts 1 if predicted exactly, else 0."""
     return _r2(((true - predicted) ** 2).sum(axis=0), ((true - true.mean(axis=0)) ** 2).sum(axis=0))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.decoder import decodings, r2
 
-# In the order of the benchmark's leaderboard; more is better but for those named below.
+# In the order of the benchmark's leaderboard; higher is better except for those named below.
 METRICS = ("co-bps", "vel R2", "psth R2", "tp corr", "fp-bps")
 LOWER_IS_BETTER = {"tp corr"}
 # The reference's stand-in for a rate of zero, whose logarithm would make one spike cost infinitely many bits.
@@ -22,7 +22,7 @@ FORWARD = {f"eval_rates_{part}_forward": f"eval_spikes_{part}_forward" for part 
 
 
 def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
-    """The metrics that apply: co-bps and, as far as the target goes, vel R2, psth R2, tp corr and fp-bps.
+    """The metrics that apply: co-bps and, as far as the target has what they need, vel R2, psth R2, tp corr and fp-bps.
 
     Args:
         target: arrays of target.h5; eval_behavior is decoded if 3-d, and has tp as last column if 2-d.
@@ -43,7 +43,7 @@ def score(target: Mapping, prediction: Mapping) -> dict[str, float]:
 
 
 def metric_arguments(target: Mapping, prediction: Mapping) -> dict[str, tuple]:
-    """The arrays that each metric that applies is a function of, in the order of its arguments.
+    """The arguments of each metric that applies, in their order.
 
     Args and errors as of `score`.
     """
@@ -94,11 +94,11 @@ def poisson_nll(rates: np.ndarray, spikes: np.ndarray) -> float:
     """Total Poisson negative log likelihood in nats, sum(r - n log r + log n!), over the known counts.
 
     Args:
-        rates: (trials, time, neurons); zeros count as 1e-9, and the array is left as it is.
+        rates: (trials, time, neurons); zeros count as 1e-9, and the array is not changed.
         spikes: same shape, NaN where unknown.
 
     Raises:
-        NlbflowError: other shapes; a rate that is NaN, infinite or negative where the count is known.
+        NlbflowError: the shapes differ, or a rate is NaN, infinite or negative where the count is known.
     """
     spikes = np.asarray(spikes, dtype=np.float64)
     # a quarter of a second, which no plan and no table should wait for
@@ -139,7 +139,7 @@ def _refuse(rates: np.ndarray, known: np.ndarray) -> NoReturn:
 def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> float:
     """Bits per spike by which the rates beat each neuron's mean count, over the whole population.
 
-    Of held-out neurons it is co-bps, of all neurons in the forward window fp-bps. Arguments and errors as in
+    For held-out neurons this is co-bps, for all neurons in the forward window fp-bps. Arguments and errors as in
     `poisson_nll`; NaN where no spike is known.
     """
     spikes = np.asarray(spikes, dtype=np.float64)

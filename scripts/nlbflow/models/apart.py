@@ -1,8 +1,8 @@
 """A model's code runs apart: in a process of its own, which the kernel lets open its input and nothing else.
 
-That process has the job's input in its memory and can write to its work folder and to a scratch folder, through which
-its result comes back; it is taken over as plain arrays and held to the contract again. Where the kernel has no
-Landlock, the model runs all the same, and its prediction says that it was not confined.
+That process has the job's input in its memory. It can write to its work folder and to a scratch folder, through which
+its result comes back as plain arrays, which are held to the contract again. Where the kernel has no Landlock, the model
+runs all the same, and its prediction says that it was not confined.
 """
 
 import ctypes
@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from nlbflow.errors import NlbflowError
+from nlbflow.models.catalogue import submission_path
+from nlbflow.recordings.datasets import user_path
 from nlbflow.running.confine import confine, devices, system, version
 from nlbflow.running.job import NO_MEMORY
 from nlbflow.running.process import PR_SET_PDEATHSIG
@@ -37,7 +39,7 @@ DENIED = "Permission denied"
 class Reach:
     """What a model's process can open, beside Python and the system's libraries: its own code, and `work`.
 
-    `hidden` cannot be read wherever it lies. With `free` nothing is taken away: of oracles, which see the answers.
+    `hidden` cannot be read wherever it lies. `free` is for oracles, which see the answers: they are not confined.
     """
 
     file: Path
@@ -47,15 +49,15 @@ class Reach:
 
     @classmethod
     def of(cls, file: Path, config: Mapping, work: Path | None = None) -> "Reach":
-        """Of a model in a run with a config: not the results, nor the recordings, nor anybody's submission."""
+        """The reach of a model in a run with a config: no results, no recordings and no submissions."""
         here = Path.cwd()
         hidden = [here / "results", here / "data"]
         folder = Path(config["data_folder"] or here / "data").expanduser().absolute()
         for stanza in config["datasets"].values():
-            hidden += [folder / part["path"] for part in stanza.get("files", {}).values()]
+            hidden += [user_path(config["data_folder"], part["path"]) for part in stanza.get("files", {}).values()]
         for stanza in config["models"].values():
             if "prediction" in stanza:
-                hidden += [Path(stanza["prediction"].replace("{phase}", phase)) for phase in ("val", "test")]
+                hidden += [submission_path(stanza, phase) for phase in ("val", "test")]
         if folder in file.absolute().parents:
             # the model lies among the recordings: those are hidden one by one
             hidden += _recordings(folder, hidden[:2])
@@ -64,14 +66,14 @@ class Reach:
         return cls(file, work, tuple(hidden))
 
     def take(self, scratch: Path) -> str:
-        """Take everything else from this process; how it is confined, or why not."""
+        """Take everything else from this process, and return how it is confined, or why not."""
         if self.free:
             return "no: an oracle sees the answers"
         readable = [*system(), LIBRARY.parent, self.file.parent]
         writable = [scratch, *devices(), *([self.work] if self.work else [])]
         if not version():
             return "no: the kernel has no Landlock"
-        # where it can be done and fails, the model does not run
+        # if this fails, the model does not run
         confine(readable, writable, self.hidden)
         return f"Landlock {version()}"
 
@@ -125,8 +127,8 @@ def run_apart(call: Callable[[], tuple[dict, dict]], model: str, reach: Reach) -
             raise NlbflowError(f"the process of model {model} was ended by {signal.Signals(-code).name}{reason}.")
         if not (scratch / RESULT).is_file():
             raise NlbflowError(
-                f"the process of model {model} ended itself with exit code {code} before `predict` returned; a model "
-                "returns its rates, and calls no exit."
+                f"the process of model {model} ended itself with exit code {code} before `predict` returned; let "
+                "`predict` return its rates, and call no exit."
             )
         return _take_over(scratch)
 
@@ -140,7 +142,7 @@ def _child(call: Callable, model: str, reach: Reach, scratch: Path, parent: int)
             if os.getppid() != parent:
                 os._exit(1)
         _close_files()
-        # what libraries keep in the home folder, they keep here
+        # libraries keep here what they would keep in the home folder
         os.environ |= dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(scratch))
         tempfile.tempdir = None
         own = os.getpid()
@@ -148,7 +150,7 @@ def _child(call: Callable, model: str, reach: Reach, scratch: Path, parent: int)
             confined = reach.take(scratch)
             arrays, facts = call()
             if os.getpid() != own:
-                os._exit(0)  # a process that the model forked returned too
+                os._exit(0)  # this is a process that the model forked, and it returned too
             _hand_over(scratch, arrays, facts, confined)
             code = 0
         except BaseException as error:
@@ -165,7 +167,7 @@ def _child(call: Callable, model: str, reach: Reach, scratch: Path, parent: int)
 
 
 def _raise(fault: dict) -> None:
-    """Raise what the process told; what the job itself has advice for, as the job knows it."""
+    """Raise the fault that the process reported, as the kind of error for which the job has advice."""
     if fault["memory"]:
         raise MemoryError(fault["memory"])
     if fault["errno"] in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
@@ -174,7 +176,7 @@ def _raise(fault: dict) -> None:
 
 
 def _close_files() -> None:
-    """Close what the job has open, but for the standard streams and its log."""
+    """Close all that the job has open except the standard streams and its log."""
     kept = {0, 1, 2}
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -198,7 +200,7 @@ def _sentence(error: BaseException, model: str, reach: Reach) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == reach.file.parent]
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     if _denied(error, reach):
-        # h5py has the name in its text alone
+        # h5py gives the name only in its text
         named = re.search(r"name = '([^']+)'", str(error))
         what = error.filename or (named[1] if named else str(error))
         return (

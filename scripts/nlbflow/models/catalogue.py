@@ -1,10 +1,11 @@
 """The catalogue of models: what a stanza of the config and a model's file say, read without importing the file.
 
-So a plan needs no package that a model needs, and a fault in a parameter is told before anything runs.
+So planning needs none of a model's packages, and finds a wrong parameter before anything runs.
 """
 
 import ast
 import re
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from nlbflow.recordings.datasets import REASONS
 from nlbflow.running.code import parse
 
 TUNED = "_tuned"
+# What a model's file may declare: the value where it does not, and what it means (for docs/models.md).
+DECLARATIONS = {
+    "DEFAULTS": (None, "required: every parameter with its default, as a literal dict; a config can change no others"),
+    "SEEDED": (True, "`False`: the model draws nothing at random, so it runs once, with seed 0"),
+    "ORACLE": (False, "`True`: the model gets the answers in `data.answers`; it is shown and never ranked"),
+    "NEEDS": ([], "what a dataset must have for the model to run on it; elsewhere tables give the reason"),
+    "CHECK": ({}, "parameters that make the model small for the check of its contract, which runs `predict` twice"),
+    "HISTORY": (False, "`True`: the model returns a history of its training, which is drawn as learning curves"),
+}
 
 
 def with_tuned(models: dict) -> dict:
@@ -28,12 +38,12 @@ def with_tuned(models: dict) -> dict:
 
 
 def find_model(file: str, shipped: Path) -> Path:
-    """A model's file: one of the shipped ones, or a path of the user's.
+    """A model's file: one of the shipped ones, or a path of the user's, which may begin with ~.
 
     Raises:
         NlbflowError: neither exists.
     """
-    choices = [path for path in (shipped / file, Path(file)) if path.is_file()]
+    choices = [path for path in (shipped / file, Path(file).expanduser()) if path.is_file()]
     if len(choices) == 2 and "/" not in file:
         raise NlbflowError(f"the model file {file} is both shipped and here; write ./{file} for the one here.")
     if choices:
@@ -42,8 +52,13 @@ def find_model(file: str, shipped: Path) -> Path:
     raise NlbflowError(f"the model file {file} does not exist, neither as a path nor among the shipped {names}.")
 
 
+def submission_path(stanza: dict, phase: str) -> Path:
+    """The file that a stanza names as a `prediction`, in one phase."""
+    return Path(stanza["prediction"].replace("{phase}", phase)).expanduser()
+
+
 def read_declaration(path: Path) -> dict:
-    """DEFAULTS, SEEDED, ORACLE, NEEDS, CHECK and HISTORY of a model file, read from its source without running it.
+    """The declarations of a model file, read from its source without running it.
 
     Raises:
         NlbflowError: the file is missing or is not Python, has no docstring or no `predict(data, params, seed)`, or a
@@ -59,7 +74,7 @@ def read_declaration(path: Path) -> dict:
         raise NlbflowError(
             f"{path}: predict takes ({ast.unparse(functions['predict'])}); expected (data, params, seed)."
         )
-    found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "NEEDS": [], "CHECK": {}, "HISTORY": False}
+    found = {name: value for name, (value, _) in DECLARATIONS.items()}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         name = getattr(target, "id", None)
@@ -79,7 +94,7 @@ def read_declaration(path: Path) -> dict:
 
 
 def _takes_three(arguments: ast.arguments) -> bool:
-    """Whether a function can be called with three arguments by place."""
+    """Whether a function can be called with three positional arguments."""
     places = len(arguments.posonlyargs) + len(arguments.args)
     needed = places - len(arguments.defaults)
     named = any(default is None for default in arguments.kw_defaults)
@@ -111,7 +126,7 @@ def resolve_params(
 
 
 def override(params: dict, layer: dict, defaults: dict, key: str) -> None:
-    """Put a layer's values over the parameters; each must be known and of its default's type."""
+    """Override parameters by a layer's values; each must be known and of its default's type."""
     for parameter, value in layer.items():
         if parameter not in defaults:
             near = get_close_matches(parameter, defaults, 1)
@@ -121,8 +136,18 @@ def override(params: dict, layer: dict, defaults: dict, key: str) -> None:
             )
         default = defaults[parameter]
         kinds = (int, float) if type(default) in (int, float) else type(default)
-        if default is not None and (
-            not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)
-        ):
-            raise NlbflowError(f"{key}.{parameter} is {value!r}; expected a value like its default {default!r}.")
+        text = "" if isinstance(default, str) else read_as_text(value)
+        fits = default is None or (isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool))
+        if text or not fits:
+            raise NlbflowError(f"{key}.{parameter} is {value!r}; expected a value like its default {default!r}.{text}")
         params[parameter] = value
+
+
+def read_as_text(value: object) -> str:
+    """The advice for a number that YAML reads as text, such as 1e-3, alone or in a list; empty for all else."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", item):
+            mantissa, exponent = f"{Decimal(item):e}".split("e")
+            plain = f"{Decimal(item):f} or {mantissa}{'' if '.' in mantissa else '.0'}e{exponent}"
+            return f" YAML reads {item} as text; write {plain}."
+    return ""

@@ -1,9 +1,7 @@
-"""Models: one file each, imported and held to a contract; catalogue.py reads what they declare without that.
+"""Models: one file each, imported and held to a contract; `catalogue` reads what they declare without importing them.
 
-A model file has a docstring with its source, `DEFAULTS` (a literal dict of parameters) and
-`predict(data, params, seed) -> dict`. `SEEDED = False` marks a deterministic model, `ORACLE = True` one that may see
-the answers and is never ranked, `NEEDS = [...]` what a dataset must have for it (conditions, behavior, true_rates),
-`CHECK = {...}` parameters that make it small for the contract check.
+A model file has a docstring with its source, the declarations of `catalogue.DECLARATIONS` and
+`predict(data, params, seed) -> dict`. docs/models.md has the whole contract, partly made from this package.
 """
 
 import importlib.util
@@ -41,7 +39,7 @@ def load_model(path: Path) -> ModuleType:
 
 
 def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
-    """What shows that an array (trials, bins, neurons) holds no expected spikes per bin; empty if nothing does.
+    """Why an array (trials, bins, neurons) cannot be expected spikes per bin; empty if nothing speaks against it.
 
     Args:
         spikes_mean: the data's mean count per bin and neuron, to recognise spikes per second; 0 where it is not known.
@@ -153,7 +151,7 @@ def _check_history(history: object, model: str) -> dict:
     lengths = {column.shape for column in columns.values()}
     if len(lengths) != 1 or len(*lengths) != 1 or any(c.dtype.kind not in "fiub" for c in columns.values()):
         raise NlbflowError(
-            f"model {model} returned a history that is no table; expected a dict of columns, each a list of as many "
+            f"model {model} returned a history that is no table; expected a dict of columns, lists of equally many "
             "numbers."
         )
     return columns
@@ -201,8 +199,8 @@ def tiny_input(seed: int = 0) -> ModelInput:
 
 
 def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
-    """The contract check, on tiny data: shapes, finite, not negative, the same bytes by the same seed, and a history of
-    training only where the file declares one.
+    """The contract check on tiny data: shapes, finite and not negative values, the same bytes for the same seed, and a
+    history of training only where the file declares one.
 
     Returns:
         what was predicted: names and shapes, and the model's facts.

@@ -1,7 +1,7 @@
 """Ensembles: the mean rates of several predictions, as the benchmark's published records were made.
 
-Which predictions take part is chosen by `validation_co_bps`, the bits per spike of the held-out neurons in those
-training trials that a network kept for its own validation: never by an evaluation score.
+`validation_co_bps` decides which predictions take part: the bits per spike of the held-out neurons in those training
+trials that a network kept for its own validation. An evaluation score never does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,14 +11,14 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.models.contract import FORWARD, REQUIRED
 
-# A rate of 0 would make the mean of logarithms 0 whatever the others say; nlb_tools clips rates here too.
+# One rate of 0 would make the ensemble's rate 0, whatever the others are; nlb_tools clips rates here too.
 LOWEST_RATE = 1e-9
-# What a training tells of its validation trials.
+# The fact in which a model gives the co-bps of its validation trials.
 VALIDATION = "validation_co_bps"
 
 
 def check_members(model: str, models: Mapping[str, Mapping], above: tuple[str, ...] = ()) -> None:
-    """Look at an ensemble's members, and at theirs.
+    """Check an ensemble's members, and the members of these.
 
     Args:
         model: its name.
@@ -39,10 +39,10 @@ def check_members(model: str, models: Mapping[str, Mapping], above: tuple[str, .
 
 
 def choose(facts: Mapping[tuple[str, int], Mapping], top: int | None) -> list[tuple[str, int]]:
-    """The predictions that an ensemble is the mean of: all, or those with the highest validation co-bps.
+    """The predictions that an ensemble averages: all, or those with the highest validation co-bps.
 
     Args:
-        facts: of each prediction, by model and seed.
+        facts: the facts of each prediction, by model and seed.
         top: how many at most; None: all.
 
     Raises:
@@ -54,7 +54,7 @@ def choose(facts: Mapping[tuple[str, int], Mapping], top: int | None) -> list[tu
     if without:
         raise NlbflowError(
             f"the ensemble's top {top} cannot be chosen: {', '.join(without)} has no {VALIDATION}, which only "
-            "trainings with validation trials of their own tell; leave it out of `members`, or leave `top` out."
+            "models with validation trials of their own return; leave it out of `members`, or leave `top` out."
         )
     # what is not a number comes last
     scores = {run: np.nan_to_num(known[VALIDATION], nan=-np.inf) for run, known in facts.items()}
@@ -92,8 +92,8 @@ def cost(own: Mapping, members: Iterable[Mapping]) -> dict:
     """The provenance of an ensemble: its own, with the members' seconds added, the highest memory and all devices.
 
     Args:
-        members: of each prediction that it could choose from, since all had to be made; what is not known of one (a
-            submission) is not known of the ensemble.
+        members: the provenance of each prediction that it could choose from, since all had to be made. What is unknown
+            for one of them (a submission) is unknown for the ensemble.
     """
     everyone = [own, *members]
     known = {key for key in ("seconds", "peak_mb", "device") if all(key in one for one in everyone)}

@@ -1,4 +1,4 @@
-"""What the rules that make or tune predictions share: from input.h5 through a model to prediction.h5."""
+"""What the rules that make or tune predictions share: they take input.h5 through a model to prediction.h5."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,7 +46,7 @@ def read_input(smk, run: Job, **answers) -> tuple[ModelInput, dict]:
 
 
 def write_prediction(smk, run: Job, about: Mapping, arrays: dict, kind: str, params: dict, facts: dict, made: dict):
-    """Write prediction.h5 with where it comes from.
+    """Write prediction.h5 with its provenance.
 
     Args:
         about: the attributes of input.h5.
@@ -63,7 +63,7 @@ def predict_apart(smk, data: ModelInput, params: dict, seed: int, free: bool = F
     """Run the job's model in a process of its own, which can open no answers; `free` is for oracles.
 
     Returns:
-        (arrays, facts, how it was confined), held to the contract here too, where the model's code has not been.
+        (arrays, facts, how it was confined); the arrays are checked here again, where the model's code has not run.
 
     Raises:
         NlbflowError: the model breaks its contract, opens what it may not, or fails.
@@ -85,7 +85,7 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     data, about = read_input(smk, run, answers=answers or {}, psth_kernel_ms=kernel_ms)
     model, seed = smk.wildcards.model, int(smk.wildcards.seed)
     if read_declaration(model_path(smk))["ORACLE"] != (answers is not None):
-        raise NlbflowError(f"rule {smk.rule} does not run {model}: its file says otherwise by ORACLE.")
+        raise NlbflowError(f"rule {smk.rule} cannot run {model}: its file sets ORACLE otherwise; run again.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
     if smk.input.get("best"):
         params |= read_json(smk.input.best)["params"]

@@ -1,8 +1,8 @@
 """Submissions to the benchmark: HDF5 files of rates (specification, section 3.4), written, and read from anyone.
 
 A file from outside can do harm: links lead to other files, a few bytes inflate to gigabytes, damaged structures crash
-the HDF5 library. So it is read by a process of its own that has little memory and little time and, once the file is
-open, can open no other. That process reads an array only when its declaration is as expected, and sends float32.
+the HDF5 library. So a process of its own reads it, which has little memory and little time and, once the file is
+open, can open no other. That process reads an array only if its declaration is as expected, and sends float32.
 """
 
 import json
@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -49,10 +50,10 @@ TYPES = {
 
 
 def write_submission(path: str | Path, predictions: Iterable[tuple[str, int, Mapping[str, np.ndarray]]]) -> None:
-    """Write the official file, float32 in gzip, from (dataset, bin_ms, arrays) one after the other.
+    """Write a submission, float32 in gzip, from (dataset, bin_ms, arrays) one after the other.
 
     Args:
-        path: the file to make; all three scaling datasets belong into one.
+        path: the file to make; all three scaling datasets belong in one file.
         predictions: rates (trials, time, neurons) in expected spikes per bin; other arrays, such as latents, are left
             out. A generator keeps only one prediction in memory.
     """
@@ -68,7 +69,7 @@ def _write_group(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def add_to_submission(path: Path, dataset: str, bin_ms: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put a dataset's rates into a submission, in place of older ones; the file is whole at every moment.
+    """Put a dataset's rates into a submission, replacing older ones; the file is whole at every moment.
 
     Args:
         path: the file; it is made if it is not there.
@@ -93,7 +94,7 @@ def add_to_submission(path: Path, dataset: str, bin_ms: int, arrays: Mapping[str
 
 
 def needed_arrays(train_behavior: np.ndarray | None) -> tuple[str, ...]:
-    """The arrays that a submission must have: those of training trials are for the decoder of a behavioural series."""
+    """The arrays that a submission must have; those of training trials are for the decoder of a behavioural series."""
     decoded = train_behavior is not None and train_behavior.ndim == 3
     return tuple(name for name in REQUIRED if decoded or name.startswith("eval"))
 
@@ -105,36 +106,37 @@ def read_submission(
     spikes_mean: float,
     bin_ms: int,
     group: str | None = None,
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Somebody's rates from an HDF5 file that is not trusted.
 
     Args:
         path: the file.
-        shapes: the expected (trials, time, neurons) of every array that may be read; all else is ignored.
+        shapes: the expected (trials, time, neurons) of every array that may be read.
         required: those of them that must be there. The forward arrays come both or not at all.
         spikes_mean: the data's mean count per bin and neuron, to recognise spikes per second.
         bin_ms: bin width.
         group: the group that holds the arrays; None if they lie at the root, as in the workflow's prediction.h5.
 
     Returns:
-        float32 rates in expected spikes per bin, finite and not negative.
+        (float32 rates in expected spikes per bin, finite and not negative; names of the group's other members, which
+        are not read, the first ten of them).
 
     Raises:
-        NlbflowError: what is wrong with the file or the array.
+        NlbflowError: what is wrong with the file or the array; a name that is almost that of an array which is missing.
     """
-    arrays = _read_apart(Path(path), {"group": group, "shapes": dict(shapes), "required": list(required)})
+    arrays, ignored = _read_apart(Path(path), {"group": group, "shapes": dict(shapes), "required": list(required)})
     for name, rates in arrays.items():
         if fault := implausible(rates, spikes_mean, bin_ms):
             raise NlbflowError(f"{_where(path, group, name)} {fault}")
-    return arrays
+    return arrays, ignored
 
 
 def _where(path: str | Path, group: str | None, name: str) -> str:
     return f"{path}: {'dataset' if name else 'group'} {'/'.join(part for part in (group, name) if part)}"
 
 
-def _read_apart(path: Path, request: dict) -> dict[str, np.ndarray]:
-    """Let the process of its own read, and take over the arrays that it sends."""
+def _read_apart(path: Path, request: dict) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Let the other process read, and return the arrays and the ignored names that it sends."""
     environment = os.environ | {
         # an empty entry would mean the working directory
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")])),
@@ -160,12 +162,13 @@ def _read_apart(path: Path, request: dict) -> dict[str, np.ndarray]:
                 "is damaged or made to do harm."
             )
         sent.seek(0)
-        shapes = {name: tuple(request["shapes"][name]) for name in json.loads(sent.readline())}
-        return {name: np.fromfile(sent, np.float32, prod(s)).reshape(s) for name, s in shapes.items()}
+        names, ignored = json.loads(sent.readline())
+        shapes = {name: tuple(request["shapes"][name]) for name in names}
+        return {name: np.fromfile(sent, np.float32, prod(s)).reshape(s) for name, s in shapes.items()}, ignored
 
 
 def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: list[str]) -> None:
-    """In the process of its own: check and read, and write names and arrays to standard output."""
+    """In the other process: check the file, read it, and write names and arrays to standard output."""
     largest = max(prod(shape) for shape in shapes.values()) * np.dtype(np.float32).itemsize
     for limit, value in ((resource.RLIMIT_AS, MEMORY + largest), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(limit)[1]
@@ -181,17 +184,24 @@ def _send(path: str, group: str | None, shapes: dict[str, list[int]], required: 
             if missing := [name for name in needed if name not in names]:
                 raise NlbflowError(
                     f"{_where(path, group, missing[0])} is missing; expected {', '.join(needed)}, found "
-                    f"{_listing(parent)}: add it."
+                    f"{', '.join(_names(parent)) or 'nothing'}: add it."
                 )
+            others = _names(parent, leave_out=names)
+            for other in others:
+                if near := get_close_matches(other.strip("'"), [name for name in shapes if name not in names], 1, 0.9):
+                    raise NlbflowError(
+                        f"{_where(path, group, other)} is no array of a submission (did you mean {near[0]}?); "
+                        "rename or remove it."
+                    )
             for name in names:
                 where = _where(path, group, name)
                 datasets[name] = _expected_dataset(parent, name, shapes[name], where)
-            sys.stdout.buffer.write(json.dumps(names).encode() + b"\n")
+            sys.stdout.buffer.write(json.dumps([names, others]).encode() + b"\n")
             for name, dataset in datasets.items():
                 where, rates = _where(path, group, name), np.empty(shapes[name], np.float32)
                 dataset.read(h5s.ALL, h5s.ALL, rates)
                 sys.stdout.buffer.write(rates.data)
-        # all that h5py makes of the errors of HDF5
+        # h5py turns errors of HDF5 into any of these
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
             raise NlbflowError(f"{where} cannot be read ({str(error) or 'out of memory'}); write it anew.") from error
 
@@ -200,8 +210,8 @@ def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.
     """Open a member that is stored in the file itself and of the expected kind."""
     if not parent.links.exists(name.encode()):
         raise NlbflowError(
-            f"{where} is missing; the file has {_listing(parent)}. Add it, or name the datasets that the file has in "
-            "its stanza (config key models.*.datasets)."
+            f"{where} is missing; the file has {', '.join(_names(parent)) or 'nothing'}. Add it, or name the datasets "
+            "that the file has in its stanza (config key models.*.datasets)."
         )
     link = parent.links.get_info(name.encode()).type
     if link != h5l.TYPE_HARD:
@@ -212,15 +222,21 @@ def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.
     return (h5py.h5g if kind == h5o.TYPE_GROUP else h5d).open(parent, name.encode())
 
 
-def _listing(parent: h5py.h5g.GroupID) -> str:
-    """The first few names of a group, as plain ASCII."""
-    names = []
-    parent.links.iterate(lambda name: names.append(ascii(name.decode(errors="replace"))[:40]) or len(names) > 9 or None)
-    return ", ".join(names) or "nothing"
+def _names(parent: h5py.h5g.GroupID, leave_out: Sequence[str] = ()) -> list[str]:
+    """The first ten names of a group, without those to be left out, as plain ASCII in quotes."""
+    names: list[str] = []
+
+    def add(name: bytes) -> bool | None:
+        if (text := name.decode(errors="replace")) not in leave_out:
+            names.append(ascii(text)[:40])
+        return len(names) > 9 or None
+
+    parent.links.iterate(add)
+    return names
 
 
 def _expected_dataset(parent: h5py.h5g.GroupID, name: str, shape: list[int], where: str) -> h5d.DatasetID:
-    """Open a dataset whose declaration alone shows that reading it is harmless and useful."""
+    """Open a dataset whose declaration shows that reading it is harmless and useful."""
     dataset = _member(parent, name, h5o.TYPE_DATASET, where)
     plan, kind = dataset.get_create_plist(), dataset.get_type()
     layout = plan.get_layout()
@@ -246,7 +262,7 @@ def _expected_dataset(parent: h5py.h5g.GroupID, name: str, shape: list[int], whe
 
 
 def _check_chunks(dataset: h5d.DatasetID, plan: h5py.h5p.PropDCID, where: str) -> None:
-    """Refuse filters from outside, chunks of which reading one takes gigabytes, and chunks that are not there."""
+    """Refuse foreign filters, chunks that take gigabytes to read, and missing chunks."""
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if any(i not in (DEFLATE, SHUFFLE, FLETCHER32) or filters.count(i) > 1 for i in filters):
         raise NlbflowError(
@@ -280,7 +296,7 @@ def _check_chunks(dataset: h5d.DatasetID, plan: h5py.h5p.PropDCID, where: str) -
 def _is_whole(dataset: h5d.DatasetID, place: h5d.StoreInfo, filters: list[int], size: int) -> bool:
     """Whether a chunk unpacks to its declared size.
 
-    HDF5 itself does not ask: it inflates to any size, and where a chunk is too short takes what the memory held before.
+    HDF5 itself does not check this: it inflates to any size, and fills a chunk that is too short with stale memory.
     """
     mask, raw = dataset.read_direct_chunk(place.chunk_offset)
     for i, kind in reversed([*enumerate(filters)]):
@@ -290,7 +306,7 @@ def _is_whole(dataset: h5d.DatasetID, place: h5d.StoreInfo, filters: list[int], 
             raw = raw[:-4]
         elif kind == DEFLATE:
             try:
-                raw = zlib.decompressobj().decompress(raw, size + 5)  # room for a checksum, and to be seen too long
+                raw = zlib.decompressobj().decompress(raw, size + 5)  # room for a checksum and one byte too many
             except zlib.error:
                 return False
     return len(raw) == size

@@ -1,7 +1,7 @@
 """Tuning: candidates from a grid, each scored by cross-validation inside the training trials.
 
-No evaluation trial is touched: folds are cut from the training trials of input.h5 as nlb_tools' baselines cut them,
-fold i being every n-th trial from i on, and a candidate's score is its mean co-bps over the folds.
+No evaluation trial is touched. Folds are cut from the training trials of input.h5 as nlb_tools' baselines cut them:
+fold i takes every n-th trial, beginning with trial i. A candidate's score is its mean co-bps over the folds.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import numpy as np
 
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import bits_per_spike
-from nlbflow.models.catalogue import override
+from nlbflow.models.catalogue import override, read_as_text
 from nlbflow.recordings.model_input import ModelInput
 from nlbflow.running.code import digest_of
 
@@ -22,7 +22,7 @@ RANGES = ("uniform", "log_uniform", "integers")
 
 
 def grid_of(name: str, stanza: Mapping, defaults: Mapping, dataset: str) -> dict:
-    """What is tuned on a dataset: the model's grid, with what `per_dataset` says instead.
+    """The grid that is searched on a dataset: the model's own, overridden by `per_dataset`.
 
     Raises:
         NlbflowError: a key is not one of the model's parameters, its values are neither a list nor a range, or one is
@@ -43,7 +43,7 @@ def grid_of(name: str, stanza: Mapping, defaults: Mapping, dataset: str) -> dict
 
 
 def _values(where: str, values: object) -> list:
-    """Those of a list, or the ends of a range."""
+    """The values of a list, or the ends of a range."""
     if isinstance(values, list) and values:
         return values
     kind, ends = next(iter(values.items())) if isinstance(values, dict) and len(values) == 1 else (None, None)
@@ -52,20 +52,21 @@ def _values(where: str, values: object) -> list:
     if kind not in RANGES or not numbers or ends[0] > ends[1] or (kind == "log_uniform" and ends[0] <= 0):
         raise NlbflowError(
             f"{where} is {values!r}; expected a list of values, or one of {', '.join(RANGES)} with [low, high], such "
-            "as {log_uniform: [0.001, 1]}; integers has whole ends."
+            f"as {{log_uniform: [0.001, 1]}}; integers has whole ends.{read_as_text(ends)}"
         )
     return ends
 
 
 def draw_candidates(grid: Mapping, budget: int, seed: int) -> dict[str, dict]:
-    """Parameters to try, by a short name that stays the same when others are added.
+    """Candidates, by a short name that stays the same when others are added.
 
-    The whole grid where that is within the budget, else `budget` random ones of it; ranges are always drawn from.
+    They are the whole grid if that is within the budget, and otherwise `budget` random points of it. A grid with a
+    range is always drawn from.
 
     Args:
         grid: by parameter a list of values or a range.
-        budget: most candidates, the same for every model.
-        seed: of the draws.
+        budget: the most candidates, the same for every model.
+        seed: seed of the draws.
     """
     rng = random.Random(seed)
     if all(isinstance(values, list) for values in grid.values()):
@@ -88,11 +89,11 @@ def _draw(rng: random.Random, values: list | Mapping) -> object:
 
 
 def fold_inputs(data: ModelInput, folds: int) -> list[tuple[ModelInput, np.ndarray]]:
-    """For each fold what a model sees, the fold's trials in place of the evaluation trials, and the held-out spikes
+    """For each fold, what a model sees (with the fold's trials as its evaluation trials) and the held-out spikes
     (trials, time, neurons) that it is scored by.
 
     Where trials are cut from one recording without a gap (MC_RTT), a trial's forward window is the beginning of the
-    next: before a trial of the fold it is NaN.
+    next trial. If that is a trial of the fold, the forward window is NaN.
 
     Raises:
         NlbflowError: there are fewer training trials than folds.
@@ -131,13 +132,13 @@ def _runs_into_next(data: ModelInput) -> np.ndarray:
 def score_candidate(
     data: ModelInput, folds: int, predict: Callable[[ModelInput], Mapping], log: Callable[[str], None]
 ) -> list[float]:
-    """co-bps on each fold of the training trials, of a model fitted to the others; NaN if it refuses the parameters."""
+    """co-bps of a model on each fold of the training trials, fitted to the others; NaN if it refuses the parameters."""
     scores = []
     for fold, (seen, spikes) in enumerate(fold_inputs(data, folds)):
         try:
             rates = predict(seen)["eval_rates_heldout"]
         except NlbflowError as error:
-            # more latents than neurons, for one: the other candidates are still worth comparing
+            # such as more latents than neurons; the other candidates are still worth comparing
             log(f"fold {fold + 1} of {folds}: refused: {error}")
             return [float("nan")] * folds
         scores.append(bits_per_spike(rates, spikes))
@@ -146,7 +147,7 @@ def score_candidate(
 
 
 def rank_candidates(results: Sequence[Mapping]) -> list[dict]:
-    """Candidates by their mean co-bps over folds, the best first; those that failed to give a number come last.
+    """Candidates by their mean co-bps over folds, the best first and those without a number last.
 
     Args:
         results: {"candidate": name, "params": what was tried, "scores": co-bps of each fold}.

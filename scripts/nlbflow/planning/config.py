@@ -1,4 +1,4 @@
-"""The config: checked against a closed schema, told in sentences a person can act on."""
+"""The config is checked against a closed schema; faults are told in sentences that a person can act on."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,9 +7,10 @@ import jsonschema
 import yaml
 
 from nlbflow.errors import NlbflowError
-from nlbflow.models.catalogue import with_tuned
+from nlbflow.models.catalogue import TUNED, read_as_text, with_tuned
 from nlbflow.models.ensembles import check_members
 
+SCHEMA = "see schemas/config.schema.yaml"
 # 5.0 is a whole number to JSON, but not to a file name
 VALIDATOR = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
@@ -32,6 +33,12 @@ def check_config(config: dict, schema_path: Path) -> None:
         ("model", config["run"]["models"], with_tuned(config["models"])),
     ):
         for name in chosen:
+            untuned = name.removesuffix(TUNED)
+            if name not in catalogue and what == "model" and name != untuned in catalogue:
+                raise NlbflowError(
+                    f"config key run.models names the model {name!r}, but models.{untuned} has no `tune:` with a grid "
+                    f"to tune it by; add one, or run {untuned}."
+                )
             if name not in catalogue:
                 raise NlbflowError(
                     f"config key run.{what}s names the {what} {name!r}, which the catalogue `{what}s:` does not have"
@@ -75,6 +82,11 @@ def _near(word: str, known) -> str:
 
 def _sentence(fault: jsonschema.ValidationError) -> str:
     key = ".".join(str(part) for part in fault.absolute_path)
+    about = fault.schema.get("description", "")
+    if "propertyNames" in fault.absolute_schema_path:
+        return f"config key {key} has the name {fault.instance!r}; expected {about}."
+    if fault.validator == "pattern":
+        return f"config key {key} is {fault.instance!r}; expected {about}."
     if fault.validator == "additionalProperties":
         known = fault.schema.get("properties", {})
         unknown = [name for name in fault.instance if name not in known]
@@ -87,9 +99,8 @@ def _sentence(fault: jsonschema.ValidationError) -> str:
         missing = [name for name in fault.validator_value if name not in fault.instance]
         return f"the config lacks the key {'.'.join(filter(None, [key, missing[0]]))}; add it: see config.yaml."
     if fault.validator in ("oneOf", "anyOf", "not"):
-        about = fault.schema.get("description", "see schemas/config.schema.yaml")
         keys = isinstance(fault.instance, dict)
         found = f"has the keys {', '.join(sorted(fault.instance))}" if keys else f"is {fault.instance!r}"
-        return f"config key {key} {found}, which fits none of the allowed forms: {about}."
-    about = fault.schema.get("description")
-    return f"config key {key} is {fault.instance!r}: {fault.message}" + (f" ({about})." if about else ".")
+        return f"config key {key} {found}, which fits none of the allowed forms: {about or SCHEMA}."
+    text = read_as_text(fault.instance) if fault.validator == "type" else ""
+    return f"config key {key} is {fault.instance!r}: {fault.message}" + (f" ({about})." if about else ".") + text

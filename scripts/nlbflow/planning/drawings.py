@@ -1,4 +1,4 @@
-"""The figures of a selection: which there are, their files, and their captions."""
+"""The figures of a selection, their files and their captions."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def score_figures(selection: Selection) -> list[tuple[str, tuple]]:
 
 
 def placed_figures(selection: Selection) -> list[tuple[str, tuple]]:
-    """(kind, place) of all figures of a selection but the one of the workflow."""
+    """(kind, place) of all figures of a selection except that of the workflow."""
     scored = selection.scored_places()
     found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents")]
     found += [("learning", place) for place in scored if selection.keeps_history(place)]
@@ -53,7 +53,7 @@ def figure_files(selection: Selection) -> list[str]:
 
 
 def captions(selection: Selection, texts: Path) -> list[dict]:
-    """What the paper says of the figures: of each kind its title, how to read it, and [name, caption] of each.
+    """What the paper says of the figures: for each kind its title, how to read it, and [name, caption] of each figure.
 
     Args:
         texts: the folder with figure_KIND.rst, which says how to read a kind of figure.

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
-from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, with_tuned
+from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, submission_path, with_tuned
 from nlbflow.models.tuning import draw_candidates, grid_of
 
 NOT_A_FILE = {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": [], "HISTORY": False}
@@ -22,7 +22,7 @@ class ModelStanzas:
         self.stanzas = with_tuned(config["models"])
         self._selected, self._seeds, self._tuning = config["run"]["models"], config["run"]["seeds"], config["tuning"]
         self._root = root
-        # every job of a plan asks for them
+        # every job of a plan asks for these
         self.declaration = cache(self._declaration)
         self.params = cache(self._params)
         self.candidates = cache(self._candidates)
@@ -36,11 +36,11 @@ class ModelStanzas:
         return {"path": path, **read_declaration(path)}
 
     def _params(self, model: str, dataset: str | None = None, bin_ms: int | str | None = None) -> dict:
-        """A model's parameters on a dataset; without one, those that it has wherever no dataset has its own."""
+        """A model's parameters on a dataset; without a dataset, those that it has where `per_dataset` says nothing."""
         return resolve_params(model, self.stanzas[model], self.declaration(model)["DEFAULTS"], dataset, bin_ms)
 
     def _candidates(self, model: str, dataset: str) -> dict[str, dict]:
-        """The parameters that are tried for a model on a dataset, by the candidate's name.
+        """The candidates for a model on a dataset: the parameters to try, by the candidate's name.
 
         Raises:
             NlbflowError: the model is an oracle, or its grid is at fault.
@@ -67,7 +67,7 @@ class ModelStanzas:
         return str(path)
 
     def resource(self, model: str, name: str, usual: int) -> int:
-        """What a model's stanza asks for of a resource, or what is usual."""
+        """How much of a resource a model's stanza asks for, or the usual amount."""
         return self.stanzas[model].get("resources", {}).get(name, usual)
 
     def kind(self, model: str) -> str:
@@ -77,7 +77,7 @@ class ModelStanzas:
         return "oracle" if self.is_oracle(model) else "trained"
 
     def of_kind(self, kind: str) -> list[str]:
-        """The models of the catalogue whose predictions are made that way."""
+        """The models of the catalogue whose predictions are made in that way."""
         return [model for model in self.stanzas if self.kind(model) == kind]
 
     def is_oracle(self, model: str) -> bool:
@@ -92,13 +92,13 @@ class ModelStanzas:
 
     def submission_file(self, model: str, phase: str) -> str:
         """The file that a stanza names as a prediction."""
-        return self.stanzas[model]["prediction"].replace("{phase}", phase)
+        return submission_path(self.stanzas[model], phase).as_posix()
 
     def _ensemble_runs(self, model: str) -> list[tuple[str, int]]:
-        """The (model, seed) that an ensemble may be the mean of.
+        """The (model, seed) of each prediction that an ensemble may average.
 
         Raises:
-            NlbflowError: a member cannot be one.
+            NlbflowError: a model cannot be a member.
         """
         found = []
         for member, seeds in self.stanzas[model]["ensemble"]["members"].items():
@@ -109,14 +109,14 @@ class ModelStanzas:
                 raise NlbflowError(f"{key} is {seeds}; a model that is not seeded runs once: expected [0].")
             if "top" in self.stanzas[model]["ensemble"] and "file" not in self.stanzas[member]:
                 raise NlbflowError(
-                    f"{key}: `top` chooses by what a training tells of its validation trials, and a "
+                    f"{key}: `top` chooses by the co-bps of validation trials that a training keeps, and a "
                     f"{self.kind(member)} is not trained; leave it out, or leave `top` out."
                 )
             found += [(member, seed) for seed in seeds]
         return found
 
     def check(self, dataset: str, bin_ms: int, phase: str, model: str) -> None:
-        """What can be said of a selected run before anything runs, and of the runs that it is an ensemble of.
+        """Check what can be checked of a selected run, and of an ensemble's members, before anything runs.
 
         Raises:
             NlbflowError: its model's stanza is at fault.

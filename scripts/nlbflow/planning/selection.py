@@ -1,4 +1,4 @@
-"""The selection of a config: its places (dataset, bin width, phase), the runs there, and what of it cannot be had.
+"""The selection of a config: its places (dataset, bin width, phase), the runs there, and what cannot be had.
 
 A run is (dataset, bin_ms, phase, model, seed).
 """
@@ -12,7 +12,15 @@ from nlbflow.errors import NlbflowError
 from nlbflow.planning.config import check_config
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.unfinished import Unfinished
-from nlbflow.recordings.datasets import checksums, dataset_version, lacking, look_for_files, part_paths, window_ranges
+from nlbflow.recordings.datasets import (
+    checksums,
+    dataset_version,
+    lacking,
+    look_for_files,
+    part_paths,
+    user_path,
+    window_ranges,
+)
 
 # The row that `score` makes from the answers, without a model.
 NULL = "null"
@@ -57,7 +65,7 @@ class Selection:
             for phase in self.run["phases"]
         ]
         self.boards = planned_boards(self.run, self.datasets)
-        # every job of a plan asks for them
+        # every job of a plan asks for these
         self.parts = cache(self._parts)
         self.runs_at = cache(self._runs_at)
 
@@ -90,8 +98,8 @@ class Selection:
     def target_parts(self, dataset: str, bin_ms: int | str, phase: str) -> dict[str, str]:
         """The files that the answers are made from.
 
-        In phase val the test file is read too: the benchmark's clock starts with it. In phase test the truth stands for
-        it, or the answers are those that were published.
+        In phase val the test file is read too, because the benchmark's clock starts with it. In phase test the truth is
+        read instead, or the answers are the published ones.
         """
         hidden = "truth" if phase == "test" else "test"
         parts = self.parts(dataset)
@@ -101,7 +109,7 @@ class Selection:
         return {part: path for part, path in parts.items() if part in ("train", "test", hidden, "whole", "rates")}
 
     def user_file(self, dataset: str, part: str) -> str:
-        """The file that a dataset's stanza names, below the folder of the data where that is set.
+        """The file that a dataset's stanza names, below the data folder if one is set.
 
         Raises:
             NlbflowError: it names none for that part.
@@ -109,10 +117,10 @@ class Selection:
         file = self.datasets[dataset].get("files", {}).get(part)
         if file is None:
             raise NlbflowError(f"the dataset {dataset} names no file {part} (datasets.*.files)")
-        return (Path(self._data_folder) / file["path"]).as_posix()
+        return user_path(self._data_folder, file["path"]).as_posix()
 
     def user_files(self) -> list[tuple[str, str]]:
-        """(dataset, part) of every file of the user's that the selected datasets are made of."""
+        """(dataset, part) of every file of the user's own among the selected datasets."""
         own = [name for name in self.run["datasets"] if self.datasets[name]["source"] == "files"]
         return [(name, part) for name in own for part in self.datasets[name]["files"]]
 
@@ -127,7 +135,7 @@ class Selection:
     # Runs
 
     def unavailable(self, dataset: str, bin_ms: int, phase: str, model: str | None = None) -> str:
-        """Why a dataset cannot be scored at a bin width in a phase, or a model not be run on it; empty where it can."""
+        """Why a dataset cannot be scored at a bin width in a phase, or a model cannot be run on it; empty if it can."""
         place, lacks = (dataset, bin_ms, phase), lacking(self.datasets[dataset], self.parts(dataset), phase, bin_ms)
         if model in (None, NULL):
             lacked = next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
@@ -206,7 +214,7 @@ class Selection:
         phases = self.run["phases"]
         return [f"results/submissions/{m}_{p}.h5" for m in models for p in phases if self.submitted(m, p)]
 
-    # What is said of it
+    # What tables say of the selection
 
     def absences(self) -> list[list]:
         """What is asked for and cannot be had: [dataset, bin_ms, phase, model or `all models`, reason]."""
@@ -239,7 +247,7 @@ class Selection:
         return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
 
     def wanted(self) -> list[str]:
-        """The files of the selection, but for the figures."""
+        """The files of the selection except the figures."""
         return [
             *(at_place(place, "input.h5") for place in self.cut_places()),
             *(result(run, "prediction.h5") for run in self.runs()),

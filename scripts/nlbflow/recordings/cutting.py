@@ -1,4 +1,4 @@
-"""What the rules tensors and targets share: from a job's inputs to its arrays in a file, with where they come from."""
+"""What the rules tensors and targets share: they turn a job's inputs into a file of arrays with its provenance."""
 
 from collections.abc import Callable
 

@@ -1,11 +1,11 @@
-"""Datasets by name: where their files lie, what version they are, and what can be asked of them."""
+"""Datasets by name: where their files lie, which version they have, and what can be asked of them."""
 
 from pathlib import Path
 
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
 
-# What a model or a metric may need of a dataset (a model's NEEDS), with the reason given where a dataset lacks it.
+# What a model or a metric may need of a dataset (a model's NEEDS), with the reason that tables give where it is absent.
 REASONS = {
     "train": "no train file among this dataset's parts",
     "evaluation": "no evaluation trials in this phase",
@@ -42,14 +42,19 @@ def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> 
     return {part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}" for part, p in pins[name].items() if part in wanted}
 
 
+def user_path(data_folder: str, path: str) -> Path:
+    """A file that a stanza names, below the data folder; both paths may begin with ~, the home folder."""
+    return Path(data_folder).expanduser() / Path(path).expanduser()
+
+
 def look_for_files(name: str, definition: dict, parts: dict[str, str], data_folder: str) -> None:
-    """Refuse a dataset whose stanza names files of the user's that are not there, nor linked from an earlier run.
+    """Refuse a dataset whose stanza names files that neither exist nor were linked by an earlier run.
 
     Raises:
         NlbflowError: a file is missing; the config key and the path are named.
     """
     for part, file in definition.get("files", {}).items():
-        path = Path(data_folder) / file["path"]
+        path = user_path(data_folder, file["path"])
         if not (path.exists() or Path(parts[part]).exists()):
             raise NlbflowError(
                 f"config key datasets.{name}.files.{part} names {path}, which does not exist; correct it, or say where "
@@ -68,7 +73,7 @@ def dataset_version(name: str, definition: dict, pins: dict[str, dict[str, Pin]]
 
 
 def checksums(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> dict[str, str]:
-    """The sha256 that each part of a dataset must have, as far as one is given."""
+    """The sha256 of each part of a dataset for which one is given."""
     if definition["source"] == "files":
         return {part: file["sha256"] for part, file in definition["files"].items() if "sha256" in file}
     return {part: pin.sha256 for part, pin in pins.get(name, {}).items()}
@@ -122,5 +127,5 @@ def window_ranges(definition: dict, bin_ms: int) -> tuple[tuple[int, int], tuple
 
 
 def group_name(dataset: str, bin_ms: int) -> str:
-    """The official name of a dataset's group: with a suffix unless the bins are of 5 ms."""
+    """The official name of a dataset's group, with the bin width as a suffix unless that is 5 ms."""
     return dataset if bin_ms == 5 else f"{dataset}_{bin_ms}"

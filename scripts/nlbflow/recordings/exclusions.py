@@ -1,8 +1,7 @@
 """Which trials and units of a recording are left out, and why.
 
-Cut as the benchmark's reference cuts (`reference: nlb_tools` in the stanza), nothing is left out here: it keeps trials
-whose bins are not observed, as NaN. For all other recordings no unobserved bin reaches a tensor, neither as NaN nor
-as zero.
+With `reference: nlb_tools` in the stanza nothing is left out here, because the benchmark's reference keeps trials with
+unobserved bins, as NaN. In all other recordings no unobserved bin reaches a tensor, neither as NaN nor as zero.
 """
 
 import numpy as np
@@ -24,7 +23,7 @@ def leave_out(session: Session, definition: dict, with_forward: list[bool], bin_
     Args:
         session: the recordings; changed.
         definition: the dataset's definition. `partly_observed: drop_trial` keeps all units and leaves trials out.
-        with_forward: for each recording whether its trials need the forward window too; evaluation files lack it.
+        with_forward: for each recording, whether its trials need the forward window too; evaluation files lack it.
         bin_ms: bin width.
 
     Raises:
@@ -44,7 +43,7 @@ def leave_out(session: Session, definition: dict, with_forward: list[bool], bin_
         reasons[-1][wanted & beyond] = OUTSIDE
         wanted &= ~beyond
         observed = _observed(recording, windows)
-        # a trial that few units saw says nothing against them
+        # a trial that few units observed is no reason to drop those that did not
         some = (observed.mean(axis=0) >= 0.5) & wanted
         partly = ~observed[:, some].all(axis=1)
         if partly.any() and definition.get("partly_observed", "drop_unit") == "drop_unit":
@@ -69,7 +68,7 @@ def leave_out(session: Session, definition: dict, with_forward: list[bool], bin_
 
 
 def _unknown_times(recording: Recording, align: str) -> np.ndarray:
-    """(trials,) reasons: the start or the event of a trial is not known; empty where both are."""
+    """(trials,) the reason where the start or the event of a trial is unknown; empty where both are known."""
     reasons = np.full(len(recording.columns["start_time"]), "", object)
     for column in (align, "start_time"):
         values = recording.columns.get(column)
@@ -79,7 +78,7 @@ def _unknown_times(recording: Recording, align: str) -> np.ndarray:
 
 
 def _refuse_events_elsewhere(recording: Recording, align: str) -> None:
-    """Refuse events of which most lie outside of their own trials: times since the trial's start, or in ms."""
+    """Refuse events if most lie outside of their own trials: they count from the trial's start, or are in ms."""
     event, start, stop = (recording.columns.get(name) for name in (align, "start_time", "end_time"))
     if event is None or event.dtype.kind != "f":
         return
@@ -93,7 +92,7 @@ def _refuse_events_elsewhere(recording: Recording, align: str) -> None:
 
 
 def _windows_ms(session: Session, definition: dict, with_forward: list[bool], bin_ms: int) -> np.ndarray:
-    """(trials, 2) rows [first, end) of each trial's bins on its recording's own clock; nonsense without an event."""
+    """(trials, 2) rows [first, end) of each trial's bins on its recording's own clock; meaningless without an event."""
     observed, forward = window_ranges(definition, bin_ms)
     every = np.arange(session.trials)
     edges = [

@@ -1,4 +1,4 @@
-"""What the NWB team's own checker, nwbinspector, says of a recording; it runs from an environment of its own."""
+"""What nwbinspector, the NWB team's own checker, says of a recording. It runs in an environment of its own."""
 
 import json
 import shutil
@@ -27,13 +27,13 @@ def find_inspector(root: Path) -> str:
 
 
 def inspect_recording(inspector: str, recording: Path, report: Path) -> str:
-    """Write the checker's report; how many messages it has of which importance, in a sentence.
+    """Write the checker's report, and return a sentence that counts its messages by importance.
 
-    What the checker finds, and that it cannot read the file, is the report: neither is a fault of the run.
+    Neither what the checker finds nor a file that it cannot read is a fault of the run: both are its report.
     """
     messages = report.with_suffix(".json")
     options = ["--report-file-path", report, "--json-file-path", messages, "--overwrite", "--progress-bar", "False"]
-    # a bar would be drawn on a terminal that is none
+    # it would draw a progress bar into the log
     done = subprocess.run(
         [inspector, recording, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
@@ -57,7 +57,7 @@ def _worst_first(count: tuple[str, int]) -> tuple[int, str]:
 
 
 def importance_of(message: dict) -> str:
-    """An importance for people: its name in lower case, whether the report holds a name or an object with one."""
+    """The name of an importance in lower case, whether the report holds the name or an object that has it."""
     importance = message.get("importance", "unknown")
     name = importance.get("name", "unknown") if isinstance(importance, dict) else str(importance)
     return name.split(".")[-1].replace("_", " ").lower()

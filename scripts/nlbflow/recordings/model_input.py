@@ -10,11 +10,24 @@ from nlbflow.errors import NlbflowError
 
 @dataclass
 class ModelInput:
-    """What a model sees: the arrays of input.h5, spikes as float32 counts (trials, bins, neurons).
+    """What a model sees: the arrays of input.h5, as numpy arrays in which the model may write.
 
-    `answers` is empty but for oracles, which get the arrays of target.h5. `work` is a folder for what a long training
-    goes on from when its job was killed; whatever lies in it was made by the same input, parameters, seed and code.
-    There is none in contract checks and tuning.
+    Attributes:
+        bin_ms: int, the bin width in ms.
+        train_spikes_heldin: float32 (training trials, bins, held-in neurons), spike counts.
+        train_spikes_heldout: float32 (training trials, bins, held-out neurons), spike counts.
+        eval_spikes_heldin: float32 (evaluation trials, bins, held-in neurons), spike counts.
+        train_spikes_heldin_forward: float32 (training trials, forward bins, held-in neurons), spike counts of the
+            window that follows. A bin that was not observed is NaN, as is, in tuning, one that lies in a trial to be
+            predicted.
+        train_spikes_heldout_forward: float32 (training trials, forward bins, held-out neurons), likewise.
+        train_behavior: float64 (training trials, bins, channels) in the recording's unit, NaN where it is unknown; or
+            (training trials, columns), for a dataset whose behaviour is columns of the table of trials.
+        train_condition: int64 (training trials,), the number of each trial's condition; -1 for none.
+        psth_kernel_ms: float, for oracles: the standard deviation of the Gaussian that smooths the PSTHs, in ms.
+        answers: dict, for oracles: the arrays of target.h5; empty for every other model.
+        work: pathlib.Path, a folder for the checkpoints of a long training. What lies there when a job starts was made
+            with the same input, parameters, seed and code by a job that was killed. None in the check and in tuning.
     """
 
     bin_ms: int

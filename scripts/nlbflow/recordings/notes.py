@@ -1,4 +1,4 @@
-"""What a person should know of a dataset before its scores: a summary at a glance, and notes on what is suspicious.
+"""What a person should know of a dataset before its scores: a short summary, and notes on what is suspicious.
 
 The rule `tensors` writes both to dataset.json, the rule `tables` gathers them, and tables, page, paper and the figure
 of the dataset show them.
@@ -16,7 +16,7 @@ from nlbflow.recordings.windows import in_splits
 
 # Outside of these a unit is hardly a sorted neuron (spikes/s).
 FEWEST_HZ, MOST_HZ = 0.01, 500.0
-# More trials than this left out, or bins without behaviour, are told as suspicious.
+# A larger share of trials left out, or of bins without behaviour, gets a note.
 MANY = 0.1
 
 
@@ -30,7 +30,7 @@ class Facts:
         not_selected: trials that `trials` of the stanza does not select.
         dropped_units: ids of units that were observed in some trials only.
         spikes_inside: share of the spikes that lie in the time of the trials or in observed intervals.
-        series: what of behaviour is known: its name, unit and rate in samples per second; empty without a series.
+        series: the name, unit and rate (in samples per second) of the behaviour series; empty without one.
         shared: share of the evaluation bins that lie in training windows, and of the trials that have any.
         no_averages: why there are no PSTHs although conditions are named.
     """
@@ -46,7 +46,7 @@ class Facts:
 
 
 def find_facts(session: Session, definition: dict, splits: list[str]) -> Facts:
-    """Of an opened session; `splits` are those of the phase, for training and evaluation."""
+    """The facts of an opened session; `splits` are those of the phase, for training and evaluation."""
     asked = np.isin(session.column("split").astype(str), splits)
     facts = Facts(
         trials=int(asked.sum()),
@@ -71,7 +71,7 @@ def find_facts(session: Session, definition: dict, splits: list[str]) -> Facts:
 def summarise(
     arrays: dict[str, np.ndarray], absent: dict[str, str], asked: dict, facts: Facts
 ) -> tuple[list[list[str]], list[str]]:
-    """What a place's tensors are.
+    """A description of a place's tensors.
 
     Args:
         arrays: of input.h5.
@@ -162,7 +162,7 @@ def _notes(arrays: dict, rates: dict[str, np.ndarray], definition: dict, facts: 
 
 
 def _still(values: np.ndarray) -> bool:
-    """Whether known values are all the same, but for what decimating rounds."""
+    """Whether all known values are the same, apart from rounding when the series was decimated."""
     return len(values) > 0 and np.ptp(values) <= 1e-9 * np.abs(values).max()
 
 

@@ -22,11 +22,11 @@ from nlbflow.recordings.splits import draw_split
 from nlbflow.recordings.stretches import common, covered, inside, merge_stretches, without
 from nlbflow.running.files import open_h5
 
-# Sorted units of awake animals fire faster; spike times in ms make them a thousand times slower.
+# Sorted units of awake animals fire faster than this; spike times in ms make them a thousand times slower.
 SLOW_HZ = 0.2
-# So many times longer than the trials would the spikes reach then.
+# Spikes that reach so many times further than the trials are in ms.
 FAR = 50
-# So long may all units be silent before the first and after the last spike.
+# How long all units may be silent before the first and after the last spike.
 SILENCE_MS = 1000.0
 
 
@@ -89,7 +89,9 @@ class Recording:
         """Make the units' attributes; the spike times of each in s."""
         self.ids = units["id"][()]
         if len(self.ids) == 0:
-            raise NlbflowError(f"{self.path} has no units, so there is nothing to bin; use a file with sorted units.")
+            raise NlbflowError(
+                f"{self.path} has no units, so there is nothing to bin; use a file with spike-sorted units."
+            )
         chosen = np.arange(len(self.ids))
         if "column" in selection:
             chosen = np.flatnonzero(select(read_columns(units), selection, self.path, "units"))
@@ -147,11 +149,11 @@ class Recording:
         return [intervals[a:b] for a, b in pairwise(np.concatenate([[0], ends]))]
 
     def _recorded(self, times: np.ndarray) -> np.ndarray:
-        """(1, 2) from when to when, in s, a file without observed intervals was recorded.
+        """(1, 2) when the recording began and ended, in s, for a file without observed intervals.
 
-        The reference says from 0 to the last spike or trial; for others it is from the first to the last spike of any
-        unit, since nothing says that anything was recorded before or after, or to the ends of trials that reach no more
-        than a second further.
+        The reference takes it from 0 to the last spike or trial. For others it reaches from the first to the last spike
+        of any unit, since nothing says that anything was recorded before or after, and on to the ends of trials that
+        reach at most a second further.
         """
         if self.as_reference:
             end = max(times.max(initial=0.0), np.nanmax(self.columns["end_time"], initial=0.0))
@@ -208,7 +210,7 @@ class Recording:
                 )
 
     def _held_out(self, units: h5py.Group, rule: dict, chosen: np.ndarray) -> np.ndarray:
-        """(units,) which ones of the chosen rows are held out."""
+        """(units,) whether each of the chosen units is held out."""
         if "ids" in rule:
             unknown = sorted(set(rule["ids"]) - set(self.ids.tolist()))
             if unknown and len(unknown) < len(rule["ids"]):
@@ -237,7 +239,7 @@ class Recording:
         return values.astype(bool)
 
     def _split_trials(self, rule: dict, selection: dict) -> None:
-        """Make the column `split`; trials that are not selected are for nothing (`none`)."""
+        """Make the column `split`; trials that are not selected have the split `none`."""
         trials = len(self.columns["start_time"])
         wanted = np.ones(trials, bool)
         if "column" in selection:
@@ -288,7 +290,7 @@ class Recording:
             for unit in first_of.values():
                 stretches = common(stretches, self.observed(unit))
         order = chosen[np.argsort(self.ids[chosen], kind="stable")]
-        # spikes outside what was observed count for nothing
+        # spikes outside of the observed stretches do not count
         spikes = [np.sort(self.spike_ms[i]) for i in order]
         return Units(self.ids[order], [rows[inside(stretches, rows) >= 0] for rows in spikes], stretches)
 
@@ -301,7 +303,7 @@ class Recording:
         """A behaviour series on the 1 ms clock, or None where the file has none.
 
         Raises:
-            NlbflowError: it cannot be brought there.
+            NlbflowError: it cannot be brought to that clock.
         """
         with open_h5(self.path) as file:
             return read_series(file, self.path, name, self.first, self.rows, self.as_reference)

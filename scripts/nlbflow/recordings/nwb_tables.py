@@ -14,13 +14,13 @@ def find_table(file: h5py.File, path: str | Path, key: str, name: str, known: Ca
     """The table that the stanza names as `key.table`: a name in /intervals (or /units), or a path in the file.
 
     Raises:
-        NlbflowError: there is none; those that there are are listed.
+        NlbflowError: there is none; the message lists those that exist.
     """
     where = name if "/" in name or key == "units" else f"intervals/{name}"
     if isinstance(file.get(where), h5py.Group):
         return file[where]
     what = "a table of trials" if key == "trials" else "a table of the units"
-    # the message of a file without units names what is needed of them first
+    # for a file without units the message names what is needed of them first
     missing = f"{where}/id; expected the ids of the units" if key == "units" else f"{where}; expected {what}"
     there = known(file)
     name_it = f"name one of those it has with `{key}: {{table: NAME}}` in the stanza: {', '.join(there)}"
@@ -50,7 +50,7 @@ def _groups_with(file: h5py.File, names: set[str]) -> list[str]:
 
 
 def read_columns(table: h5py.Group) -> dict[str, np.ndarray]:
-    """The columns with one value a row; an EnumData column as the words that its numbers stand for."""
+    """The columns with one value in each row; an EnumData column as the words that its numbers stand for."""
     columns = {}
     for name, data in table.items():
         # ragged columns (a second index dataset) are not per-row values and nothing here needs them
@@ -74,7 +74,7 @@ def read_columns(table: h5py.Group) -> dict[str, np.ndarray]:
 
 
 def select(columns: dict[str, np.ndarray], rule: dict, path: str | Path, key: str) -> np.ndarray:
-    """(rows,) which ones have one of `rule.values` in `rule.column`; `key` is the stanza's, for messages.
+    """(rows,) whether each row has one of `rule.values` in `rule.column`; `key` is the stanza's, for messages.
 
     Raises:
         NlbflowError: no such column, or a value that no row has.

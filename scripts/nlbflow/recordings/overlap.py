@@ -10,11 +10,11 @@ from nlbflow.recordings.windows import Windows, gather, make_windows, window_edg
 
 
 def check_apart(session: Session, definition: dict, trained: tuple, evaluated: tuple, bin_ms: int) -> tuple:
-    """How much of the evaluation windows lies in training windows, as `shared` says; each of `trained` and
-    `evaluated` is (table rows, shifts in ms).
+    """The share of the evaluation windows that lies in training windows, as `shared` measures it; `trained` and
+    `evaluated` are each (table rows, shifts in ms).
 
     Raises:
-        NlbflowError: some does, and the definition has no `overlap: allow`.
+        NlbflowError: there is some overlap, and the definition has no `overlap: allow`.
     """
     ranges = window_ranges(definition, bin_ms)
     cut = [
@@ -35,8 +35,8 @@ def check_apart(session: Session, definition: dict, trained: tuple, evaluated: t
 def shared(session: Session, trained: list[Windows], evaluated: list[Windows]) -> tuple[float, float]:
     """How much of the evaluation windows also lies in training windows: (share of their ms, share of their trials).
 
-    Windows of one file are compared on its clock. Those of two files are too, since both may be cut from one session;
-    there they count as shared only if the held-in spikes in them are the same, for many files have clocks of their own.
+    Windows of one file are compared on its clock. So are windows of two files, since both may be cut from one session.
+    These count as shared only if the held-in spikes in them are the same, because many files have clocks of their own.
 
     Args:
         session: the recordings.
@@ -69,7 +69,7 @@ def _offset(session: Session, first_row: int) -> int:
 
 
 def _same_spikes(spike_ms: list[np.ndarray], stretches: np.ndarray, shift: int) -> bool:
-    """Whether the spikes in stretches are those `shift` ms earlier, and there are any."""
+    """Whether there are spikes in the stretches, and the same ones `shift` ms earlier."""
     found = 0
     for rows in spike_ms:
         here, there = (gather(rows, *(stretches - by).T)[1] + by for by in (0, shift))

@@ -1,7 +1,7 @@
-"""The benchmark's hidden test targets, published as one HDF5 file when its server had closed.
+"""The benchmark's answers of phase test, published as one HDF5 file after its server had closed.
 
 The file has one group per dataset and bin width, `mc_maze` at 5 ms and `mc_maze_20` at 20 ms, each with the arrays of
-the specification's section 3.3. It comes from outside, so only the arrays expected are read, and their sizes must be
+the specification's section 3.3. It comes from outside, so only the expected arrays are read, and their sizes must be
 those of the tensors made from the recordings.
 """
 
@@ -74,7 +74,7 @@ def _read(group: h5py.Group, name: str, path: str | Path) -> np.ndarray | list[n
 
 
 def _check_sizes(arrays: dict, where: str, tensors: Mapping[str, np.ndarray], version: str) -> None:
-    """Refuse answers of another release, or cut by another definition, than the tensors."""
+    """Refuse answers that are of another release, or were cut by another definition, than the tensors."""
     evaluated, bins, heldin = tensors["eval_spikes_heldin"].shape
     trained, _, heldout = tensors["train_spikes_heldout"].shape
     ahead = tensors["train_spikes_heldin_forward"].shape[1]
@@ -97,7 +97,7 @@ def _check_sizes(arrays: dict, where: str, tensors: Mapping[str, np.ndarray], ve
             wrong.append(name)
     if wrong:
         raise NlbflowError(
-            f"{where}: {wrong[0]} has not the size that the recordings ({version}) give; the two are of different "
+            f"{where}: {wrong[0]} does not have the size of the recordings ({version}); the two are of different "
             "releases, or the dataset's stanza cuts other windows than the benchmark's."
         )
     published = arrays.get("train_behavior")

@@ -8,13 +8,13 @@ import numpy as np
 
 from nlbflow.errors import NlbflowError
 
-# Samples further apart than so many usual steps have a gap between them, which is not interpolated over.
+# Samples further apart than this many usual steps have a gap between them, over which nothing is interpolated.
 GAP_STEPS = 2.5
 # Faster series are read through a windowed sinc: pass band up to 0.8 of the 500 Hz that 1 ms samples can hold, as
 # scipy.signal.decimate takes it, and 10 ms to either side.
 PASS_BAND, HALF_MS = 0.8, 10.0
 CHUNK_ROWS = 20_000
-# Samples so far outside of the recording still count for the filters at its edges.
+# Samples this far outside of the recording still count for the filters at its edges.
 MARGIN_MS = 600
 # Times in ms make a series a thousand times longer than the recording.
 FAR = 50
@@ -28,7 +28,7 @@ class Series:
         rows: (samples,) 1 ms rows, ascending; rows in gaps are absent.
         values: (samples, channels) in `unit`, NaN where unknown.
         unit: the file's word for the unit, after conversion.
-        rate_hz: how often the file has a sample.
+        rate_hz: the sampling rate in the file.
     """
 
     rows: np.ndarray
@@ -54,7 +54,7 @@ def read_series(
         as_reference: see above.
 
     Raises:
-        NlbflowError: the name is that of several series, or data and times do not make a series.
+        NlbflowError: several series have that name, or data and times do not make a series.
     """
     item = _find_series(file, path, name, as_reference)
     if item is None:
@@ -76,7 +76,7 @@ def read_series(
             )
         rate_of_file = _rate_hz(ms)
         near = (ms >= first) & (ms < end)
-        # a camera may run longer than the probe, but not all that much
+        # a camera may run longer than the probe, but not that much longer
         if not near.any() or (near.mean() < 0.5 and np.ptp(ms) > FAR * (end - first)):
             raise NlbflowError(
                 f"{path}: {1 - near.mean():.0%} of the samples of the series {name} ({ms[0] / 1000:g} to "

@@ -29,7 +29,7 @@ class Session:
             offset = 0
             if self.offsets:
                 past_end = (self.rows - 1) / 1000.0 + 0.05
-                # whole tenths of a second of what lies before a file's first row keep its bins where they are
+                # the time before a file's first row, in whole tenths of a second, keeps its bins where they are
                 offset = int(np.ceil(past_end * 10) * 100) - recording.first // 100 * 100
             self.offsets.append(offset)
             self.rows = offset + recording.rows
@@ -130,7 +130,7 @@ class Session:
         """A behaviour series over all files.
 
         Raises:
-            NlbflowError: no file has a series of that name; those that there are are listed.
+            NlbflowError: no file has a series of that name; the message lists those that exist.
         """
         if name not in self._series:
             parts = [(r.series(name), o) for r, o in zip(self.recordings, self.offsets, strict=True)]

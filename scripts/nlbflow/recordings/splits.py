@@ -1,4 +1,4 @@
-"""What each trial is for, drawn at random."""
+"""Splits drawn at random."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from nlbflow.errors import NlbflowError
 
 
 def draw_split(rule: dict, start_time: np.ndarray) -> np.ndarray:
-    """(trials,) train, val or test at random, in whole blocks of trials that follow each other in time if asked for.
+    """(trials,) train, val or test at random, if asked for in whole blocks of successive trials.
 
     Raises:
         NlbflowError: there are fewer blocks than the shares need.

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def covered(times: np.ndarray, intervals: np.ndarray) -> np.ndarray:
-    """(times,) which lie in one of the intervals (n, 2), both in s."""
+    """(times,) whether each time lies in one of the intervals (n, 2), both in s."""
     if len(intervals) == 0:
         return np.zeros(len(times), bool)
     starts, ends = intervals[np.argsort(intervals[:, 0])].T
@@ -34,7 +34,7 @@ def merge_stretches(stretches: np.ndarray) -> np.ndarray:
 
 
 def common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rows that lie in stretches of both, as stretches (n, 2); those of `b` are sorted and disjoint."""
+    """The rows that lie in stretches of both `a` and `b`, as stretches (n, 2); those of `b` are sorted and disjoint."""
     first, end = np.searchsorted(b[:, 1], a[:, 0], "right"), np.searchsorted(b[:, 0], a[:, 1], "left")
     counts = np.maximum(end - first, 0)
     of_a = np.repeat(np.arange(len(a)), counts)
@@ -44,7 +44,7 @@ def common(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def without(stretches: np.ndarray, holes: np.ndarray) -> np.ndarray:
-    """The stretches less the holes, both sorted and disjoint (n, 2)."""
+    """The stretches without the holes, both sorted and disjoint (n, 2)."""
     if len(holes) == 0:
         return stretches
     edges = np.concatenate([[np.iinfo(np.int64).min], holes.ravel(), [np.iinfo(np.int64).max]])

@@ -1,7 +1,7 @@
 """The tensors a model may see (input.h5).
 
-A dataset's definition says everything: the event to align to, the window, the forward length, behaviour, conditions.
-Names and meaning of the arrays are the benchmark's (specification, section 3).
+A dataset's definition decides everything: the event to align to, the window, the forward length, behaviour, conditions.
+The names and meanings of the arrays are the benchmark's (specification, section 3).
 """
 
 from pathlib import Path
@@ -66,7 +66,7 @@ def read_behavior(
         definition: the dataset's definition.
         trials: table rows.
         bin_ms: bin width.
-        answers: for target.h5; some datasets let windows there reach into the next trial's.
+        answers: whether this is for target.h5, where some datasets let windows reach into the next trial.
 
     Returns:
         (trials, bins, channels) a series later than the spikes by the definition's lag, or (trials, columns) of the
@@ -104,7 +104,7 @@ def number_conditions(session: Session, definition: dict, trials: np.ndarray) ->
 
 
 def make_input(parts: dict[str, str | Path], definition: dict, bin_ms: int, phase: str) -> tuple[dict, dict]:
-    """As `cut_input`, the arrays and what is absent."""
+    """The first two results of `cut_input`: the arrays and what is absent."""
     return cut_input(parts, definition, bin_ms, phase)[:2]
 
 

@@ -46,7 +46,7 @@ def in_splits(session: Session, splits: list[str]) -> np.ndarray:
 
 
 def with_times(session: Session, trials: np.ndarray, *columns: str) -> np.ndarray:
-    """Those of the table rows for which every one of these times is known."""
+    """Those table rows for which all of these times are known."""
     known = np.ones(session.trials, bool)
     for column in columns:
         known &= session.times(column) != NOT_A_TIME
@@ -113,7 +113,7 @@ def _before_next(
         begins, order = session.times("start_time"), np.arange(len(trials))
         following = np.append(begins[1:], NOT_A_TIME)[trials]
         if session.leaves_out:
-            # the reference takes the table's order for that of time, which a lab's table need not have
+            # the reference takes the table to be in the order of time, which a lab's table need not be
             order, in_time = np.argsort(first_ns, kind="stable"), np.sort(begins[begins != NOT_A_TIME])
             following = np.append(in_time, NOT_A_TIME)[np.searchsorted(in_time, begins[trials], "right")]
         following = np.where(following == NOT_A_TIME, np.iinfo(np.int64).max, following)
@@ -180,7 +180,7 @@ def bin_series(rows: np.ndarray, values: np.ndarray, session: tuple[int, int], w
         known = np.isfinite(series)
         known_rows, series = (rows, series) if known.all() else (rows[known], series[known])
         filled = np.interp(support, known_rows, series)
-        # outside the session the reference's filter sees zeros
+        # outside of the session the reference's filter sees zeros
         filled[~in_session] = 0.0
         out[:, :, channel] = filled @ weights
         place = np.minimum(np.searchsorted(known_rows, first_ms), len(known_rows) - 1)

@@ -1,4 +1,4 @@
-"""Checksums of files, progress lines for whatever takes long over their bytes, and seals.
+"""Checksums of files, seals, and progress lines for long work on their bytes.
 
 A seal is the checksum of a file that a job made, in a small file beside it, so that damage is found before use:
 `prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is taken as it
@@ -21,7 +21,7 @@ DAMAGED = ".damaged"
 
 
 class Meter:
-    """Progress lines: what, how far, how fast, how long still; at most one every few seconds."""
+    """Progress lines that say what is done, how far, how fast and how much longer; at most one every few seconds."""
 
     def __init__(self, what: str, total: int, done: int, log: Log) -> None:
         self.what, self.total, self.first, self.log = what, total, done, log
@@ -54,9 +54,9 @@ def seal_of(path: Path) -> Path:
 
 
 def seal(temporary: Path, target: Path, log: Log) -> None:
-    """Seal the content of `temporary`, which is then renamed to `target`.
+    """Seal the content of `temporary`, which is renamed to `target` afterwards.
 
-    In this order, a kill in between leaves a seal without a file, never a file with another's seal.
+    In this order a kill in between leaves a seal without a file, never a file with the wrong seal.
     """
     unfinished = temporary.with_suffix(".seal.tmp")
     unfinished.write_text(f"{sha256_of(temporary, log)}  {target.name}\n")
@@ -64,7 +64,7 @@ def seal(temporary: Path, target: Path, log: Log) -> None:
 
 
 def set_aside_if_damaged(path: Path, log: Log) -> None:
-    """Rename a file that is not what its seal says, so that the next run makes it anew.
+    """Rename a file that does not fit its seal, so that the next run makes it anew.
 
     Raises:
         NlbflowError: it was damaged, or replaced by hand.
@@ -82,7 +82,7 @@ def set_aside_if_damaged(path: Path, log: Log) -> None:
 
 
 def set_aside_damaged(folders: list[Path], log: Log) -> int:
-    """Do so with all sealed files below the folders, with a line for each; how many were damaged."""
+    """Set aside every damaged file below the folders, with a line for each; return how many there were."""
     damaged = 0
     for found in sorted(path for folder in folders for path in folder.rglob(".*.sha256")):
         try:

@@ -1,4 +1,4 @@
-"""Confinement of a process by the kernel: what files it can open, and that it opens no connection (Linux, Landlock).
+"""Confinement of a process by the kernel: which files it can open, and that it opens no connection (Linux, Landlock).
 
 Landlock (Linux 5.13; Salaün 2017, landlock.io; man 7 landlock) takes rights away from a process and from all that it
 starts, for good. The constants are those of linux/landlock.h.
@@ -19,14 +19,14 @@ PR_SET_NO_NEW_PRIVS = 38
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
-# what a rule for a file, which holds no others, may grant
+# what a rule may grant for a file, which holds no other files
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 # how many rights over files each version of Landlock knows
 RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 MOST_RIGHTS = 16
 TCP = 0b11
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
-# What NVIDIA's and AMD's drivers are asked through is among them.
+# Among them are those of NVIDIA's and AMD's drivers.
 DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd")
 
 
@@ -47,15 +47,15 @@ def version() -> int:
 
 
 def confine(readable: Iterable[Path], writable: Iterable[Path], hidden: Iterable[Path]) -> None:
-    """Take from this process, for good, all files but these, TCP connections, and signals to processes outside.
+    """Take from this process, for good, all other files, TCP connections, and signals to processes outside.
 
     Args:
         readable: files, and folders with all below them, that can be read and executed.
-        writable: the same, that can be written too.
-        hidden: what cannot be read though it lies below something readable.
+        writable: likewise, files and folders that can also be written.
+        hidden: what cannot be read although it lies below something readable.
 
     Raises:
-        OSError: the kernel refuses, for want of Landlock too.
+        OSError: the kernel refuses, or has no Landlock.
     """
     found = version()
     files = (1 << RIGHTS.get(found, MOST_RIGHTS)) - 1
@@ -76,7 +76,7 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], hidden: Iterable
 
 
 def without(path: Path, hidden: list[Path]) -> list[Path]:
-    """A path, or the largest parts of it that hold nothing of what is hidden."""
+    """A path, or the largest parts of it that contain nothing hidden."""
     if any(path == one or one in path.parents for one in hidden):
         return []
     if not any(path in one.parents for one in hidden):
@@ -104,7 +104,7 @@ def _grant(ruleset: int, path: Path, rights: int) -> None:
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return  # it is gone, or not ours to open: then nor is it to be granted
+        return  # it is gone, or we may not open it: then we cannot grant it
     try:
         if not stat.S_ISDIR(os.fstat(opened).st_mode):
             rights &= OF_A_FILE

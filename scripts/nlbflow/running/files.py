@@ -1,6 +1,6 @@
 """Reading and writing the workflow's own HDF5 and JSON files.
 
-A file's arrays are reproducible byte for byte; what is not (dates, seconds, device, commit) goes into its attribute
+A file's arrays are reproducible byte for byte. What is not (dates, seconds, device, commit) is in its attribute
 `provenance`. Vectors of different lengths (the trials of each condition) are stored as one flat array with row ends,
 never as Python objects, so nothing has to be unpickled.
 """
@@ -52,7 +52,7 @@ def _write_group(group: h5py.Group, arrays: dict) -> None:
             data.attrs[RAGGED] = np.cumsum([len(v) for v in value], dtype=np.int64)
         else:
             value = np.asarray(value)
-            # shuffling bytes first makes counts and smooth rates several times smaller at gzip's cheapest level
+            # shuffled bytes of counts and smooth rates become several times smaller at gzip's cheapest level
             packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size > 1024 else {}
             group.create_dataset(name, data=value, **packing)
 

@@ -1,4 +1,4 @@
-"""One run at a time on a folder: a lock that the kernel gives back when its holder dies, however it dies."""
+"""One run at a time in a folder, by a lock that the kernel releases when its holder dies, however it dies."""
 
 import errno
 import fcntl
@@ -23,7 +23,7 @@ def lead_jobs() -> None:
 def hold_folder() -> None:
     """Hold the results folder for as long as this process lives; a second call does nothing.
 
-    On a file system without locks there is nothing to hold, and Snakemake's own lock has to do.
+    A file system without locks leaves this to Snakemake's own lock.
 
     Raises:
         NlbflowError: another live run holds it, or it cannot be written to.
@@ -70,8 +70,8 @@ def _lock(file: TextIO) -> None:
 
 
 def date_back() -> None:
-    """Date what is of the future to a second ago, in its order: the clock was ahead, and what is made from it today
-    would count as older."""
+    """Date files of the future to a second ago, in their order: the clock was ahead, and whatever is made from them
+    today would count as older."""
     now, ahead = time.time_ns(), {}
     # logs too: Snakemake counts a job's benchmark file among what it made
     for top in ("data", "results", "logs"):

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -15,10 +15,10 @@ _held: list[TextIO] = []
 
 
 def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
-    """Wait for free GPUs and show this process no others (CUDA_VISIBLE_DEVICES), until it ends, however it ends.
+    """Wait for free GPUs and show this process only these (CUDA_VISIBLE_DEVICES), until it ends, however it ends.
 
     A lock file for each GPU, in the folder for temporary files, keeps the jobs of all of a user's runs apart. Nothing
-    is done where CUDA_VISIBLE_DEVICES is set (by SLURM or the user), where none is asked for, and where there is none.
+    is done where CUDA_VISIBLE_DEVICES is set (by SLURM or the user), where no GPU is asked for, or where there is none.
 
     Args:
         asked: how many GPUs.
@@ -29,7 +29,7 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
     """
     if asked == 0 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return
-    names = _names()
+    names = gpu_names()
     if not names:
         return
     if asked > len(names):
@@ -43,8 +43,8 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
     log(f"got {', '.join(free)}")
 
 
-def _names() -> list[str]:
-    """The GPUs' own names, which say the same to every process; empty where there is no driver."""
+def gpu_names() -> list[str]:
+    """The names of this machine's GPUs, the same in every process; empty where there is no driver."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -53,7 +53,7 @@ def _names() -> list[str]:
 
 
 def _lock(names: list[str], asked: int) -> list[str]:
-    """Lock as many free GPUs as asked for, or none: two jobs that hold one each would wait for ever."""
+    """Lock as many free GPUs as asked for, or none, since two jobs that hold one each would wait for ever."""
     locked = {}
     for name in names:
         file = open(Path(tempfile.gettempdir(), f"nlbflow-{os.getuid()}-{name}.lock"), "w")
@@ -69,3 +69,19 @@ def _lock(names: list[str], asked: int) -> list[str]:
     for file in locked.values():
         file.close()
     return []
+
+
+def most_hours(asking: Iterable[tuple[int, int, float]], gpus: bool) -> str:
+    """The longest that jobs which ask for a GPU can take, as words.
+
+    Args:
+        asking: (GPUs, cores, time limit in minutes) of each job that asks for a GPU.
+        gpus: whether there are any; otherwise these jobs run on the CPU.
+    """
+    asking = list(asking)
+    if not asking:
+        return "no job asks for a GPU"
+    if gpus:
+        return f"at most {sum(n * minutes for n, _, minutes in asking) / 60:.1f} GPU hours (by the time limits)"
+    hours = sum(cores * minutes for _, cores, minutes in asking) / 60
+    return f"at most {hours:.1f} CPU hours, as there is no GPU (by the time limits)"

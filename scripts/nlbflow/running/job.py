@@ -1,4 +1,4 @@
-"""What surrounds the work of every rule: log, atomic outputs, one plain sentence at a fault, and dying with the run."""
+"""What surrounds the work of every rule: a log, atomic outputs, one sentence for a fault, and an end with the run."""
 
 import errno
 import io
@@ -24,9 +24,9 @@ from nlbflow.running.gpus import hold_gpus
 from nlbflow.running.process import die_with_run, end_children, limit_time
 from nlbflow.running.stamps import is_stamp_of, refuse_edited
 
-# What a log takes; a model may print in every step.
+# The most that a log holds; a model may print at every step.
 LOG_BYTES = 20_000_000
-# What torch, CUDA and Python say of it.
+# How torch, CUDA and Python say that memory ran out.
 NO_MEMORY = ("out of memory", "can't allocate memory", "can't start new thread")
 
 
@@ -46,8 +46,8 @@ class Job:
 
 
 class LogFile(io.TextIOBase):
-    """A job's log. What comes after its first LOG_BYTES is dropped, and so is what a full disk does not take: no result
-    is lost for want of its log."""
+    """A job's log. It drops what comes after its first LOG_BYTES, and what a full disk does not take: no result is lost
+    because its log cannot be written."""
 
     encoding = "utf-8"
 
@@ -81,8 +81,8 @@ def job(smk) -> Iterator[Job]:
     """Run a rule's work.
 
     Outputs are written to unique files beside their targets, sealed and renamed, all together, when the work is done;
-    nothing is left under a final name by a job that fails or is killed. A job that was started anew removes what an
-    earlier, killed one left, so a survivor of that run fails at its rename instead of overwriting newer results.
+    nothing is left under a final name by a job that fails or is killed. A job that starts removes what
+    an earlier, killed job left, so a survivor of that run fails at its rename instead of overwriting newer results.
 
     Args:
         smk: the `snakemake` object of a script (output by name, log, input, resources).
@@ -159,7 +159,7 @@ def job(smk) -> Iterator[Job]:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files and folders, those that are there; what a broken disk does not let go is for the next job."""
+    """Remove files and folders that exist; what a broken disk does not release is left to the next job."""
     for path in paths:
         with suppress(OSError):
             if path.is_dir():
@@ -169,7 +169,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def _check_plan(stamp: Path | None, smk) -> None:
-    """Refuse to go on when another call of snakemake has replaced what this job was planned with."""
+    """Refuse to go on if another call of snakemake has replaced what this job was planned with."""
     if stamp is not None and (not stamp.is_file() or not is_stamp_of(read_json(stamp), smk.params.digest)):
         raise NlbflowError(
             f"the code or the parameters behind {smk.input.stamp} changed since this run was planned; run again."
@@ -185,7 +185,7 @@ def _resource(smk, name: str) -> str:
 
 
 def _sentence(error: BaseException, smk) -> str | None:
-    """What a user can do about a fault; None where only its traceback can tell."""
+    """What a user can do about a fault; None where only its traceback says."""
     if isinstance(error, NlbflowError):
         return str(error)
     if isinstance(error, SystemExit | KeyboardInterrupt):
@@ -194,7 +194,7 @@ def _sentence(error: BaseException, smk) -> str | None:
         more = _resource(smk, "mem_mb")
         return f"rule {smk.rule} ran out of memory ({error}); use a smaller model or batch, or give it more by {more}."
     for code, what in ((errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "make it writable")):
-        # h5py tells the reason in its text alone
+        # h5py gives the reason only in its text
         if os.strerror(code) in str(error):
             return f"rule {smk.rule} could not write its results ({os.strerror(code)}); {what} and run again."
     return None

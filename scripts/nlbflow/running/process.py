@@ -1,4 +1,4 @@
-"""What binds a job's process: it ends with its run, within its time, and leaves no process behind (Linux)."""
+"""A job's process ends with its run and within its time limit, and leaves no process behind (Linux)."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-# Seconds after the limit at which the kernel ends a job whose own thread did not get to it.
+# Seconds after the limit at which the kernel ends a job whose own thread could not.
 GRACE = 30
 
 
@@ -29,7 +29,7 @@ def die_with_run() -> None:
 
 
 def end_children() -> None:
-    """Kill what a model started and left: it would go on using the machine, and may still write."""
+    """Kill the processes that a model started and left, which would go on using the machine and might still write."""
     while children := _children():
         for pid in children:
             os.kill(pid, signal.SIGKILL)
@@ -51,7 +51,7 @@ def _children() -> list[int]:
 
 
 def limit_time(minutes: float, expire: Callable[[], None]) -> threading.Timer:
-    """Call `expire` in a thread when the time is over; cancel what is returned when the work is done in time."""
+    """Call `expire` in a thread when the time is over; cancel the returned timer when the work is done in time."""
     timer = threading.Timer(60 * minutes, expire)
     timer.daemon = True
     timer.start()

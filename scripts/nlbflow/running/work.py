@@ -10,18 +10,18 @@ from pathlib import Path
 
 from nlbflow.running.code import digest_of
 
-# For what work the folder was made, and what training goes on from.
+# What the folder was made for, and from what a training continues.
 DIGEST = "digest"
 CHECKPOINT = "checkpoint.pt"
 
 
 def work_folder(prediction: Path, data: Mapping, of: Mapping) -> Path:
-    """Make the folder, and empty it unless it was made for the very same work: the same arrays and the same `of`.
+    """Make the folder, and empty it unless it was made for the same work: the same arrays and the same `of`.
 
     Args:
         prediction: where the job's prediction will lie.
         data: what the model sees, arrays among it.
-        of: what else the prediction depends on: code, parameters, seed.
+        of: what else the prediction depends on, such as code, parameters and seed.
     """
     arrays = {
         name: [value.shape, hashlib.sha256(value.tobytes()).hexdigest()]

@@ -1,5 +1,5 @@
-"""Metrics beyond the benchmark's: what a model's latents are worth, and on simulated data its rates and latents
-against the truth. docs/metrics.md lists them all with their sources.
+"""Metrics beyond the benchmark's: what a model's latents are worth and, for simulated data, how its rates and latents
+compare with the truth. docs/metrics.md lists them all with their sources.
 
 Latents are arrays (trials, time, dims) in any unit, and every number is finite; rates are expected spikes per bin.
 """
@@ -24,7 +24,7 @@ NOISE_VARIANCE = 1e-4
 
 
 def latent_scores(input_arrays: Mapping, target: Mapping, prediction: Mapping, settings: Mapping) -> dict[str, float]:
-    """The metrics of this module that apply to one prediction, but for cross-decoding, which needs two.
+    """The metrics of this module that apply to one prediction; cross-decoding, which needs two, is not among them.
 
     `{k}-shot co-bps` and `latent dimension` need latents, `rate R2` true rates, `state R2` both latents and true
     states. A model without latents, a dataset without truth or with fewer than k training trials has no such row.
@@ -82,7 +82,7 @@ def few_shot_bits(
             which a neuron is NaN are left out, NaN in evaluation trials are not scored.
         trials: k.
         draws: how many times k trials are drawn.
-        seed: of the drawing, which depends on it and on the number of training trials alone.
+        seed: seed of the draws, which depend on nothing else but the number of training trials.
         alpha: precision of the weights' prior, > 0.
 
     Returns:

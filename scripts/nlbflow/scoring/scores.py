@@ -11,9 +11,9 @@ from nlbflow.scoring.bootstrap import Bootstrap
 from nlbflow.scoring.trial_statistics import bootstrap_scores
 
 
-# The kind of a model that scores what only the answers can give; it is shown and not ranked.
+# The kind of a model whose score only the answers can give; it is shown and not ranked.
 IMPLAUSIBLE = "implausible"
-# Of the kernel that smooths the answers; a spike's own share of its rate is then far more than any model can infer.
+# The width of the kernel that smooths the answers; at it a spike adds far more to its own rate than a model can infer.
 ANSWERS_SD_MS = 20
 
 
@@ -34,10 +34,10 @@ def benchmark_scores(
 
 
 def out_of_reach(target: Mapping, co_bps: float, bin_ms: int, draws: int, seed: int, block: int = 1) -> str:
-    """Why no model can have a co-bps that has not seen the answers; empty where one can.
+    """Why a model that has not seen the answers cannot have this co-bps; empty where it can.
 
-    It is above what the true rates have where they are known (the upper end of their interval), or above what the
-    answers themselves have, smoothed: their spikes stand in their own rates.
+    It is higher than that of the true rates, where they are known (the upper end of their interval), or than that of
+    the answers themselves, smoothed: a spike is then part of its own rate.
 
     Args:
         target: the answers.

@@ -33,7 +33,7 @@ def fit_gpfa(y: np.ndarray, start: Gpfa, steps: int) -> tuple[Gpfa, list[float]]
     """Parameters by accelerated EM. Deterministic, and the log-likelihood never falls.
 
     Each cycle takes two EM steps, extrapolates along them and takes a third from there, unless the log-likelihood
-    there is lower than after the first: then it goes on from the second.
+    there is lower than after the first: then it continues from the second.
 
     Args:
         y: (trials, bins, neurons), any real data; the benchmark's baseline takes square roots of counts.

@@ -60,7 +60,7 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
     Args:
         data: train_spikes_heldin, train_spikes_heldout, their _forward windows where there are any, and
             eval_spikes_heldin are used. Where `data.work` is a folder, a checkpoint and the members' history
-            (population.csv) are kept there, and an interrupted run goes on from the last generation.
+            (population.csv) are kept there, and an interrupted run continues from the last generation.
         params: see DEFAULTS of the models lfads and autolfads.
         ranges: of each hyperparameter of `nlbflow.methods.lfads.population.HYPERPARAMETERS`.
 

@@ -1,4 +1,4 @@
-"""Members of a population trained side by side on a CPU, in processes: threads of one Python wait for each other at
+"""Members of a population are trained side by side on a CPU, in processes: threads of one Python wait for each other at
 every operation."""
 
 import multiprocessing
@@ -17,7 +17,7 @@ import torch
 from nlbflow.methods.lfads.net import Sizes
 from nlbflow.methods.lfads.population import MEMBERS, Population, Schedule, Trials, train_epochs
 
-# What such a process runs: bound to its parent before the long import. -P: no file of the working folder is imported.
+# What such a process runs, bound to its parent before the long import. -P: import nothing from the working folder.
 START = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -54,7 +54,7 @@ class Workers:
         self.processes, self.pipes = [], []
 
     def train(self, population: Population, schedule: Schedule, streams: list, epochs: int) -> None:
-        """As `population.train_epochs`, to the same bytes; after an error new processes are started.
+        """Do what `population.train_epochs` does, to the same bytes; after an error start new processes.
 
         Raises:
             MemoryError: a process was killed, which is what a system does that has no memory left.

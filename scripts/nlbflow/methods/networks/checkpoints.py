@@ -1,4 +1,4 @@
-"""What a killed training goes on from: checkpoints, and the lines of training.jsonl."""
+"""What a killed training continues from: checkpoints, and the lines of training.jsonl."""
 
 import json
 import logging
