@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nlbflow.metrics.formulas import bits_per_spike, psth_r2, score, tp_correlation
-from nlbflow.scoring.bootstrap import ROUNDING, difference_interval, rank_intervals, resample
+from nlbflow.scoring.bootstrap import ROUNDING, bootstrap, difference_interval, rank_intervals, resample
 from nlbflow.scoring.trial_statistics import bits_per_neuron, bootstrap_scores, score_intervals, trial_statistics
 from scored_arrays import BINS, EVAL, LAYOUTS, make
 
@@ -205,3 +205,15 @@ def test_no_interval_reaches_beyond_what_a_score_can_be():
 def test_predictions_alike_in_all_trials_of_a_condition_have_no_spread():
     (alike,) = averaged(np.random.default_rng(0), 3 + np.random.default_rng(1).random((3, BINS, 4)), 0.0, 3)
     assert alike.interval() == pytest.approx((alike.estimate, alike.estimate), abs=1e-9)
+
+
+@pytest.mark.parametrize(("trials", "freedom"), [(2, 0), (3, 8), (4, 16)])
+def test_two_trials_of_a_condition_tell_nothing_of_a_correlation(trials, freedom):
+    rng, conditions = np.random.default_rng(0), 8
+    of = np.repeat(np.arange(conditions), trials)
+    behavior = np.stack([of, np.zeros_like(of), np.zeros_like(of), np.full(len(of), 700), rng.normal(800, 90, len(of))])
+    spikes = rng.poisson(0.3, (len(of), BINS, 4)).astype(float)
+    target = {"eval_spikes_heldout": spikes, "eval_behavior": behavior.T, "eval_jitter": np.zeros(len(of))}
+    prediction = {"eval_rates_heldin": rng.random((len(of), BINS, 3)), "eval_rates_heldout": rng.random(spikes.shape)}
+    found = bootstrap(trial_statistics(target, prediction)["tp corr"], 50, 0)
+    assert found.freedom == freedom and (freedom or found.interval() is None)

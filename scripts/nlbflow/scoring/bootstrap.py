@@ -46,6 +46,7 @@ class TrialStatistic:
         trials: number of trials.
         of_averages: whether the score is of averages over trials, whose remaining noise lowers it.
         limits: the lowest and the highest score there can be.
+        fitted: parameters that the score fits in each stratum: its mean, and for a correlation also the slope.
     """
 
     score: Callable[[np.ndarray], np.ndarray]
@@ -54,6 +55,7 @@ class TrialStatistic:
     trials: int
     of_averages: bool = False
     limits: tuple[float, float] = (-np.inf, np.inf)
+    fitted: int = 1
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def bootstrap(statistic: TrialStatistic, draws: int, seed: int, block: int = 1) 
         scores,
         np.linalg.norm(_contributions(statistic, weights, block), axis=1),
         _contributions(statistic, once, block)[0],
-        0 if few else int(np.sum(units - 1)),
+        0 if few else int(np.maximum(units - statistic.fitted, 0).sum()),
         statistic.limits,
         statistic.of_averages,
     )

@@ -247,4 +247,5 @@ def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -
             slope[:, trials] = (a * b - r * (a * a + b * b) / 2) / (n * len(strata))
         return slope
 
-    return TrialStatistic(score, slopes, strata, len(rates), limits=(-1.0, 1.0))
+    # between two trials the correlation is 1 or -1, whatever they are
+    return TrialStatistic(score, slopes, strata, len(rates), limits=(-1.0, 1.0), fitted=2)
