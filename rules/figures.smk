@@ -73,6 +73,7 @@ rule plot_predictions:
         **drawn("psths"),
         **drawn("latents"),
         **drawn("learning"),
+        **drawn("structure"),
     log:
         f"logs/plot_predictions/{PLACE}.log",
     benchmark:

@@ -1,4 +1,4 @@
-"""Rule plot_predictions: example trials, PSTHs, latent trajectories and learning curves of one place."""
+"""Rule plot_predictions: trials, PSTHs, latent trajectories, learning curves and what else models show of a place."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from nlbflow.figures.latents import draw_latents
 from nlbflow.figures.learning import draw_learning
 from nlbflow.figures.predictions import read_place
 from nlbflow.figures.psths import draw_psths
+from nlbflow.figures.structure import draw_structure
 from nlbflow.figures.trials import draw_trials
 
 
@@ -20,6 +21,7 @@ def main(smk) -> None:
         save(draw_psths(place), files_of("psths", run.out))
         save(draw_latents(place), files_of("latents", run.out))
         save(draw_learning(place), files_of("learning", run.out))
+        save(draw_structure(place), files_of("structure", run.out))
         run.log(f"drew {place.title}")
 
 

@@ -5,6 +5,7 @@ from nlbflow.metrics.decoded_metric import left_out, renamed, series_of
 from nlbflow.running.files import read_arrays, read_json, write_arrays, write_json
 from nlbflow.scoring.latents import latent_scores
 from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, out_of_reach
+from nlbflow.scoring.structure import structure_scores
 from nlbflow.metrics.formulas import score_null
 from nlbflow.running.provenance import provenance
 from nlbflow.scoring.trial_statistics import bits_per_neuron
@@ -29,6 +30,7 @@ def main(smk) -> None:
                 notes = [*notes, f"{of}, is not ranked: {beyond}; only the answers give such a score."]
             neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
             scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
+            scores |= structure_scores(target, prediction)
         else:
             made = {"provenance": None, "params": {}, "facts": {}}
             scores, kind = score_null(target), "null"

@@ -94,6 +94,12 @@ def latents(path: Path) -> np.ndarray | None:
         return file["eval_latents"][()] if "eval_latents" in file else None
 
 
+def arrays_of(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of the named arrays that a prediction has."""
+    with open_h5(path) as file:
+        return {name: file[name][()] for name in names if name in file}
+
+
 def columns(path: Path, group: str) -> dict[str, np.ndarray] | None:
     """A group of equally long columns of a prediction, or None where it has none."""
     with open_h5(path) as file:

@@ -18,6 +18,7 @@ FIGURE_TITLES = {
     "latents": "Latent trajectories",
     "speed": "Neural speed",
     "learning": "Learning curves",
+    "structure": "States, clusters and couplings",
     "pipeline": "Pipeline",
 }
 
@@ -36,7 +37,7 @@ def score_figures(selection: Selection) -> list[tuple[str, tuple]]:
 def placed_figures(selection: Selection) -> list[tuple[str, tuple]]:
     """(kind, place) of all figures of a selection but the one of the workflow."""
     scored = selection.scored_places()
-    found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents", "learning")]
+    found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents", "learning", "structure")]
     found += [("speed", place) for place in scored if has_produced_times(selection.datasets[place[0]])]
     return [("dataset", place) for place in selection.places] + score_figures(selection) + found
 
