@@ -126,8 +126,8 @@ def load(
 
     Args:
         dataset: a name of the benchmark (mc_maze, mc_rtt, area2_bump, dmfc_rsg, mc_maze_large, mc_maze_medium,
-            mc_maze_small), one that is simulated (simulated_maze, simulated_clusters, simulated_coupled), or with `stanza`
-            your own: the path of one NWB file with all trials, or paths by part (train, test, truth).
+            mc_maze_small), one that is simulated (simulated_maze, simulated_clusters, simulated_coupled), or with
+            `stanza` your own: the path of one NWB file with all trials, or paths by part (train, test, truth).
         bin_ms: bin width; the benchmark's are 5 and 20.
         phase: val (train on the split `train`, evaluate on `val`) or test (train on both, evaluate on `test`).
         folder: where the files lie, anywhere below it; each must have its pinned size and SHA-256.

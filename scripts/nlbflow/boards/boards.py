@@ -14,6 +14,7 @@ from nlbflow.boards.cells import best_and_second, positions, unbeaten, why_missi
 from nlbflow.boards.tables import PLACE, notes_by_place, place_title, with_bin_widths
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.metrics.kinds import RANKED
 
 WHOLE = "all models"
 NONE = float("inf")
@@ -35,8 +36,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A model (kind competitor, oracle or null) or a published method (kind published), and its cells by column; `rank`
-    is a mean over datasets where there are several."""
+    """A model (kind competitor, control, oracle or null) or a published method (kind published), and its cells by
+    column; `rank` is a mean over datasets where there are several."""
 
     name: str
     kind: str
@@ -127,7 +128,7 @@ class Results:
     def position(self, place: tuple, metric: str, model: str) -> float:
         """Its rank among the competitors with that score, infinite without one."""
         rank = self.ranks.get((*place, metric, model))
-        return rank.position if rank and rank.kind == "competitor" else NONE
+        return rank.position if rank and rank.kind in RANKED else NONE
 
     def cell(self, place: tuple, metric: str, model: str) -> Cell:
         mean = self.means.get((*place, metric, model))
@@ -171,7 +172,7 @@ def place_board(results: Results, place: tuple) -> Board:
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
     compared = results.ranks.get((*place, "co-bps", model))
     kind = results.kinds[model] if compared is None else compared.kind
-    rank = compared if kind == "competitor" else None
+    rank = compared if kind in RANKED else None
     cells = {metric: results.cell(place, metric, model) for metric in columns}
     counts = [results.means[*place, metric, model].count for metric, cell in cells.items() if cell.value is not None]
     return Row(

@@ -20,7 +20,7 @@ from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
-GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
+GROUPS = {"competitor": RANKED, "control": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
 # in the order in which they run: RowGroup needs what DataTables defines
 SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "details.js", "page.js")
 # of a score on the page; scores.csv has all

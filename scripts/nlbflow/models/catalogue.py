@@ -43,7 +43,7 @@ def find_model(file: str, shipped: Path) -> Path:
 
 
 def read_declaration(path: Path) -> dict:
-    """DEFAULTS, SEEDED, ORACLE, NEEDS and CHECK of a model file, read from its source without running it.
+    """DEFAULTS, SEEDED, ORACLE, CONTROL, NEEDS and CHECK of a model file, read from its source without running it.
 
     Raises:
         NlbflowError: the file is missing or is not Python, has no docstring or no `predict(data, params, seed)`, or a
@@ -59,7 +59,7 @@ def read_declaration(path: Path) -> dict:
         raise NlbflowError(
             f"{path}: predict takes ({ast.unparse(functions['predict'])}); expected (data, params, seed)."
         )
-    found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "NEEDS": [], "CHECK": {}}
+    found = {"DEFAULTS": None, "SEEDED": True, "ORACLE": False, "CONTROL": False, "NEEDS": [], "CHECK": {}}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         name = getattr(target, "id", None)

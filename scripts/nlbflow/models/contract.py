@@ -2,8 +2,9 @@
 
 A model file has a docstring with its source, `DEFAULTS` (a literal dict of parameters) and
 `predict(data, params, seed) -> dict`. `SEEDED = False` marks a deterministic model, `ORACLE = True` one that may see
-the answers and is never ranked, `NEEDS = [...]` what a dataset must have for it (conditions, behavior, true_rates),
-`CHECK = {...}` parameters that make it small for the contract check.
+the answers and is never ranked, `CONTROL = True` a simple one that others have to beat (`nlbflow.metrics.kinds`),
+`NEEDS = [...]` what a dataset must have for it (conditions, behavior, true_rates), `CHECK = {...}` parameters that make
+it small for the contract check.
 """
 
 import importlib.util
