@@ -3,6 +3,7 @@
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.metrics.kinds import COMPETITOR, RANKED
 from nlbflow.scoring.bootstrap import Bootstrap
+from nlbflow.scoring.consistency import consistency_table
 from nlbflow.scoring.comparisons import cross_decoding_table, difference_table, rank_table
 from nlbflow.running.files import open_h5, read_arrays, read_json, write_json
 from nlbflow.models.contract import LATENTS
@@ -19,10 +20,10 @@ def main(smk) -> None:
                 kinds[model] = kind
             arrays, _ = read_arrays(path)
             scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}
-            # one seed of each model: between its seeds latents differ as between models
-            if model not in latents and kinds.get(model, COMPETITOR) in RANKED:
+            if kinds.get(model, COMPETITOR) in RANKED:
                 with open_h5(prediction) as file:
-                    latents[model] = {name: file[name][()] for name in LATENTS if name in file}
+                    if found := {name: file[name][()] for name in LATENTS if name in file}:
+                        latents.setdefault(model, []).append(found)
         ranked = {key: metrics for key, metrics in scores.items() if kinds.get(key[0], COMPETITOR) in RANKED}
         write_json(
             run.out["comparison"],
@@ -32,12 +33,12 @@ def main(smk) -> None:
                 "phase": smk.wildcards.phase,
                 "ranks": rank_table(scores, kinds),
                 "differences": difference_table(ranked),
-                "cross_decoding": cross_decoding_table(
-                    {name: a for name, a in latents.items() if len(a) == 2 and kinds.get(name, COMPETITOR) in RANKED}
-                ),
+                # one seed of each model: between its seeds latents differ as between models
+                "cross_decoding": cross_decoding_table({model: seeds[0] for model, seeds in latents.items()}),
+                "consistency": consistency_table(latents),
             },
         )
-        run.log(f"{len(scores)} predictions of {len(latents)} competing models")
+        run.log(f"{len(scores)} predictions, latents of {len(latents)} models that are ranked")
 
 
 if "snakemake" in globals():

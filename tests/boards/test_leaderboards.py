@@ -89,6 +89,7 @@ def sheets(scores):
         "ranks": rank_table(scores, {"ideal": "oracle"}),
         "differences": difference_table({run: metrics for run, metrics in scores.items() if run[0] != "ideal"}),
         "cross_decoding": [],
+        "consistency": [],
     }
     published = pd.DataFrame(
         [
@@ -140,7 +141,15 @@ def test_markdown(sheets):
 
 
 def test_no_model_makes_empty_tables():
-    empty = {"dataset": "d", "bin_ms": 5, "phase": "val", "ranks": [], "differences": [], "cross_decoding": []}
+    empty = {
+        "dataset": "d",
+        "bin_ms": 5,
+        "phase": "val",
+        "ranks": [],
+        "differences": [],
+        "cross_decoding": [],
+        "consistency": [],
+    }
     for name, columns in COMPARISONS.items():
         assert list(comparison_table([empty], name).columns) == [*PLACE, *columns]
 

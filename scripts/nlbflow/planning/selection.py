@@ -16,7 +16,7 @@ from nlbflow.recordings.datasets import checksums, dataset_version, lacking, loo
 # The row that `score` makes from the answers, without a model.
 NULL = "null"
 ANSWERS = "data/answers/eval_data_test.h5"
-TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "summaries", "notes")
+TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "consistency", "summaries", "notes")
 
 Place = tuple[str, int, str]
 Run = tuple[str, int, str, str, int]
