@@ -33,7 +33,7 @@ def draw_reservoir(
     """A random network.
 
     Args:
-        neurons: number of inputs, of unit variance.
+        neurons: number of inputs, of unit variance on average.
         radius: spectral radius of the recurrent weights.
         density: share of the recurrent weights that are not zero.
         input_scale: standard deviation of what all inputs together bring to a unit.
