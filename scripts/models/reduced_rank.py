@@ -19,7 +19,7 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.lagged import lagged, reduced_rank
 from nlbflow.methods.readout import read_out
-from nlbflow.methods.steps import Steps
+from nlbflow.methods.steps import Steps, bins_per_step
 
 DEFAULTS = {
     # Length of a step in ms.
@@ -33,7 +33,10 @@ DEFAULTS = {
     # Penalty of the Poisson regressions on them. They cannot choose it by themselves: the directions have seen the
     # counts of every training trial.
     "alpha": 0.01,
-    # Penalties of those of the forward window to choose from, in folds of the training trials.
+    # Length of a step of the forward window in ms. Longer than the others: a trial has one row there, and a mean for
+    # each neuron and step from few spikes costs more than its course is worth.
+    "forward_step_ms": 100,
+    # Penalties of the regressions there to choose from, in folds of the training trials.
     "forward_alphas": [1.0, 10.0, 100.0],
 }
 SEEDED = False
@@ -53,7 +56,7 @@ def predict(data, params: dict, seed: int) -> dict:
         NlbflowError: a parameter is out of range.
     """
     _check(params)
-    step_bins = max(1, round(params["step_ms"] / data.bin_ms))
+    step_bins = bins_per_step(params["step_ms"], data.bin_ms)
     steps = Steps(data.train_spikes_heldin.shape[1], step_bins)
     reach = round(params["reach_ms"] / params["step_ms"])
     seen = {part: steps.sums(getattr(data, f"{part}_spikes_heldin")) for part in ("train", "eval")}
@@ -66,7 +69,10 @@ def predict(data, params: dict, seed: int) -> dict:
         _project(array, steps.sums(targets), params["ridge"], params["rank"])
         for array, targets in ((windows, data.train_spikes_heldout), (around, data.train_spikes_heldin))
     )
-    rates, facts = read_out(data, step_bins, features, without_now, [params["alpha"]], params["forward_alphas"])
+    rates, facts = read_out(
+        data, features, without_now, (params["step_ms"], params["forward_step_ms"]), [params["alpha"]],
+        params["forward_alphas"],
+    )  # fmt: skip
     facts["parameters"] += (windows["train"].shape[2] + around["train"].shape[2]) * params["rank"]
     latents = {f"{part}_latents": steps.values(array).astype(np.float32) for part, array in features.items()}
     return {**rates, **latents, "facts": facts}
@@ -87,8 +93,12 @@ def _check(params: dict) -> None:
             f"reduced_rank needs a whole number >= 1 as rank, and penalties >= 0; found "
             f"{params['rank']}, {params['alpha']} and {params['forward_alphas']}."
         )
-    if not (params["step_ms"] > 0 and params["reach_ms"] >= params["step_ms"] and params["ridge"] > 0):
+    if not (
+        min(params["step_ms"], params["forward_step_ms"]) > 0
+        and params["reach_ms"] >= params["step_ms"]
+        and params["ridge"] > 0
+    ):
         raise NlbflowError(
-            "reduced_rank needs step_ms > 0, reach_ms of at least a step and ridge > 0; found "
-            f"{params['step_ms']}, {params['reach_ms']} and {params['ridge']}."
+            "reduced_rank needs step_ms and forward_step_ms > 0, reach_ms of at least a step and ridge > 0; found "
+            f"{params['step_ms']}, {params['forward_step_ms']}, {params['reach_ms']} and {params['ridge']}."
         )

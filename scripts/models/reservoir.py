@@ -19,14 +19,14 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.readout import read_out
 from nlbflow.methods.reservoir import both_ways, draw_reservoir, principal_axes
-from nlbflow.methods.steps import Steps
+from nlbflow.methods.steps import Steps, bins_per_step
 
 DEFAULTS = {
     # Length of a step in ms.
     "step_ms": 20,
-    # Number of units, and of components of their states. What is below was chosen by co-bps in five folds of the training
-    # trials of simulated_maze and of the MC_Maze_Large excerpt, which agreed: more components, shorter time constants and
-    # stronger inputs, so that units are less linear, were all worse.
+    # Number of units, and of components of their states. What is below was chosen by co-bps in five folds of the
+    # training trials of simulated_maze and of the MC_Maze_Large excerpt, which agreed: more components, shorter time
+    # constants and stronger inputs, so that units are less linear, were all worse.
     "units": 300,
     "latents": 24,
     # Spectral radius of the recurrent weights: below 1 the network forgets how it began.
@@ -37,8 +37,10 @@ DEFAULTS = {
     "input_scale": 0.1,
     # Shortest and longest time constant of a unit, in ms.
     "tau_ms": [80, 300],
-    # Penalties of the regressions to choose from, in folds of the training trials; those of the forward window, where
-    # a trial has one row.
+    # Length of a step of the forward window in ms. Longer than the others: a trial has one row there, and a mean for
+    # each neuron and step from few spikes costs more than its course is worth.
+    "forward_step_ms": 100,
+    # Penalties of the regressions to choose from, in folds of the training trials; and those of the forward window.
     "alphas": [0.003, 0.01, 0.03, 0.1],
     "forward_alphas": [1.0, 10.0, 100.0],
 }
@@ -57,7 +59,7 @@ def predict(data, params: dict, seed: int) -> dict:
         NlbflowError: a parameter is out of range.
     """
     _check(params)
-    step_bins = max(1, round(params["step_ms"] / data.bin_ms))
+    step_bins = bins_per_step(params["step_ms"], data.bin_ms)
     steps = Steps(data.train_spikes_heldin.shape[1], step_bins)
     roots = {part: np.sqrt(steps.sums(getattr(data, f"{part}_spikes_heldin"))) for part in ("train", "eval")}
     mean, sd = roots["train"].mean(axis=(0, 1)), roots["train"].std(axis=(0, 1))
@@ -71,7 +73,10 @@ def predict(data, params: dict, seed: int) -> dict:
     rows = found["train"][0].reshape(-1, 2 * params["units"])
     centre, axes = principal_axes(rows, params["latents"])
     features, without_now = ({part: (pair[i] - centre) @ axes for part, pair in found.items()} for i in (0, 1))
-    rates, facts = read_out(data, step_bins, features, without_now, params["alphas"], params["forward_alphas"])
+    rates, facts = read_out(
+        data, features, without_now, (params["step_ms"], params["forward_step_ms"]), params["alphas"],
+        params["forward_alphas"],
+    )  # fmt: skip
     latents = {f"{part}_latents": steps.values(array).astype(np.float32) for part, array in features.items()}
     return {**rates, **latents, "facts": facts}
 
@@ -81,10 +86,10 @@ def _check(params: dict) -> None:
         if not isinstance(params[name], int) or params[name] < 1:
             raise NlbflowError(f"reservoir needs a whole number >= 1 as {name}; found {params[name]}.")
     tau = params["tau_ms"]
-    if len(tau) != 2 or not 0 < tau[0] <= tau[1] or not params["step_ms"] > 0:
+    if len(tau) != 2 or not 0 < tau[0] <= tau[1] or not min(params["step_ms"], params["forward_step_ms"]) > 0:
         raise NlbflowError(
-            "reservoir needs step_ms > 0 and tau_ms as [shortest, longest], both > 0; found "
-            f"{params['step_ms']} and {tau}."
+            "reservoir needs step_ms and forward_step_ms > 0, and tau_ms as [shortest, longest], both > 0; found "
+            f"{params['step_ms']}, {params['forward_step_ms']} and {tau}."
         )
     if not (params["radius"] >= 0 and 0 < params["density"] <= 1 and params["input_scale"] > 0):
         raise NlbflowError(

@@ -17,13 +17,13 @@ Reference code: none; written from the equations.
 import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.lagged import lagged, ridge
-from nlbflow.methods.steps import Steps
+from nlbflow.methods.steps import Steps, bins_per_step
 
 DEFAULTS = {
     # Length of a step in ms.
     "step_ms": 20,
-    # How far back counts are looked at, in ms; with more lags there are more weights than the trials can tell. By co-bps
-    # in five folds of the training trials of simulated_maze, as the penalty.
+    # How far back counts are looked at, in ms; with more lags there are more weights than the trials can tell. By
+    # co-bps in five folds of the training trials of simulated_maze, as the penalty.
     "history_ms": 100,
     # Penalty in units of a standardised feature's variance.
     "ridge": 10.0,
@@ -55,7 +55,7 @@ def predict(data, params: dict, seed: int) -> dict:
         )
     if not 0 < params["floor"] <= 1:
         raise NlbflowError(f"ridge_autoregression needs a floor above 0 and at most 1; found {params['floor']}.")
-    step_bins = max(1, round(params["step_ms"] / data.bin_ms))
+    step_bins = bins_per_step(params["step_ms"], data.bin_ms)
     steps = Steps(data.train_spikes_heldin.shape[1], step_bins)
     lags = max(1, round(params["history_ms"] / params["step_ms"]))
     seen = {part: steps.sums(getattr(data, f"{part}_spikes_heldin")) for part in ("train", "eval")}

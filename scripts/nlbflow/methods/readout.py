@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nlbflow.methods.glm import fit_poisson
-from nlbflow.methods.steps import Steps
+from nlbflow.methods.steps import Steps, bins_per_step
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.recordings.model_input import ModelInput
 
@@ -22,9 +22,9 @@ TOLERANCE = 1e-5
 
 def read_out(
     data: ModelInput,
-    step_bins: int,
     features: Mapping[str, np.ndarray],
     without_now: Mapping[str, np.ndarray],
+    steps_ms: tuple[float, float],
     alphas: Sequence[float],
     forward_alphas: Sequence[float],
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
@@ -32,15 +32,16 @@ def read_out(
 
     Args:
         data: the counts of training trials are fitted.
-        step_bins: bins per step of the features.
         features: by train and eval (trials, steps, dims), of the held-in counts; held-out neurons are read from them.
         without_now: the same in which the counts of a step itself have no part; held-in neurons are read from them.
+        steps_ms: length of a step of the features, and of one of the forward window.
         alphas, forward_alphas: penalties of the regressions in the observed and in the forward window, to choose from
             by bits per spike in folds of the training trials; that of the held-out neurons serves the held-in ones.
 
     Returns:
         rates in spikes per bin under the names of a prediction, and facts: the penalties chosen, the number of weights.
     """
+    step_bins, forward_bins = (bins_per_step(step, data.bin_ms) for step in steps_ms)
     steps = Steps(data.train_spikes_heldin.shape[1], step_bins)
     counts = {group: steps.sums(getattr(data, f"train_spikes_{group}")) for group in ("heldin", "heldout")}
     alpha = choose_alpha(features["train"], counts["heldout"], alphas)
@@ -51,7 +52,7 @@ def read_out(
     if data.train_spikes_heldin_forward is not None:
         last = {part: found[:, -1:] for part, found in features.items()}
         ahead = np.concatenate([data.train_spikes_heldin_forward, data.train_spikes_heldout_forward], axis=2)
-        found = _forecast(last, Steps(ahead.shape[1], step_bins), ahead, forward_alphas, facts)
+        found = _forecast(last, Steps(ahead.shape[1], forward_bins), ahead, forward_alphas, facts)
         heldin = counts["heldin"].shape[2]
         rates["eval_rates_heldin_forward"], rates["eval_rates_heldout_forward"] = np.split(found, [heldin], axis=2)
     return rates, facts

@@ -3,6 +3,11 @@
 import numpy as np
 
 
+def bins_per_step(step_ms: float, bin_ms: int) -> int:
+    """Bins of a step of about that length, at least one."""
+    return max(1, round(step_ms / bin_ms))
+
+
 class Steps:
     """Steps of about `length` bins over a window, as even as whole bins allow.
 
