@@ -37,7 +37,7 @@ TARGETS = ("results/leaderboard.md", "results/paper")
 TRIALS = {"mc_maze": 1721, "mc_maze_large": 375, "mc_maze_medium": 188, "mc_maze_small": 75}
 OF_SCORES = ("scores", "ranks", "front", "neurons")
 # each drawn by a rule for each place, from its data or its predictions
-OF_PLACES = ("dataset", "trials", "psths", "latents", "learning", "speed")
+OF_PLACES = ("dataset", "trials", "psths", "latents", "learning", "structure", "speed")
 RUN = {"datasets": [*DATASETS], "bin_ms": [5, 20], "phases": ["val"], "models": ["smoothing"], "seeds": [*range(5)]}
 
 
