@@ -7,7 +7,7 @@ their counts, step by step.
 
 Assumes: linear, stationary dynamics of the counts themselves, without a hidden state.
 Latents: none.
-Tells: whether a forecast is more than a linear filter of the past.
+Tells: whether a forecast is more than a linear filter of the past; its weights are couplings from neuron to neuron.
 Cost: seconds.
 Limits: it looks back only; with as many weights as neurons x neurons x lags the penalty decides, and the noise of
   single counts is fed back; a linear rate can be negative and is cut at a floor.
@@ -38,7 +38,7 @@ FLOOR = 1e-5
 
 
 def predict(data, params: dict, seed: int) -> dict:
-    """Rates in spikes per bin, (trials, time, neurons), of both windows.
+    """Rates in spikes per bin, (trials, time, neurons), of both windows, and who acts on whom (`_couplings`).
 
     Args:
         data: all training spikes but the held-in forward ones, eval_spikes_heldin and bin_ms are used.
@@ -79,8 +79,22 @@ def predict(data, params: dict, seed: int) -> dict:
         later = Steps(data.train_spikes_heldin_forward.shape[1], step_bins)
         for group, found in _forecast(padded[:, -lags:], later.count, fits, lowest).items():
             prediction[f"eval_rates_{group}_forward"] = later.rates(np.log(found)).astype(np.float32)
+    prediction["neuron_similarity"] = _couplings(data, steps, fits, lags)
     weights = sum(coef.size + constant.size for coef, constant in fits.values())
     return {**prediction, "facts": {"parameters": weights}}
+
+
+def _couplings(data, steps: Steps, fits: dict, lags: int) -> np.ndarray:
+    """(neurons, neurons) what a spike of the column's neuron adds to the row's later, summed over lags, both in units
+    of their counts' standard deviation; 0 from held-out neurons, of which nothing is predicted."""
+    groups = ("heldin", "heldout")
+    sd = [steps.sums(getattr(data, f"train_spikes_{group}")).std(axis=(0, 1)) for group in groups]
+    heldin, rows = len(sd[0]), []
+    for group, own in zip(groups, sd, strict=True):
+        summed = fits[group][0].reshape(-1, heldin, len(own))[-lags:].sum(axis=0).T
+        rows.append(summed * sd[0] / np.where(own > 0, own, np.inf)[:, None])
+    found = np.concatenate(rows)
+    return np.pad(found, ((0, 0), (0, len(found) - heldin))).astype(np.float32)
 
 
 def _forecast(past: np.ndarray, steps: int, fits: dict, lowest: dict) -> dict[str, np.ndarray]:

@@ -125,6 +125,11 @@ def test_autoregression_recovers_a_known_filter():
     found = run("ridge_autoregression", data, step_ms=10, history_ms=20, ridge=1e-6, floor=0.01)["eval_rates_heldin"]
     assert np.abs(found[:, 5:, 1] - rates[200:, 5:, 1]).mean() < 0.1
     assert np.abs(found[:, 5:, 0] - 2).mean() < 0.1
+    couplings = run("ridge_autoregression", data, step_ms=10, history_ms=20, ridge=1e-6)["neuron_similarity"]
+    spread = counts[:200].std(axis=(0, 1))
+    assert couplings.shape == (3, 3) and not couplings[:, 2].any()
+    assert couplings[1, 0] == pytest.approx(0.75 * spread[0] / spread[1], abs=0.05)
+    assert np.abs(np.delete(couplings.ravel(), 3)).max() < 0.1
 
 
 def test_population_coupling_knows_the_sum_alone(slow):

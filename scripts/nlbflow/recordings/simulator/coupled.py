@@ -19,7 +19,7 @@ from nlbflow.recordings.simulator.session import (
 from nlbflow.recordings.simulator.truth import rates_hz
 
 SETTINGS = ("seed", "hubs", "targets", "train_trials", "val_trials", "test_trials", "heldin", "heldout")
-GAIN, FILTER_MS = 1.0, 20.0  # of a target's log rate right after a hub's spike, and how fast that is forgotten
+GAIN, FILTER_MS = 0.8, 20.0  # of a target's log rate right after a hub's spike, and how fast that is forgotten
 DRIVE_SD, DRIVE_TAU_MS = 0.4, 100.0  # of a neuron's log rate by the shared drive
 RATE_HZ, RATE_LOG_SD, HUB_HZ = 8.0, 0.3, 15.0
 BEFORE_MS = 500  # before a trial begins, until nothing of the start is left
@@ -50,7 +50,9 @@ def simulate_coupled(settings: Mapping[str, Any]) -> Session:
     rates[:hubs] = HUB_HZ
     # how much the mean of exp(trace) raises the log of a mean rate (Campbell's theorem)
     lift = HUB_HZ / 1000 * np.expm1(GAIN * np.exp(-np.arange(BEFORE_MS) / FILTER_MS)).sum() * couplings.sum(axis=1)
-    weights = np.vstack([DRIVE_SD * rng.standard_normal(sum(groups)), GAIN * couplings[:, :hubs].T])
+    # everybody follows the drive as much as any other, in one direction or the other: with a few large weights, bursts
+    # of a hub in a few trials would decide every score
+    weights = np.vstack([DRIVE_SD * rng.choice([-1.0, 1.0], sum(groups)), GAIN * couplings[:, :hubs].T])
     bias = np.log(rates) - lift - weights[0] ** 2 / 2
     mixed = rng.permutation(sum(groups))
     heldout, unit_id = np.repeat([False, True], groups), 1 + rng.permutation(sum(groups))
