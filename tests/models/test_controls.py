@@ -8,7 +8,7 @@ import pytest
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.models.catalogue import read_declaration
-from nlbflow.models.contract import check_model, load_model
+from nlbflow.models.contract import check_model, check_prediction, load_model
 from nlbflow.recordings.model_input import ModelInput
 
 MODELS = Path(__file__).parents[2] / "scripts/models"
@@ -110,6 +110,34 @@ def test_a_missing_forward_window(name, slow):
         window[::3] = np.nan
     arrays |= {"train_spikes_heldin_forward": some[0], "train_spikes_heldout_forward": some[1]}
     assert np.isfinite(run(name, ModelInput(**arrays))["eval_rates_heldout_forward"]).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "case", [{"silent": True}, {"train": 1}, {"train": 2}, {"heldin": 1}, {"heldout": 1}, {"bins": 1, "ahead": 1}]
+)
+def test_little_to_go_by(name, case):
+    size = {"train": 20, "bins": 40, "ahead": 12, "heldin": 6, "heldout": 3, **case}
+    rng = np.random.default_rng(0)
+    train, evaluated, ahead = (
+        [rng.poisson(0.3, (trials, bins, size[group])).astype(np.float32) for group in ("heldin", "heldout")]
+        for trials, bins in ((size["train"], size["bins"]), (5, size["bins"]), (size["train"], size["ahead"]))
+    )
+    if "silent" in case:
+        train[0][:] = evaluated[0][:] = 0
+    data = ModelInput(10, *train, evaluated[0], *ahead)
+    rates = run(name, data)
+    check_prediction(rates, data.shapes(), name)
+    if "silent" in case:
+        # nothing tells trials apart
+        np.testing.assert_allclose(np.ptp(rates["eval_rates_heldout"], axis=0), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["reduced_rank", "reservoir"])
+def test_forward_windows_that_were_never_recorded(name, slow):
+    none = {f"train_spikes_{group}_forward": np.full((TRAIN, AHEAD, n), np.nan) for group, n in
+            (("heldin", HELDIN), ("heldout", HELDOUT))}  # fmt: skip
+    assert not [key for key in run(name, ModelInput(**{**vars(slow[0]), **none})) if key.endswith("forward")]
 
 
 def test_autoregression_recovers_a_known_filter():

@@ -37,15 +37,17 @@ def reduced_rank(features: np.ndarray, targets: np.ndarray, alpha: float, rank: 
     """The `rank` directions (p, rank) in the features from which the targets are best predicted, the best first.
 
     Reduced-rank regression (Izenman 1975, J. Multivariate Analysis 5:248) with a ridge penalty: the principal axes of
-    what a ridge regression predicts. Targets count in units of their standard deviation; fewer directions come back
-    where there are fewer targets that vary.
+    what a ridge regression predicts. Targets count in units of their standard deviation. Fewer directions come back
+    where fewer predict anything; where none does, one without any weight.
     """
     spread = targets.std(axis=0)
+    if not spread.any():
+        return np.zeros((features.shape[1], 1))
     weights, _ = ridge(features, targets[:, spread > 0] / spread[spread > 0], alpha)
     predicted = (features - features.mean(axis=0)) @ weights
     values, axes = np.linalg.eigh(predicted.T @ predicted)
     directions = (weights @ axes)[:, ::-1][:, :rank]
-    kept = values[::-1][:rank] > 1e-9 * max(values[-1], 1e-300)
-    directions = directions[:, kept]
+    kept = values[::-1][:rank] > 1e-9 * values[-1]
+    directions = directions[:, kept] if kept.any() else np.zeros((len(directions), 1))
     # the sign of an axis is nobody's: the largest weight is positive
     return directions * np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])

@@ -49,9 +49,11 @@ def read_out(
     for group, seen in (("heldin", without_now), ("heldout", features)):
         for part, log_rates in fitted_log_rates(seen, counts[group], alpha, facts).items():
             rates[f"{part}_rates_{group}"] = np.maximum(steps.rates(log_rates), FLOOR).astype(np.float32)
-    if data.train_spikes_heldin_forward is not None:
+    ahead = data.train_spikes_heldin_forward
+    # of windows that were never recorded there is nothing to learn
+    if ahead is not None and np.isfinite(ahead).all(axis=(1, 2)).any():
+        ahead = np.concatenate([ahead, data.train_spikes_heldout_forward], axis=2)
         last = {part: found[:, -1:] for part, found in features.items()}
-        ahead = np.concatenate([data.train_spikes_heldin_forward, data.train_spikes_heldout_forward], axis=2)
         found = _forecast(last, Steps(ahead.shape[1], forward_bins), ahead, forward_alphas, facts)
         heldin = counts["heldin"].shape[2]
         rates["eval_rates_heldin_forward"], rates["eval_rates_heldout_forward"] = np.split(found, [heldin], axis=2)
