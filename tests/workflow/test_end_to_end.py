@@ -122,7 +122,7 @@ def test_report(finished, tmp_path):
 
 def test_every_figure_in_every_format(finished):
     drawn = [*(finished[1] / "results/figures").glob("[!.]*")]
-    kinds = ("dataset", "scores", "ranks", "front", "neurons", "trials", "psths", "latents", "learning")
+    kinds = ("dataset", "scores", "ranks", "front", "neurons", "trials", "psths", "latents", "learning", "structure")
     names = {f"simulated_maze_{b}ms_{p}_{kind}" for b in (5, 20) for p in ("val", "test") for kind in kinds}
     assert {path.stem for path in drawn} == names | {"pipeline"}
     for path in drawn:
