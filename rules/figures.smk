@@ -144,6 +144,33 @@ rule plot_learning:
         "../scripts/plot_learning.py"
 
 
+rule plot_structure:
+    input:
+        input=f"results/{PLACE}/input.h5",
+        target=f"results/{PLACE}/target.h5",
+        comparison=f"results/{PLACE}/comparison.json",
+        predictions=compared_files("prediction.h5"),
+        stamp=plot_stamp("plot_structure"),
+    output:
+        **drawn("structure"),
+    log:
+        f"logs/plot_structure/{PLACE}.log",
+    benchmark:
+        f"logs/plot_structure/{PLACE}.benchmark.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Drawing what models show beyond rates on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
+    script:
+        "../scripts/plot_structure.py"
+
+
 rule plot_pipeline:
     input:
         stamp=plot_pipeline_stamp,

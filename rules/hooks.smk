@@ -82,6 +82,9 @@ def end_with_failures():
             release_folder()
             made = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
             tables = "results/leaderboard.md" if made else ""
+            if made and unfinished.is_made():
+                # the disk was full, a job was killed: nothing is left to do for another run
+                UNFINISHED.unlink()
     LAST_WORDS.append(unfinished.tell(tables, again))
 
 

@@ -67,6 +67,7 @@ rule tables:
         ranks="results/ranks.csv",
         differences="results/differences.csv",
         cross_decoding="results/cross_decoding.csv",
+        consistency="results/consistency.csv",
         summaries="results/summaries.csv",
         notes="results/notes.csv",
     log:

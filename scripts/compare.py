@@ -1,7 +1,9 @@
 """Rule compare: the models of one place against each other."""
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
+from nlbflow.metrics.kinds import COMPETITOR, RANKED
 from nlbflow.scoring.bootstrap import Bootstrap
+from nlbflow.scoring.consistency import consistency_table
 from nlbflow.scoring.comparisons import cross_decoding_table, difference_table, rank_table
 from nlbflow.running.files import open_h5, read_arrays, read_json, write_json
 from nlbflow.models.contract import LATENTS
@@ -10,33 +12,33 @@ from nlbflow.models.contract import LATENTS
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
-        scores, latents, aside = {}, {}, {}
+        scores, latents, kinds = {}, {}, {}
         for (*_, model, seed), path, prediction, scored in zip(
             asked["runs"], smk.input.bootstraps, smk.input.predictions, smk.input.scores, strict=True
         ):
-            if (kind := read_json(scored)["kind"]) != "competitor":
-                aside[model] = kind
+            if (kind := read_json(scored)["kind"]) != COMPETITOR:
+                kinds[model] = kind
             arrays, _ = read_arrays(path)
             scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}
-            # one seed of each model: between its seeds latents differ as between models
-            if model not in latents and model not in aside:
+            if kinds.get(model, COMPETITOR) in RANKED:
                 with open_h5(prediction) as file:
-                    latents[model] = {name: file[name][()] for name in LATENTS if name in file}
-        competitors = {key: metrics for key, metrics in scores.items() if key[0] not in aside}
+                    if found := {name: file[name][()] for name in LATENTS if name in file}:
+                        latents.setdefault(model, []).append(found)
+        ranked = {key: metrics for key, metrics in scores.items() if kinds.get(key[0], COMPETITOR) in RANKED}
         write_json(
             run.out["comparison"],
             {
                 "dataset": smk.wildcards.dataset,
                 "bin_ms": int(smk.wildcards.bin_ms),
                 "phase": smk.wildcards.phase,
-                "ranks": rank_table(scores, aside),
-                "differences": difference_table(competitors),
-                "cross_decoding": cross_decoding_table(
-                    {name: a for name, a in latents.items() if len(a) == 2 and name not in aside}
-                ),
+                "ranks": rank_table(scores, kinds),
+                "differences": difference_table(ranked),
+                # one seed of each model: between its seeds latents differ as between models
+                "cross_decoding": cross_decoding_table({model: seeds[0] for model, seeds in latents.items()}),
+                "consistency": consistency_table(latents),
             },
         )
-        run.log(f"{len(scores)} predictions of {len(latents)} competing models")
+        run.log(f"{len(scores)} predictions, latents of {len(latents)} models that are ranked")
 
 
 if "snakemake" in globals():

@@ -12,6 +12,7 @@ from nlbflow.figures.front import draw_front
 from nlbflow.figures.rows import draw_neurons, draw_ranks, draw_scores
 from nlbflow.figures.scaling import draw_scaling
 from nlbflow.running.files import open_h5, read_json
+from nlbflow.metrics.kinds import RANKED
 from nlbflow.boards.tables import PLACE, place_title, read_table
 
 TABLES = ("scores", "ranks", "neurons", "costs")
@@ -23,7 +24,7 @@ def main(smk) -> None:
         use_style(Path(smk.scriptdir).parent / "resources/nlbflow.mplstyle")
         tables = {name: read_table(smk.input[name]) for name in TABLES}
         ranks = tables["ranks"]
-        known = list(dict.fromkeys(ranks.loc[ranks["kind"] == "competitor", "model"]))
+        known = list(dict.fromkeys(ranks.loc[ranks["kind"].isin(RANKED), "model"]))
         grouped = {name: dict(tuple(table.groupby(PLACE))) for name, table in tables.items()}
         for place in map(tuple, asked["places"]):
             found = [grouped[name].get(place, tables[name][:0]) for name in TABLES]

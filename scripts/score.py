@@ -4,8 +4,10 @@ from nlbflow.running.job import job  # first: it fixes the number of BLAS thread
 from nlbflow.metrics.decoded_metric import left_out, renamed, series_of
 from nlbflow.running.files import read_arrays, read_json, write_arrays, write_json
 from nlbflow.scoring.latents import latent_scores
-from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, out_of_reach
+from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, further_scores, out_of_reach
+from nlbflow.scoring.structure import structure_scores
 from nlbflow.metrics.formulas import score_null
+from nlbflow.metrics.kinds import RANKED
 from nlbflow.running.provenance import provenance
 from nlbflow.scoring.trial_statistics import bits_per_neuron
 
@@ -23,12 +25,14 @@ def main(smk) -> None:
             scores, bootstraps = (renamed(each, series) for each in found)
             kind = made["kind"]
             bits = scores.get("co-bps", float("nan"))
-            if kind == "competitor" and (beyond := out_of_reach(target, bits, int(about["bin_ms"]), *resampled)):
+            if kind in RANKED and (beyond := out_of_reach(target, bits, int(about["bin_ms"]), *resampled)):
                 kind = IMPLAUSIBLE
                 of = f"{smk.wildcards.model}, seed {smk.wildcards.seed}"
                 notes = [*notes, f"{of}, is not ranked: {beyond}; only the answers give such a score."]
             neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
+            scores |= further_scores(target, prediction)
             scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
+            scores |= structure_scores(target, prediction)
         else:
             made = {"provenance": None, "params": {}, "facts": {}}
             scores, kind = score_null(target), "null"

@@ -2,7 +2,7 @@
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.running.files import read_json
-from nlbflow.recordings.simulator.session import simulate
+from nlbflow.recordings.simulator.kinds import simulate
 from nlbflow.recordings.simulator.nwb import write_session
 
 

@@ -5,7 +5,15 @@ All but costs.csv hold only what is reproducible, byte for byte; seconds, memory
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.running.files import read_json
-from nlbflow.boards.tables import comparison_table, cost_table, neuron_table, note_table, score_table, summary_table
+from nlbflow.boards.tables import (
+    COMPARISONS,
+    comparison_table,
+    cost_table,
+    neuron_table,
+    note_table,
+    score_table,
+    summary_table,
+)
 
 
 def main(smk) -> None:
@@ -16,7 +24,7 @@ def main(smk) -> None:
         score_table(entries).to_csv(run.out["scores"], index=False)
         cost_table(entries).to_csv(run.out["costs"], index=False)
         neuron_table(entries).to_csv(run.out["neurons"], index=False)
-        for name in ("ranks", "differences", "cross_decoding"):
+        for name in COMPARISONS:
             comparison_table(comparisons, name).to_csv(run.out[name], index=False)
         summary_table(datasets).to_csv(run.out["summaries"], index=False)
         notes = note_table(datasets + entries + read_json(smk.input.stamp)["parameters"]["failed_seeds"])

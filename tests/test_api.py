@@ -144,7 +144,7 @@ def test_a_recording_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"dataset": "mc_mase"}, "is none of simulated_maze, mc_maze"),
+        ({"dataset": "mc_mase"}, "is none of simulated_maze, simulated_clusters, simulated_coupled, mc_maze"),
         ({"dataset": "mc_maze_small", "phase": "train"}, "expected val or test"),
         ({"dataset": "mc_maze_small", "folder": "nowhere"}, "load with fetch=True"),
     ],

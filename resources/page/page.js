@@ -51,7 +51,7 @@ function samePlace(row, other) {
 }
 
 function modelCell(row) {
-  const notes = { oracle: "oracle", null: "zero of bits per spike", implausible: "implausible: see the notes" };
+  const notes = { control: "control", oracle: "oracle", null: "zero of bits per spike", implausible: "implausible: see the notes" };
   const note = row.group === PUBLISHED ? `grade ${row.grade}` : notes[row.kind];
   const button = element("button", { type: "button", "aria-haspopup": "dialog" }, ...breakable(row.model));
   return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []));

@@ -11,6 +11,7 @@ DEFAULTS = {
     "floor": 1e-5,
 }
 SEEDED = False
+CONTROL = True
 
 
 def predict(data, params: dict, seed: int) -> dict:

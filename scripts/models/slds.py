@@ -29,11 +29,14 @@ DEFAULTS = {
     # Updates of the posterior of evaluation trials, at most.
     "inference_iterations": 50,
 }
+# Its states or couplings are drawn.
+STRUCTURE = True
 CHECK = {"states": 2, "latents": 3, "iterations": 5, "start_iterations": 5}
 
 
 def predict(data, params: dict, seed: int) -> dict:
-    """Rates in spikes per bin, (trials, time, neurons), of both windows, and the mean latents of the observed one.
+    """Rates in spikes per bin, (trials, time, neurons), of both windows; of the observed one also the mean latents and
+    the likeliest state of each bin.
 
     Args:
         data: all training spikes, eval_spikes_heldin and bin_ms are used.
@@ -53,13 +56,15 @@ def predict(data, params: dict, seed: int) -> dict:
         seen = getattr(data, f"{part}_spikes_heldin")
         masked = np.full((len(seen), *counts.shape[1:]), np.nan)
         masked[:, :observed, :heldin] = seen
-        latents = infer(model, masked, params["inference_iterations"])[0].latents
+        posterior = infer(model, masked, params["inference_iterations"])[0]
+        latents = posterior.latents
         rates = model.emission.rates(latents).astype(np.float32)
         for group, neurons in (("heldin", slice(0, heldin)), ("heldout", slice(heldin, None))):
             prediction[f"{part}_rates_{group}"] = rates[:, :observed, neurons]
             if part == "eval" and counts.shape[1] > observed:
                 prediction[f"eval_rates_{group}_forward"] = rates[:, observed:, neurons]
         prediction[f"{part}_latents"] = latents.mean[:, :observed].astype(np.float32)
+        prediction[f"{part}_states"] = posterior.states[:, :observed].argmax(axis=2)
     return prediction
 
 

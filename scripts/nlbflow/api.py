@@ -25,6 +25,7 @@ from nlbflow.recordings.targets import make_target
 from nlbflow.recordings.tensors import cut_input
 from nlbflow.resources import resource
 from nlbflow.scoring.scores import benchmark_scores
+from nlbflow.scoring.structure import structure_scores
 
 ARCHIVE = "https://api.dandiarchive.org/api"
 PUBLISHED_ANSWERS = "eval_data_test.h5"
@@ -127,8 +128,8 @@ def load(
 
     Args:
         dataset: a name of the benchmark (mc_maze, mc_rtt, area2_bump, dmfc_rsg, mc_maze_large, mc_maze_medium,
-            mc_maze_small), `simulated_maze`, or with `stanza` your own: the path of one NWB file with all trials, or
-            paths by part (train, test, truth).
+            mc_maze_small), a simulated one (simulated_maze, simulated_clusters, simulated_coupled), or with `stanza`
+            your own: the path of one NWB file with all trials, or paths by part (train, test, truth).
         bin_ms: bin width in ms; the benchmark uses 5 and 20.
         phase: val (train on split `train`, evaluate on `val`) or test (train on `train` and `val`, evaluate on `test`).
         folder: the files may lie anywhere below it; each must have its pinned size and SHA-256.
@@ -215,7 +216,7 @@ def _simulated(name: str, definition: Mapping, folder: Path) -> dict[str, Path]:
                 f"the session {name} is not in {folder} and cannot be simulated without {error.name}; "
                 "pip install 'nlbflow[simulate]'."
             ) from error
-        from nlbflow.recordings.simulator.session import simulate
+        from nlbflow.recordings.simulator.kinds import simulate
 
         (folder / name).mkdir(parents=True, exist_ok=True)
         unfinished = {part: path.with_name(f".{path.name}") for part, path in parts.items()}
@@ -229,6 +230,9 @@ def evaluate(
     rates: Mapping[str, np.ndarray], data: Data, *, intervals: bool = False, draws: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
     """The benchmark's metrics of a prediction (Pei et al. 2021, arXiv:2109.04463), as the workflow's tables have them.
+
+    On simulated data with a known structure also the metrics of neuron_labels, neuron_similarity, and train_states and
+    eval_states where they are among the arrays (docs/metrics.md).
 
     Args:
         rates: expected spikes per bin (trials, bins, neurons), float32 or float64, by name: eval_rates_heldin and
@@ -249,8 +253,9 @@ def evaluate(
     given = {name: np.asarray(array) for name, array in rates.items()}
     mean = float(data.train_spikes_heldin.mean()) if data.train_spikes_heldin is not None else 0.0
     check_prediction(given, data.shapes(), "of evaluate", needed, spikes_mean=mean, bin_ms=data.bin_ms)
-    block = data.definition.get("bootstrap_block", 1)
-    scores, bootstraps = benchmark_scores(data.answers, given, draws if intervals else 0, seed, block)
+    block, answers = data.definition.get("bootstrap_block", 1), data.answers
+    scores, bootstraps = benchmark_scores(answers, given, draws if intervals else 0, seed, block)
+    scores |= structure_scores(answers, given)
     series = series_of(data.definition)
     table = pd.DataFrame({"value": pd.Series(renamed(scores, series), dtype=float)})
     if intervals:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nlbflow.boards.boards import Results
-from nlbflow.boards.sheets import leaderboard_sheets
+from nlbflow.boards.boards import Results, place_board
+from nlbflow.boards.sheets import board_sheets, leaderboard_sheets
 from nlbflow.boards.tables import COMPARISONS, PLACE, comparison_table, score_table
 from nlbflow.boards.typesetting import markdown_page
 from nlbflow.scoring.bootstrap import Bootstrap, TrialStatistic, bootstrap
@@ -55,6 +55,34 @@ def test_ranks_and_differences(scores):
     assert good["low"] < ranks["co-bps", "bad"]["high"]
 
 
+def test_a_control_is_ranked_and_marked(scores):
+    plain, marked = (
+        {(row["metric"], row["model"]): row for row in rank_table(scores, kinds)}
+        for kinds in ({"ideal": "oracle"}, {"ideal": "oracle", "close": "control"})
+    )
+    assert marked["co-bps", "close"] == {**plain["co-bps", "close"], "kind": "control"}
+    assert all(marked[key] == plain[key] for key in plain if key[1] != "close")
+    rows = [
+        {"dataset": "d", "bin_ms": 5, "phase": "val", "model": model, "seed": seed, "metric": metric,
+         "value": found.estimate, "low": None, "high": None, "kind": "control" if model == "close" else "competitor"}
+        for (model, seed), metrics in scores.items() if model != "ideal"
+        for metric, found in metrics.items()
+    ]  # fmt: skip
+    place = {"dataset": "d", "bin_ms": 5, "phase": "val"}
+    tables = {name: comparison_table([{**place, name: found}], name) for name, found in
+              (("ranks", rank_table(scores, {"ideal": "oracle", "close": "control"})),
+               ("differences", difference_table(scores)))}  # fmt: skip
+    published = pd.DataFrame(columns=[*PLACE, "method", "metric", "value", "grade", "source"])
+    results = Results(pd.DataFrame(rows), tables["ranks"], tables["differences"], published, [])
+    board = place_board(results, ("d", 5, "val"))
+    ranked = {row.name: (row.kind, row.rank) for group in board.groups for row in group.rows}
+    assert ranked["close"][0] == "control" and ranked["close"][1] in (1, 2) and ranked["bad"] == ("competitor", 3)
+    (sheet,) = board_sheets(board, {"d": {"title": "D", "citation": "we", "license": "MIT"}})
+    assert "close (control)" in [line[1] for _, lines in sheet.groups for line in lines]
+    # it competes: not set aside like an oracle
+    assert not any(sheet.aside[0])
+
+
 def test_cross_decoding_pairs():
     states = DRAW.normal(size=(20, 10, 2))
     noise = DRAW.normal(size=(20, 10, 2))
@@ -89,6 +117,7 @@ def sheets(scores):
         "ranks": rank_table(scores, {"ideal": "oracle"}),
         "differences": difference_table({run: metrics for run, metrics in scores.items() if run[0] != "ideal"}),
         "cross_decoding": [],
+        "consistency": [],
     }
     published = pd.DataFrame(
         [
@@ -141,7 +170,15 @@ def test_markdown(sheets):
 
 
 def test_no_model_makes_empty_tables():
-    empty = {"dataset": "d", "bin_ms": 5, "phase": "val", "ranks": [], "differences": [], "cross_decoding": []}
+    empty = {
+        "dataset": "d",
+        "bin_ms": 5,
+        "phase": "val",
+        "ranks": [],
+        "differences": [],
+        "cross_decoding": [],
+        "consistency": [],
+    }
     for name, columns in COMPARISONS.items():
         assert list(comparison_table([empty], name).columns) == [*PLACE, *columns]
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from nlbflow.boards.tables import comparison_table, cost_table, neuron_table, note_table, score_table, summary_table
+from nlbflow.boards.tables import (
+    COMPARISONS,
+    comparison_table,
+    cost_table,
+    neuron_table,
+    note_table,
+    score_table,
+    summary_table,
+)
 from nlbflow.metrics.formulas import LOWER_IS_BETTER, METRICS
 
 # (worst, best) value of each benchmark metric that applies, and the held-out neurons
@@ -85,7 +93,7 @@ def fake_place(
     spans, neurons = DATASETS[dataset]
     place = {"dataset": dataset, "bin_ms": bin_ms, "phase": phase}
     entries = [{**_entry(place, "null", 0, "null"), "scores": {m: 0.0 for m in ("co-bps", "fp-bps") if m in spans}}]
-    comparison = {**place, "ranks": [], "differences": [], "cross_decoding": []}
+    comparison = {**place, "ranks": [], "differences": [], "cross_decoding": [], "consistency": []}
     present = [m for m in models if (m.name, dataset) != FAILED and not (m.oracle and "psth R2" not in spans)]
     runs = {m.name: range(seeds if m.seeded else 1) for m in present}
     drawn = {(m.name, s): _entry(place, m.name, s, "oracle" if m.oracle else "competitor") for m in present
@@ -214,7 +222,7 @@ def fake_results(
         "scores": score_table(entries),
         "costs": cost_table(entries),
         "neurons": neuron_table(entries),
-        **{name: comparison_table(comparisons, name) for name in ("ranks", "differences", "cross_decoding")},
+        **{name: comparison_table(comparisons, name) for name in COMPARISONS},
         "summaries": summary_table([]),
         "notes": note_table(entries),
     }

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 from sklearn.linear_model import Ridge
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_tweedie_score, r2_score
 from sklearn.model_selection import GridSearchCV
 
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import (
     bits_per_spike,
     null_prediction,
+    poisson_d2,
     poisson_nll,
     psth_r2,
     score,
@@ -52,6 +53,22 @@ def test_bits_per_spike_has_the_specified_values():
     assert bits_per_spike(counts, counts) == pytest.approx(2.1976594964697775, abs=1e-12)
     counts[0, :3] = np.nan
     assert bits_per_spike(np.full(counts.shape, 0.2), counts) == pytest.approx(-0.7953735135500254, abs=1e-12)
+
+
+def test_poisson_d2_is_scikit_learns():
+    rng = np.random.default_rng(2)
+    counts = rng.poisson(rng.gamma(2, 0.2, (4, 10, 5))).astype(float)
+    rates = rng.gamma(2, 0.2, counts.shape)
+    counts[:, :, 1] = 0  # silent: it has no share
+    counts[0, :4] = np.nan
+    wanted = []
+    for neuron in (0, 2, 3, 4):
+        known = ~np.isnan(counts[..., neuron])
+        wanted.append(d2_tweedie_score(counts[..., neuron][known], rates[..., neuron][known], power=1))
+    assert poisson_d2(rates, counts) == pytest.approx(np.mean(wanted), abs=1e-12)
+    assert poisson_d2(null_prediction({"eval_spikes_heldout": counts})["eval_rates_heldout"], counts) == 0
+    assert poisson_d2(np.nan_to_num(counts), counts) == pytest.approx(1, abs=1e-6)
+    assert np.isnan(poisson_d2(rates, np.zeros(counts.shape))) and np.isnan(poisson_d2(rates, counts * np.nan))
 
 
 def test_poisson_nll_is_scipys():

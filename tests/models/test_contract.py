@@ -1,11 +1,12 @@
 """A model that breaks its contract is told what is wrong, with its name and the array's."""
 
+import numpy as np
 import pytest
 
 from faulty_model import MODEL
 from nlbflow.errors import NlbflowError
 from nlbflow.models.catalogue import read_declaration
-from nlbflow.models.contract import check_model
+from nlbflow.models.contract import check_model, run_model, tiny_input
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,16 @@ from nlbflow.models.contract import check_model
         ('rates["history"] = {"loss": [[1], [2, 3]]}', "returned a history that is no table"),
         ('rates["history"] = {"loss": [2, 1]}', "write HISTORY = True there, so that its learning curves are drawn"),
         ('rates["train_latents"] = rates["train_rates_heldin"]', "missing ['eval_latents']"),
+        ('rates["eval_states"] = np.zeros((5, 20), int)', "missing ['train_states']"),
+        (
+            'rates |= {"train_states": np.zeros((12, 20), int), "eval_states": np.zeros((5, 19), int)}',
+            "eval_states of shape (5, 19); expected (trials, bins) (5, 20)",
+        ),
+        ('rates["neuron_labels"] = np.zeros(13, int)', "shape (13,); expected (neurons,) (14,)"),
+        ('rates["neuron_labels"] = np.zeros(14)', "neuron_labels of type float64; expected whole numbers"),
+        ('rates["neuron_labels"] = np.full(14, 2**40)', "expected small whole numbers"),
+        ('rates["neuron_similarity"] = np.zeros((14, 10))', "expected (neurons, neurons) (14, 14)"),
+        ('rates["neuron_similarity"] = np.full((14, 14), np.inf)', "first at (neurons, neurons) (0, 0)"),
         ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1000 / data.bin_ms', "in spikes per second"),
         ('rates["eval_rates_heldin"] = np.log(rates["eval_rates_heldin"] / 2)', "exponentiate if these are log rates"),
     ],
@@ -47,6 +58,20 @@ def test_model_that_breaks_the_contract(tmp_path, fault, sentence):
     with pytest.raises(NlbflowError) as error:
         check_model(tmp_path / "mine.py", "mine", {})
     assert sentence in str(error.value)
+
+
+def test_what_a_model_shows_beyond_rates_is_kept(tmp_path):
+    shown = {
+        "neuron_labels": "np.arange(14) % 3", "neuron_similarity": "np.eye(14)",
+        "train_states": "np.ones((12, 20), int)", "eval_states": "np.ones((5, 20), np.uint8)",
+    }  # fmt: skip
+    fault = f"rates |= {{{', '.join(f'{name!r}: {array}' for name, array in shown.items())}}}"
+    (tmp_path / "mine.py").write_text(MODEL.format(fault=fault))
+    assert shown.keys() <= check_model(tmp_path / "mine.py", "mine", {})["arrays"].keys()
+    arrays, _ = run_model(tmp_path / "mine.py", "mine", tiny_input(), {}, 0)
+    assert {name: arrays[name].dtype for name in shown} == {
+        "neuron_labels": np.int32, "neuron_similarity": np.float32, "train_states": np.int32, "eval_states": np.int32,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

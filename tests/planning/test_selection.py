@@ -131,7 +131,7 @@ def test_a_file_of_the_users_that_is_gone(tmp_path, monkeypatch):
 
 
 def test_every_figure_has_a_caption():
-    chosen = selection(("mean_rate", "gru"), datasets=("simulated_maze", "mc_maze_small", "mc_maze_medium"))
+    chosen = selection(("mean_rate", "gru", "slds"), datasets=("simulated_maze", "mc_maze_small", "mc_maze_medium"))
     told = captions(chosen, ROOT / "report")
     names = {name for kind in told for name, _ in kind["captions"]}
     assert {Path(file).stem for file in figure_files(chosen)} == names

@@ -77,12 +77,16 @@ def test_it_is_kept_and_read_back(tmp_path):
     assert Unfinished.read(path) == found
 
 
-def test_the_first_five_are_told():
+def test_the_first_five_are_told(tmp_path):
     failures = [Failure(f"Training {i}", "broken.", "" if i else "logs/0.log", []) for i in range(7)]
-    told = Unfinished(failures).tell("results/leaderboard.md", "snakemake").splitlines()
+    missing = {str(tmp_path / "a"): "broken."}
+    told = Unfinished(failures, missing).tell("results/leaderboard.md", "snakemake").splitlines()
     assert told[0] == "nlbflow: 7 jobs failed:" and told[1] == "  Training 0: broken. (log: logs/0.log)"
     assert told[6] == "  ... and 2 more: results/unfinished.json" and len(told) == 9
-    assert "No tables were made." in Unfinished(failures[:1]).tell("", "snakemake")
+    assert "No tables were made." in Unfinished(failures[:1], missing).tell("", "snakemake")
+    (tmp_path / "a").touch()
+    told = Unfinished(failures[:1], missing).tell("results/leaderboard.md", "snakemake")
+    assert told.endswith("A second attempt made what was missing; results/leaderboard.md is complete.")
 
 
 def test_what_a_job_said_last(tmp_path):

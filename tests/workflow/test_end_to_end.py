@@ -15,8 +15,8 @@ def test_scores_table(finished):
     assert set(scores["phase"]) == {"val", "test"} and set(scores["bin_ms"]) == {5, 20}
     assert dict(zip(scores["model"], scores["kind"], strict=True)) == {
         "null": "null",
-        "mean_rate": "competitor",
-        "flat_forecast": "competitor",
+        "mean_rate": "control",
+        "flat_forecast": "control",
         "smoothing": "competitor",
         "condition_psth": "oracle",
         "true_rates": "oracle",
@@ -27,7 +27,7 @@ def test_scores_table(finished):
         assert bits[(*place, "mean_rate")] <= 0.0
         assert bits[(*place, "condition_psth")] < bits[(*place, "true_rates")]
     metrics = scores[scores["model"] == "true_rates"].groupby(["bin_ms", "phase"])["metric"].agg(set)
-    assert all(m == {"co-bps", "vel R2", "psth R2", "fp-bps", "rate R2"} for m in metrics)
+    assert all(m == {"co-bps", "vel R2", "psth R2", "fp-bps", "rate R2", "Poisson D2"} for m in metrics)
 
 
 def test_every_interval_holds_its_score(finished):
@@ -61,9 +61,9 @@ def test_neurons_add_up_to_the_population(finished):
 def test_comparisons(finished):
     ranks, differences = (pd.read_csv(finished[1] / f"results/{name}.csv") for name in ("ranks", "differences"))
     assert set(ranks.loc[ranks["kind"] == "oracle", "best_rank"].dropna()) == set()
-    competing = ranks[ranks["kind"] == "competitor"]
+    competing = ranks[ranks["kind"].isin(["competitor", "control"])]
     assert (competing["best_rank"] <= competing["worst_rank"]).all() and (competing["best_rank"] >= 1).all()
-    # each pair of the three competitors in each of the four places
+    # each pair of the three that are ranked in each of the four places
     assert (differences["metric"] == "co-bps").sum() == 3 * 4
     real = differences["real"]
     assert ((differences["low"] > 0) | (differences["high"] < 0)).eq(real).all() and real.any() and not real.all()

@@ -23,6 +23,8 @@ ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 BRINGS = {"matplotlib": ["PIL"], "pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
 # methods of pandas that import another package
 THROUGH = {"to_parquet": "pyarrow", "read_parquet": "pyarrow"}
+# what is imported under another name than it is installed by
+INSTALLED_AS = {"sklearn": "scikit-learn"}
 # conda-forge's names that are not PyPI's
 ON_PYPI = {"pytorch": "torch"}
 
@@ -113,7 +115,8 @@ def pins_of(environment: Path) -> dict[str, str]:
 @pytest.mark.parametrize("environment", ENVIRONMENTS, ids=lambda p: p.name)
 def test_environment_has_what_its_rules_import_and_nothing_more(environment):
     scripts = run_in(environment.name)
-    needs = {name.split(".")[0] for script in scripts for file in code_files(script) for name in modules(file)}
+    names = {name.split(".")[0] for script in scripts for file in code_files(script) for name in modules(file)}
+    needs = {INSTALLED_AS.get(name, name) for name in names}
     has = set(pins_of(environment))
     brought = {package for name in has for package in BRINGS.get(name, [])}
     assert not needs - has - brought, "a rule needs a package that its environment lacks"

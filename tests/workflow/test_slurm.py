@@ -17,7 +17,7 @@ from workflow import ROOT, copy_code, reproducible
 
 CONFIG = ROOT / "tests/helpers/slurm.yaml"
 TABLES = (
-    *("scores.csv", "neurons.csv", "ranks.csv", "differences.csv", "cross_decoding.csv"),
+    *("scores.csv", "neurons.csv", "ranks.csv", "differences.csv", "cross_decoding.csv", "consistency.csv"),
     *("notes.csv", "summaries.csv", "leaderboard.md", "leaderboard.html"),
 )
 # asked early and often, where a cluster of many users would not be

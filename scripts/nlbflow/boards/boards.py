@@ -14,6 +14,7 @@ from nlbflow.boards.cells import best_and_second, positions, unbeaten, why_missi
 from nlbflow.boards.tables import PLACE, notes_by_place, place_title, with_bin_widths
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.metrics.kinds import RANKED
 
 WHOLE = "all models"
 NONE = float("inf")
@@ -35,8 +36,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A model (kind competitor, oracle or null) or a published method (kind published), and its cells by column; `rank`
-    is a mean over datasets where there are several, of the models that have a score on each (`complete`)."""
+    """A model (kind competitor, control, oracle or null) or a published method (kind published), and its cells by
+    column; `rank` is a mean over datasets where there are several, of the models with a score on each (`complete`)."""
 
     name: str
     kind: str
@@ -128,7 +129,7 @@ class Results:
     def mean_ranks(self, places: list[tuple], metric: str, models: Collection[str]) -> dict[str, float]:
         """The mean over places of each competitor's rank among some models, which have a score at all; equals alike."""
         sign = 1 if metric in LOWER_IS_BETTER else -1
-        competing = [model for model in models if self.kinds[model] == "competitor"]
+        competing = [model for model in models if self.kinds[model] in RANKED]
         values = [{m: sign * self.means[*place, metric, m].mean for m in competing} for place in places]
         return {m: fmean(1 + sum(v < at[m] for v in at.values()) for at in values) for m in competing}
 
@@ -174,7 +175,7 @@ def place_board(results: Results, place: tuple) -> Board:
 def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str]) -> Row:
     compared = results.ranks.get((*place, "co-bps", model))
     kind = results.kinds[model] if compared is None else compared.kind
-    rank = compared if kind == "competitor" else None
+    rank = compared if kind in RANKED else None
     cells = {metric: results.cell(place, metric, model) for metric in columns}
     counts = [results.means[*place, metric, model].count for metric, cell in cells.items() if cell.value is not None]
     return Row(

@@ -7,6 +7,7 @@ import pandas as pd
 from nlbflow.boards.tables import PLACE
 from nlbflow.metrics.decoded_metric import is_decoded
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.metrics.kinds import RANKED
 
 NO_SCORES = "no scores were made"
 # Begins the reason where a job of this run failed.
@@ -23,7 +24,7 @@ def positions(ranks: pd.DataFrame) -> pd.Series:
     Args:
         ranks: as from `nlbflow.boards.tables.comparison_table`.
     """
-    competing = ranks[ranks["kind"] == "competitor"]
+    competing = ranks[ranks["kind"].isin(RANKED)]
     upwards = competing["value"].where(competing["metric"].isin(LOWER_IS_BETTER), -competing["value"])
     return upwards.groupby([competing[name] for name in KEY]).rank(method="min").reindex(ranks.index)
 
@@ -34,7 +35,7 @@ def unbeaten(ranks: pd.DataFrame) -> pd.Series:
     Args:
         ranks: as from `nlbflow.boards.tables.comparison_table`.
     """
-    competing = ranks["kind"] == "competitor"
+    competing = ranks["kind"].isin(RANKED)
     several = competing.groupby([ranks[name] for name in KEY]).transform("sum") > 1
     return competing & several & ranks["low"].notna() & ranks["best_rank"].eq(1).fillna(False).astype(bool)
 
@@ -54,7 +55,7 @@ def best_and_second(ranks: pd.DataFrame, differences: pd.DataFrame) -> dict[tupl
         for name, rows in differing.groupby(KEY)
     }
     marks = {}
-    for name, rows in ranks[ranks["kind"] == "competitor"].groupby(KEY):
+    for name, rows in ranks[ranks["kind"].isin(RANKED)].groupby(KEY):
         order = rows.sort_values("value", ascending=name[-1] in LOWER_IS_BETTER, kind="stable")["model"].tolist()
         real = pairs.get(name, set())
         for mark, model, *behind in (("best", *order), ("second", *order[1:]))[: len(order)]:
@@ -70,7 +71,7 @@ def why_missing(
     """Why a model has no score by a metric.
 
     Args:
-        kind: of the model: competitor, oracle or null.
+        kind: of the model: competitor, control, oracle or null.
         own: the metrics that the model has a score by at the place.
         here: the metrics that any model has a score by there.
         absent: why answers are not there (`behavior`, `psth`), as far as it is known.

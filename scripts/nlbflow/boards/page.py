@@ -21,7 +21,7 @@ from nlbflow.metrics.formulas import LOWER_IS_BETTER
 from nlbflow.metrics.meanings import direction, meaning
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
-GROUPS = {"competitor": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
+GROUPS = {"competitor": RANKED, "control": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
 # in the order in which they run: RowGroup needs what DataTables defines
 SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "hints.js", "details.js",
            "page.js")  # fmt: skip

@@ -11,7 +11,8 @@ LEGEND = (
     "standard deviation over seeds. * marks the competitors that no other really beats, at a level that holds for all "
     "pairs of a model at once. The best is bold where it really beats every other competitor, pair by pair; then the "
     "second is underlined where it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
-    "bits per spike. (oracle): has seen the answers, never ranked. (implausible): scores what only the answers give, "
+    "bits per spike. (control): a simple statistical model, ranked with the others. (oracle): has seen the answers, "
+    "never ranked. (implausible): scores what only the answers give, "
     "not ranked. – is missing, never zero; the letter tells why. Published scores are others', not made here; the "
     "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked."
 )
@@ -23,6 +24,8 @@ MEAN_RANK = (
     "mean rank: over the datasets, of a competitor's rank among those that have a score on each of them. Models that "
     "lack one have no mean rank and stand below, the best where they have scores first."
 )
+# the kinds that are said beside a model's name
+TOLD = ("oracle", "implausible", "control")
 # more columns than that are no longer readable on a page
 MOST_WITH_INTERVALS = 5
 
@@ -104,7 +107,7 @@ def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, 
             lines = []
             for row in rows:
                 line: list[str | Cell] = [_rank(row)] if rank else []
-                line.append(f"{row.name} ({row.kind})" if row.kind in ("oracle", "implausible") else row.name)
+                line.append(f"{row.name} ({row.kind})" if row.kind in TOLD else row.name)
                 line += [str(row.seeds or "")] if seeds else []
                 line += [row.cells[column] for column in columns]
                 if row.kind == "published":

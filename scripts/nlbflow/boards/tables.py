@@ -27,6 +27,7 @@ COMPARISONS = {
     "ranks": ["metric", "model", "kind", "seeds", "value", "low", "high", "best_rank", "worst_rank"],
     "differences": ["metric", "model", "other", "difference", "low", "high", "real"],
     "cross_decoding": ["model", "other", "R2"],
+    "consistency": ["model", "seeds", "seed cross-decoding", "matched correlation", "sparse R2"],
 }
 
 
@@ -84,7 +85,7 @@ def neuron_table(entries: list[dict]) -> pd.DataFrame:
 
 
 def comparison_table(comparisons: list[dict], name: str) -> pd.DataFrame:
-    """One row per row of every place's comparison: `ranks`, `differences` or `cross_decoding`.
+    """One row per row of every place's comparison: `ranks`, `differences`, `cross_decoding` or `consistency`.
 
     Args:
         comparisons: contents of comparison.json files.

@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, say, shortened, write
 from nlbflow.figures.labels import label_points
 from nlbflow.figures.rows import BLUE, NOBODY, ORANGE
+from nlbflow.metrics.kinds import RANKED
 
 SIDE_MM, LEFT_MM, TOP_MM, GAP_MM = 49.0, 12.5, 8.0, 9.0
 KEY_COLUMNS, KEY_LETTERS = 4, 31
@@ -42,7 +43,7 @@ def measures(scores: pd.DataFrame) -> list[Measure]:
 
 def competitors(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """A row per competing model of one place, best co-bps first; a column per measure, mean over seeds."""
-    table = scores[scores["kind"] == "competitor"].groupby(["model", "metric"])["value"].mean().unstack()
+    table = scores[scores["kind"].isin(RANKED)].groupby(["model", "metric"])["value"].mean().unstack()
     table["parameters"] = costs.groupby("model")["parameters"].mean().reindex(table.index)
     # a logarithm has no place for none at all
     table["parameters"] = table["parameters"].where(table["parameters"] > 0)

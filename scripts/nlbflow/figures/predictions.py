@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from nlbflow.boards.tables import place_title
 from nlbflow.metrics.decoded_metric import series_of
+from nlbflow.metrics.kinds import RANKED
 from nlbflow.running.files import open_h5, read_arrays, read_json
 
 PARTS = ("heldin", "heldout")
@@ -57,9 +58,7 @@ def read_place(smk) -> Place:
     asked = read_json(smk.input.stamp)["parameters"]
     runs = [(run[3], run[4], Path(path)) for run, path in zip(asked["runs"], smk.input.predictions, strict=True)]
     ranks = [
-        row
-        for row in read_json(smk.input.comparison)["ranks"]
-        if row["metric"] == "co-bps" and row["kind"] == "competitor"
+        row for row in read_json(smk.input.comparison)["ranks"] if row["metric"] == "co-bps" and row["kind"] in RANKED
     ]
     first = {model: path for model, _, path in reversed(runs)}
     order = [row["model"] for row in sorted(ranks, key=lambda row: (-row["value"], row["model"]))]
@@ -92,6 +91,12 @@ def latents(path: Path) -> np.ndarray | None:
     """(evaluation trials, bins, dimensions), or None where the model returns none."""
     with open_h5(path) as file:
         return file["eval_latents"][()] if "eval_latents" in file else None
+
+
+def arrays_of(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of the named arrays that a prediction has."""
+    with open_h5(path) as file:
+        return {name: file[name][()] for name in names if name in file}
 
 
 def columns(path: Path, group: str) -> dict[str, np.ndarray] | None:

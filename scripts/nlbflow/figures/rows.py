@@ -13,6 +13,7 @@ from nlbflow.boards.cells import positions, unbeaten
 from nlbflow.figures.canvas import COLUMN_MM, GREY, PAGE_MM, RULE, page, panel, say, shortened
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.metrics.kinds import RANKED
 
 ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28
@@ -34,7 +35,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A model at one place; `kind` is competitor, oracle, implausible, or absent where it has no score there."""
+    """A model at one place; `kind` is one of `nlbflow.metrics.kinds`, or absent where it has no score there."""
 
     model: str
     kind: str
@@ -83,7 +84,7 @@ def draw_rows(title: str, rows: list[Row], panels: list[str], width_mm: float | 
         found[name] = axes
     first = found[panels[0]]
     for height, (row, name) in enumerate(zip(rows, names, strict=True)):
-        color = "black" if row.kind == "competitor" else GREY
+        color = "black" if row.kind in RANKED else GREY
         across = first.get_yaxis_transform()
         first.text(-1.2 / each, height, name, transform=across, ha="right", va="center", fontsize=6, color=color)
     return figure, found
@@ -180,13 +181,13 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
 def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
     """The ranks that the data allow each competitor, and its rank by score; arguments as of `draw_scores`."""
     metrics = metrics_of(placed)
-    rows = [row for row in order(placed, known) if row.kind in ("competitor", "absent")]
+    rows = [row for row in order(placed, known) if row.kind in (*RANKED, "absent")]
     if not rows:
         return say(title, NOBODY)
     figure, panels = draw_rows(title, rows, metrics)
     placed = placed.assign(position=positions(placed), unbeaten=unbeaten(placed))
     for metric, axes in panels.items():
-        table = placed[(placed["metric"] == metric) & (placed["kind"] == "competitor")].set_index("model")
+        table = placed[(placed["metric"] == metric) & placed["kind"].isin(RANKED)].set_index("model")
         table = table.reindex([row.model for row in rows])
         best, worst, own = (table[name].to_numpy(float) for name in ("best_rank", "worst_rank", "position"))
         at = np.arange(len(rows))
@@ -252,9 +253,9 @@ def draw_neurons(title: str, placed: pd.DataFrame, neurons: pd.DataFrame, known:
 
 def _groups(rows: list[Row], unbeaten: np.ndarray) -> dict[str, np.ndarray]:
     """Which rows are drawn with which mark."""
-    competing = np.array([row.kind == "competitor" for row in rows])
+    competing = np.array([row.kind in RANKED for row in rows])
     return {
-        "oracle": np.array([row.kind not in ("competitor", "absent") for row in rows]),
+        "oracle": np.array([row.kind not in (*RANKED, "absent") for row in rows]),
         "beaten": competing & ~unbeaten,
         "unbeaten": competing & unbeaten,
     }

@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from nlbflow.figures.canvas import GREY, PAGE_MM, RULE, page, panel, say, shortened, write
 from nlbflow.figures.labels import spread_out
 from nlbflow.figures.rows import NOBODY, inliers, metrics_of
+from nlbflow.metrics.kinds import RANKED
 
 LEFT_MM, TOP_MM, HEIGHT_MM, NAMES_MM, GAP_MM = 9.0, 11.0, 46.0, 31.0, 8.0
 # As many lines as there are colours that can be told apart; the others are grey.
@@ -26,7 +27,7 @@ def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int], names:
     """
     sizes = sorted(trials, key=lambda dataset: (trials[dataset], dataset))
     x = np.array([trials[dataset] for dataset in sizes], float)
-    family = ranks[ranks["dataset"].isin(sizes) & (ranks["kind"] == "competitor")]
+    family = ranks[ranks["dataset"].isin(sizes) & ranks["kind"].isin(RANKED)]
     if family.empty:
         return say(title, NOBODY)
     metrics = metrics_of(family)

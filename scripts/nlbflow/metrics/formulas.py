@@ -156,6 +156,26 @@ def null_rates(spikes: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.where(mean > 0, mean, ZERO_RATE), spikes.shape)
 
 
+def poisson_d2(rates: np.ndarray, spikes: np.ndarray) -> float:
+    """Share of each neuron's Poisson deviance that the rates explain, mean over the neurons that fire.
+
+    1 - D(counts, rates) / D(counts, mean count), scikit-learn's d2_tweedie_score of power 1 (Hastie, Tibshirani and
+    Wainwright 2015, Statistical Learning with Sparsity, section 3.1) for each neuron, each of the same weight, where
+    bits per spike weigh a neuron by its spikes. 1 at best, 0 for the mean. Arguments and errors as in `poisson_nll`;
+    NaN where no neuron's count is known to vary.
+    """
+    spikes, shares = np.asarray(spikes, dtype=np.float64), []
+    for neuron in range(spikes.shape[2]):
+        counts = spikes[..., neuron : neuron + 1]
+        known = counts[~np.isnan(counts)]
+        if not len(known) or np.ptp(known) == 0:
+            continue
+        fired = counts[counts > 0]
+        null, own = _poisson_loss(null_rates(counts), counts), np.sum(fired - fired * np.log(fired))
+        shares.append((null - _poisson_loss(rates[..., neuron : neuron + 1], counts)) / (null - own))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
 def velocity_r2(
     train_rates: np.ndarray,
     train_behavior: np.ndarray,

@@ -20,6 +20,12 @@ MEANINGS = {
     "fp-bps": "Bits per spike, as co-bps, of all neurons in the 200 ms after the observed window. 0: the null model.",
     "latent dimension": "Participation ratio of the latents' covariance: how many dimensions they fill.",
     "rate R2": "R2 of the predicted rates with those that the spikes were drawn from. 0: each neuron's mean.",
+    "Poisson D2": "Share of the Poisson deviance about its mean count that the rates of a held-out neuron explain; "
+    "each neuron counts alike. 0: the mean count.",
+    "neuron ARI": "Adjusted Rand index of the model's labels of neurons with the true clusters. 0: labels at random.",
+    "state ARI": "Adjusted Rand index of the model's states with the simulator's, over bins. 0: states at random.",
+    "state accuracy": "Share of bins whose state is the true one, names matched one to one.",
+    "coupling AUC": "Area under the ROC curve as true couplings are told from other pairs of neurons. 0.5: by chance.",
     "state R2": "R2 of the simulator's states, decoded linearly from the latents. 0: their mean.",
 }
 NEITHER = {"latent dimension": "Neither way is better in itself; at equal co-bps fewer is."}

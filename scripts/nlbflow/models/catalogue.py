@@ -21,6 +21,8 @@ DECLARATIONS = {
     "ORACLE": (False, "`True`: the model gets the answers in `data.answers`; it is shown and never ranked"),
     "NEEDS": ([], "what a dataset must have for the model to run on it; elsewhere tables give the reason"),
     "CHECK": ({}, "parameters that make the model small for the check of its contract, which runs `predict` twice"),
+    "CONTROL": (False, "`True`: a simple model that others have to beat; it is ranked with them and marked"),
+    "STRUCTURE": (False, "`True`: the model shows labels, similarities or states, which are drawn"),
     "HISTORY": (False, "`True`: the model returns a history of its training, which is drawn as learning curves"),
 }
 

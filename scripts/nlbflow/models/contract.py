@@ -6,7 +6,7 @@ A model file has a docstring with its source, the declarations of `catalogue.DEC
 
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +19,11 @@ from nlbflow.recordings.model_input import ModelInput
 REQUIRED = ("train_rates_heldin", "train_rates_heldout", "eval_rates_heldin", "eval_rates_heldout")
 FORWARD = ("eval_rates_heldin_forward", "eval_rates_heldout_forward")
 LATENTS = ("train_latents", "eval_latents")
+# What a model shows beyond rates: neurons, held-in first, by their cluster and by how alike they are or how much the
+# column's acts on the row's; and the state of each observed bin. Labels and states are names: any whole numbers.
+STATES = ("train_states", "eval_states")
+LABELS = ("neuron_labels", *STATES)
+SHOWN = (*LABELS, "neuron_similarity")
 # Rates per second are 1000 / bin_ms times too large; no model misses the mean count by a third of that.
 TOLERANCE = 3
 
@@ -83,7 +88,7 @@ def check_prediction(
         spikes_mean, bin_ms: as for `implausible`.
 
     Returns:
-        (arrays as float32, with the history's columns as a dict among them; facts).
+        (arrays as float32, labels and states as int32, with the history's columns as a dict among them; facts).
 
     Raises:
         NlbflowError: what is wrong, with the model's and the array's name.
@@ -91,15 +96,15 @@ def check_prediction(
     if not isinstance(prediction, dict):
         raise NlbflowError(f"model {model} returned {type(prediction).__name__}; predict must return a dict of arrays.")
     facts = _check_facts(prediction.get("facts", {}), model)
-    unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - {"facts", "history"}
+    unknown = set(prediction) - set(REQUIRED) - set(FORWARD) - set(LATENTS) - set(SHOWN) - {"facts", "history"}
     missing = [name for name in required if name not in prediction]
-    for both in (FORWARD, LATENTS):
+    for both in (FORWARD, LATENTS, STATES):
         if any(name in prediction for name in both):
             missing += [name for name in both if name not in prediction]
     if unknown or missing:
         raise NlbflowError(
             f"model {model} returned wrong names (missing {missing or 'none'}, unknown {sorted(unknown) or 'none'}); "
-            f"expected {', '.join(REQUIRED)}, optionally {', '.join(FORWARD + LATENTS)}, facts "
+            f"expected {', '.join(REQUIRED)}, optionally {', '.join(FORWARD + LATENTS + SHOWN)}, facts "
             "and history."
         )
     arrays = {}
@@ -110,11 +115,13 @@ def check_prediction(
             raise NlbflowError(f"model {model} returned {name} that is no array ({error}).") from error
         if array.dtype.kind not in "fiub":
             raise NlbflowError(f"model {model} returned {name} of type {array.dtype}; expected real numbers.")
-        expected = shapes.get(name, (*shapes[f"{name.split('_')[0]}_rates_heldin"][:2], "any"))
-        fits = array.ndim == 3 and all(e in ("any", s) for s, e in zip(array.shape, expected, strict=True))
+        axes, expected = _expected(name, shapes)
+        fits = array.ndim == len(expected) and all(e in ("any", s) for s, e in zip(array.shape, expected, strict=True))
         if not fits or array.size == 0:
-            axes = "(trials, bins, neurons)" if "rates" in name else "(trials, bins, latents)"
             raise NlbflowError(f"model {model} returned {name} of shape {array.shape}; expected {axes} {expected}.")
+        if name in LABELS:
+            arrays[name] = _check_labels(array, name, model)
+            continue
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
         if "rates" in name and (fault := implausible(array, spikes_mean, bin_ms)):
@@ -123,12 +130,40 @@ def check_prediction(
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise NlbflowError(
                 f"model {model} returned {name} with {int((~np.isfinite(array)).sum()):,} values that are NaN or "
-                f"infinite as float32, first at (trial, bin, latent) {where}; latents must be finite: mend the model."
+                f"infinite as float32, first at {axes} {where}; they must be finite: mend the model."
             )
         arrays[name] = array
     if "history" in prediction:
         arrays["history"] = _check_history(prediction["history"], model)
     return arrays, facts
+
+
+def _expected(name: str, shapes: Mapping[str, tuple]) -> tuple[str, tuple]:
+    """The axes of an array and their lengths, `any` for one that the model chooses."""
+    if name.startswith("neuron"):
+        neurons = shapes["eval_rates_heldin"][2] + shapes["eval_rates_heldout"][2]
+        return ("(neurons,)", (neurons,)) if name in LABELS else ("(neurons, neurons)", (neurons, neurons))
+    observed = shapes[f"{name.split('_')[0]}_rates_heldin"][:2]
+    if name in STATES:
+        return "(trials, bins)", observed
+    axes = "(trials, bins, neurons)" if "rates" in name else "(trials, bins, latents)"
+    return axes, shapes.get(name, (*observed, "any"))
+
+
+def _check_labels(array: np.ndarray, name: str, model: str) -> np.ndarray:
+    """Names of clusters or states as int32."""
+    if array.dtype.kind not in "iu":
+        raise NlbflowError(
+            f"model {model} returned {name} of type {array.dtype}; expected whole numbers that name clusters or "
+            "states: return it as an array of integers."
+        )
+    limits = np.iinfo(np.int32)
+    if array.min() < limits.min or array.max() > limits.max:
+        raise NlbflowError(
+            f"model {model} returned {name} with {array.min():,} to {array.max():,}; expected small whole numbers: "
+            "count clusters and states from 0."
+        )
+    return array.astype(np.int32)
 
 
 def _check_facts(facts: object, model: str) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nlbflow.errors import NlbflowError
+from nlbflow.metrics.kinds import COMPETITOR, CONTROL
 from nlbflow.models.apart import Reach, run_apart
 from nlbflow.models.catalogue import find_model, read_declaration, with_tuned
 from nlbflow.models.contract import check_prediction, run_model
@@ -51,7 +52,7 @@ def write_prediction(smk, run: Job, about: Mapping, arrays: dict, kind: str, par
     Args:
         about: the attributes of input.h5.
         arrays: as `nlbflow.models.contract.check_prediction` returns them.
-        kind: competitor or oracle.
+        kind: competitor, control or oracle.
         made: the provenance.
     """
     place = {key: about[key] for key in ("dataset", "bin_ms", "phase")}
@@ -84,7 +85,8 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     """
     data, about = read_input(smk, run, answers=answers or {}, psth_kernel_ms=kernel_ms)
     model, seed = smk.wildcards.model, int(smk.wildcards.seed)
-    if read_declaration(model_path(smk))["ORACLE"] != (answers is not None):
+    declared = read_declaration(model_path(smk))
+    if declared["ORACLE"] != (answers is not None):
         raise NlbflowError(f"rule {smk.rule} cannot run {model}: its file sets ORACLE otherwise; run again.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
     if smk.input.get("best"):
@@ -95,7 +97,7 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
         data.work = work_folder(Path(smk.output.prediction), vars(data), of)
     rates, facts, confined = predict_apart(smk, data, params, seed, free=answers is not None)
     run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
-    kind = "competitor" if answers is None else "oracle"
+    kind = "oracle" if declared["ORACLE"] else CONTROL if declared["CONTROL"] else COMPETITOR
     device = facts.get("device", "cpu")
     made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds, device)
     made["confined"] = confined

@@ -18,6 +18,7 @@ FIGURE_TITLES = {
     "latents": "Latent trajectories",
     "speed": "Neural speed",
     "learning": "Learning curves",
+    "structure": "States, clusters and couplings",
     "pipeline": "Pipeline",
 }
 
@@ -37,7 +38,8 @@ def placed_figures(selection: Selection) -> list[tuple[str, tuple]]:
     """(kind, place) of all figures of a selection except that of the workflow."""
     scored = selection.scored_places()
     found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents")]
-    found += [("learning", place) for place in scored if selection.keeps_history(place)]
+    found += [("learning", place) for place in scored if selection.declares(place, "HISTORY")]
+    found += [("structure", place) for place in scored if selection.declares(place, "STRUCTURE")]
     found += [("speed", place) for place in scored if has_produced_times(selection.datasets[place[0]])]
     return [("dataset", place) for place in selection.cut_places()] + score_figures(selection) + found
 

@@ -4,10 +4,22 @@ from functools import cache
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
-from nlbflow.models.catalogue import find_model, read_declaration, resolve_params, submission_path, with_tuned
+from nlbflow.models.catalogue import (
+    DECLARATIONS,
+    find_model,
+    read_declaration,
+    resolve_params,
+    submission_path,
+    with_tuned,
+)
 from nlbflow.models.tuning import draw_candidates, grid_of
 
-NOT_A_FILE = {"path": None, "DEFAULTS": {}, "SEEDED": False, "ORACLE": False, "NEEDS": [], "HISTORY": False}
+NOT_A_FILE = {
+    **{name: value for name, (value, _) in DECLARATIONS.items()},
+    "path": None,
+    "DEFAULTS": {},
+    "SEEDED": False,
+}
 
 
 class ModelStanzas:

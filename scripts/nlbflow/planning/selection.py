@@ -25,7 +25,7 @@ from nlbflow.recordings.datasets import (
 # The row that `score` makes from the answers, without a model.
 NULL = "null"
 ANSWERS = "data/answers/eval_data_test.h5"
-TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "summaries", "notes")
+TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "consistency", "summaries", "notes")
 
 Place = tuple[str, int, str]
 Run = tuple[str, int, str, str, int]
@@ -184,9 +184,9 @@ class Selection:
         """The selected places whose answers are known."""
         return [place for place in self.places if not self.unavailable(*place)]
 
-    def keeps_history(self, place: Place) -> bool:
-        """Whether a model that is run there says that it keeps a history of its training (HISTORY in its file)."""
-        return any(self.models.declaration(model)["HISTORY"] for *_, model, _ in self.runs_at(*place))
+    def declares(self, place: Place, what: str) -> bool:
+        """Whether the file of a model that is run there declares HISTORY or STRUCTURE, which are figures."""
+        return any(self.models.declaration(model)[what] for *_, model, _ in self.runs_at(*place))
 
     def scored(self) -> list[Run]:
         """The runs whose answers are known, and the null row of each place."""

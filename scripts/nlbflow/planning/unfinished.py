@@ -47,6 +47,11 @@ class Unfinished:
         missing = [file for file in files if file in self.reasons] + [file for file in failed if file in own]
         return FAILED + self.reasons[missing[0]].rstrip(".") if missing else ""
 
+    def is_made(self) -> bool:
+        """Whether all that was missing is there by now: the run that makes tables of what there is tries again what it
+        does not leave out."""
+        return all(Path(file).exists() for file in self.reasons)
+
     def tell(self, tables: str, again: str) -> str:
         """The last words of a run with failures: the first few, where to read more, what was made of the rest.
 
@@ -61,6 +66,8 @@ class Unfinished:
             lines.append(f"  {failure.what}: {failure.sentence}{log}")
         if count > SHOWN:
             lines.append(f"  ... and {count - SHOWN} more: {UNFINISHED}")
+        if self.is_made():
+            return "\n".join([*lines, f"A second attempt made what was missing; {tables} is complete."])
         lines.append(f"What succeeded is in {tables}." if tables else "No tables were made.")
         return "\n".join([*lines, f"Mend what failed, then go on with the same command: {again}"])
 

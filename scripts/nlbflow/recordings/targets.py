@@ -11,7 +11,7 @@ from nlbflow.recordings.datasets import window_ranges
 from nlbflow.recordings.nwb import Units
 from nlbflow.recordings.psth import make_psths
 from nlbflow.recordings.session import Session
-from nlbflow.recordings.simulator.truth import true_rates, true_states
+from nlbflow.recordings.simulator.truth import true_rates, true_states, true_structure
 from nlbflow.recordings.tensors import SPLITS, is_outlier, make_jitter, open_session, read_behavior
 from nlbflow.recordings.windows import bin_spikes, choose_trials, in_splits, make_spans, make_windows, with_times
 
@@ -30,7 +30,8 @@ def make_target(parts: dict[str, str | Path], definition: dict, bin_ms: int, pha
         {train,eval}_behavior (trials, bins, channels) or (trials, columns); {train,eval}_decode_mask (trials,
         decoders); psth (conditions, bins, neurons) with {train,eval}_cond_idx; {train,eval}_jitter (trials,) bins;
         of simulated data also true_rates, a dict of the arrays a perfect prediction would hold, and true_states,
-        {train,eval}_latents (trials, bins, latents), the simulator's states averaged over each bin.
+        {train,eval}_latents (trials, bins, latents), the simulator's states averaged over each bin, and true_structure,
+        what it knows of `neuron_labels`, `couplings` and `{train,eval}_states` (`simulator.truth.true_structure`).
         absent: what is absent, with the reason.
 
     Raises:
@@ -158,12 +159,12 @@ def _psths(
 def _truth_in_windows(
     path: str | Path, session: Session, definition: dict, bin_ms: int, trials: dict[str, np.ndarray]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """true_rates, the expected spikes per bin, and true_states, each under the names of a prediction."""
+    """true_rates, the expected spikes per bin, true_states and true_structure, under the names of a prediction."""
     ids = [session.units(heldout).ids for heldout in (False, True)]
     heldin = np.isin(np.sort(np.concatenate(ids)), ids[0])
     first_row = np.cumsum([0] + [len(r.columns["start_time"]) for r in session.recordings])
     observed, forward = window_ranges(definition, bin_ms)
-    rates, states = {}, {}
+    rates, states, cut = {}, {}, {}
     for name, suffix, window in (("train", "", observed), ("eval", "", observed), ("eval", "_forward", forward)):
         windows = make_windows(session, trials[name], definition["align"], window, bin_ms)
         offset = windows.starts * bin_ms - session.times("start_time")[trials[name]] // NS_PER_MS
@@ -174,5 +175,7 @@ def _truth_in_windows(
         rates[f"{name}_rates_heldin{suffix}"] = found[:, :, heldin].astype(np.float32)
         rates[f"{name}_rates_heldout{suffix}"] = found[:, :, ~heldin].astype(np.float32)
         if window is observed:
+            cut[name] = wanted
             states[f"{name}_latents"] = true_states(path, *wanted).astype(np.float32)
-    return {"true_rates": rates, "true_states": states}
+    structure = true_structure(path, cut, heldin)
+    return {"true_rates": rates, "true_states": states} | ({"true_structure": structure} if structure else {})

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
+from nlbflow.metrics.kinds import COMPETITOR, RANKED
 from nlbflow.scoring.bootstrap import Bootstrap, difference_interval, mean_of, rank_intervals
 from nlbflow.scoring.latents import cross_decoding_r2
 
@@ -11,16 +12,16 @@ from nlbflow.scoring.latents import cross_decoding_r2
 Scores = Mapping[tuple[str, int], Mapping[str, Bootstrap]]
 
 
-def rank_table(scores: Scores, aside: Mapping[str, str] | None = None) -> list[dict]:
+def rank_table(scores: Scores, kinds: Mapping[str, str] | None = None) -> list[dict]:
     """A row per metric and model: the mean over its seeds, its interval, and the ranks its differences allow.
 
     Args:
         scores: bootstrapped scores of every run; equal resamples.
-        aside: the kinds of the models that are not ranked: oracle, implausible.
+        kinds: of the models that are not plain competitors: control, and not ranked oracle, implausible.
     """
-    aside, rows = aside or {}, []
+    kinds, rows = kinds or {}, []
     for metric, models in _by_metric(scores).items():
-        ranked = {name: bootstrap for name, (bootstrap, _) in models.items() if name not in aside}
+        ranked = {name: b for name, (b, _) in models.items() if kinds.get(name, COMPETITOR) in RANKED}
         ranks = rank_intervals(ranked, higher_is_better=metric not in LOWER_IS_BETTER)
         for name, (bootstrap, seeds) in models.items():
             low, high = bootstrap.interval() or (None, None)
@@ -29,7 +30,7 @@ def rank_table(scores: Scores, aside: Mapping[str, str] | None = None) -> list[d
                 {
                     "metric": metric,
                     "model": name,
-                    "kind": aside.get(name, "competitor"),
+                    "kind": kinds.get(name, COMPETITOR),
                     "seeds": seeds,
                     "value": bootstrap.estimate,
                     "low": low,

@@ -109,7 +109,7 @@ def few_shot_bits(
             f"k-shot co-bps expects 1 to {len(usable)} trials (the training trials with known spikes), draws >= 1 and "
             f"alpha > 0, but found {trials}, {draws} and {alpha}; change few_shot in the settings."
         )
-    train, evaluated = _standardised(train_latents, eval_latents)
+    train, evaluated = standardised(train_latents, eval_latents)
     features_eval, gain = evaluated.reshape(-1, evaluated.shape[2]), _bits_of(eval_spikes_heldout)
     prior_row, prior_counts = np.zeros(train.shape[2]), np.full(train_spikes_heldout.shape[2], PRIOR_SPIKES)
     rng, bits = np.random.default_rng(seed), np.empty(draws)
@@ -193,11 +193,11 @@ def cross_decoding_r2(
             "cross-decoding expects as many dims in train_to as in eval_to and alpha > 0, but found "
             f"{train_to.shape[2]}, {eval_to.shape[2]} and {alpha}; pass latents of the same model."
         )
-    x, x_eval = (part.reshape(-1, part.shape[2]) for part in _standardised(train_from, eval_from))
+    x, x_eval = (part.reshape(-1, part.shape[2]) for part in standardised(train_from, eval_from))
     y, y_eval = _rows("train_to", train_to), _rows("eval_to", eval_to)
     centre = y.mean(axis=0)
     weights = np.linalg.solve(x.T @ x / len(x) + alpha * np.eye(x.shape[1]), x.T @ (y - centre) / len(x))
-    return _pooled_r2(y_eval, x_eval @ weights + centre)
+    return pooled_r2(y_eval, x_eval @ weights + centre)
 
 
 def state_r2(
@@ -228,16 +228,16 @@ def rate_r2(true_rates: np.ndarray, rates: np.ndarray) -> float:
             f"rate R2 expects rates of the shape of the true rates {np.shape(true_rates)}, but found "
             f"{np.shape(rates)}; predict every trial, bin and neuron."
         )
-    return _pooled_r2(_rows("true_rates", true_rates), _rows("rates", rates))
+    return pooled_r2(_rows("true_rates", true_rates), _rows("rates", rates))
 
 
-def _pooled_r2(true: np.ndarray, predicted: np.ndarray) -> float:
+def pooled_r2(true: np.ndarray, predicted: np.ndarray) -> float:
     """1 - sum of squared errors / sum of squares about each column's mean, columns together."""
     spread = np.sum(((true - true.mean(axis=0)) * _varies(true)) ** 2)
     return float(1 - np.sum((true - predicted) ** 2) / spread) if spread > 0 else float("nan")
 
 
-def _standardised(train: np.ndarray, evaluated: np.ndarray) -> list[np.ndarray]:
+def standardised(train: np.ndarray, evaluated: np.ndarray) -> list[np.ndarray]:
     """Both as float64 with mean 0 and sd 1 over the training bins; 0 in dims that are constant there."""
     rows = _rows("train latents", train)
     if train.shape[2] != evaluated.shape[2]:

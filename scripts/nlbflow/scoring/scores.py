@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
-from nlbflow.metrics.formulas import bits_per_spike, score
+from nlbflow.metrics.formulas import bits_per_spike, poisson_d2, score
 from nlbflow.scoring.bootstrap import Bootstrap
 from nlbflow.scoring.trial_statistics import bootstrap_scores
 
@@ -31,6 +31,12 @@ def benchmark_scores(
     scores = score(target, prediction)
     resampled = bootstrap_scores(target, prediction, draws, seed, block) if draws else {}
     return scores, {metric: replace(found, estimate=scores[metric]) for metric, found in resampled.items()}
+
+
+def further_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
+    """Metrics of the rates that the benchmark does not have; arguments as of `benchmark_scores`."""
+    explained = poisson_d2(prediction["eval_rates_heldout"], target["eval_spikes_heldout"])
+    return {} if np.isnan(explained) else {"Poisson D2": explained}
 
 
 def out_of_reach(target: Mapping, co_bps: float, bin_ms: int, draws: int, seed: int, block: int = 1) -> str:

@@ -1,7 +1,7 @@
 """A simulated session as files: NWB in MC_Maze's layout (Churchland and Kaufman, DANDI 000128), true rates as HDF5.
 
 The same session gives the same bytes: dates are fixed, and the ids that pynwb draws at random are derived from names.
-The layout of the rates file is described in rates.py.
+The layout of the rates file is described in truth.py.
 """
 
 import uuid
@@ -20,7 +20,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.file import Subject
 from pynwb.misc import Units
 
-from nlbflow.recordings.simulator.session import VERSIONS, WINDOW_MS, Part, Population, Session
+from nlbflow.recordings.simulator.session import VERSIONS, Part, Population, Session
 from nlbflow.running.files import write_arrays
 
 DATE = datetime(2021, 9, 1, tzinfo=UTC)  # any, but fixed; the benchmark opened in that month
@@ -45,14 +45,17 @@ def write_session(session: Session, paths: Mapping[str, str | Path]) -> None:
 
     trials = session.truth.trials
     start = TEST_PITCH_MS * np.arange(len(trials.onset))
-    first, length = trials.onset + WINDOW_MS[0], np.full(len(start), WINDOW_MS[1] - WINDOW_MS[0])
+    opens, closes = session.window_ms
+    first, length = trials.onset + opens, np.full(len(start), closes - opens)
     units = _units(population, session.truth, start, first, length, ~population.heldout)
     columns = {
         "start_time": start / 1000,
         "stop_time": (start + length) / 1000,
-        "move_onset_time": (start - WINDOW_MS[0]) / 1000,
+        "move_onset_time": (start - opens) / 1000,
         "split": session.truth.split,
     }
+    if session.targets is None:
+        del columns["move_onset_time"]
     _write(paths["test"], "test", session, units, _table(columns), None)
 
     order = np.argsort(population.unit_id)
@@ -61,8 +64,11 @@ def write_session(session: Session, paths: Mapping[str, str | Path]) -> None:
         "weights": population.weights[:, order],
         "bias": population.bias[order],
     }
+    arrays |= {name: array[np.ix_(*[order] * array.ndim)] for name, array in session.structure.items()}
     for name, part in (("train", session.train), ("truth", session.truth)):
         arrays[name] = {"latents": part.latents, "length_ms": part.trials.length}
+        if part.states is not None:
+            arrays[name]["states"] = part.states
     write_arrays(paths["rates"], arrays, {"settings": session.settings})
 
 
@@ -94,17 +100,18 @@ def _units(
 
 
 def _trial_columns(session: Session, part: Part) -> dict[str, np.ndarray | list[np.ndarray]]:
-    """MC_Maze's columns; lists of arrays are ragged ones."""
+    """MC_Maze's columns, or without reaches the ends of trials alone; lists of arrays are ragged ones."""
     trials = part.trials
+    ends = {"start_time": trials.start / 1000, "stop_time": (trials.start + trials.length) / 1000}
+    if session.targets is None:
+        return ends | {"split": part.split}
     version = trials.condition % VERSIONS
     maze = trials.condition // VERSIONS
     goal = session.targets[trials.condition]
     # versions: one target, the same behind a barrier, and three targets of which one can be reached
     turned = np.stack([goal, goal @ [[0, 1], [-1, 0]], -goal], axis=1)
     barrier = np.concatenate([goal / 2, np.tile(BARRIER_MM, (len(goal), 1))], axis=1)
-    return {
-        "start_time": trials.start / 1000,
-        "stop_time": (trials.start + trials.length) / 1000,
+    return ends | {
         "trial_type": maze,
         "trial_version": version,
         "maze_id": trials.condition,
@@ -142,8 +149,10 @@ def _ragged(name: str, description: str, values: np.ndarray, ends: np.ndarray) -
     return [data, VectorIndex(name=f"{name}_index", target=data, data=ends.astype(np.uint32))]
 
 
-def _behavior(part: Part) -> ProcessingModule:
+def _behavior(part: Part) -> ProcessingModule | None:
     """Kinematics at 1 kHz, inside trials only; velocity by central differences within each trial, as in MC_Maze."""
+    if part.hand is None:
+        return None
     lengths = part.trials.length
     ms = np.concatenate([start + np.arange(n) for start, n in zip(part.trials.start, lengths, strict=True)])
     hand = [h[:n] for h, n in zip(part.hand, lengths, strict=True)]
@@ -188,7 +197,7 @@ def _write(
     behavior: ProcessingModule | None,
 ) -> None:
     nwb = NWBFile(
-        session_description=f"simulated reaching session, {name}",
+        session_description=f"simulated {'reaching ' if session.targets is not None else ''}session, {name}",
         identifier=f"nlbflow-{session.settings['seed']}-{name}",
         session_start_time=DATE,
         file_create_date=DATE,

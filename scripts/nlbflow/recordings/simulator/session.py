@@ -10,7 +10,7 @@ Times are whole ms unless a name says otherwise; arrays of a part are padded wit
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -79,30 +79,43 @@ class Trials:
     onset: np.ndarray
     length: np.ndarray
 
+    @classmethod
+    def alike(cls, count: int, length_ms: int, gap_ms: int) -> "Trials":
+        """Trials of equal length without events: all of them lie at their start."""
+        none = np.zeros(count, int)
+        return cls(none, np.arange(count) * (length_ms + gap_ms), none, none, none, np.full(count, length_ms))
+
 
 @dataclass(frozen=True)
 class Part:
     """Trials of one file: `split` (trials,), `latents` (trials, time, latents) float32 and `hand` and `eye`
-    (trials, time, 2) in mm, at 1 kHz; `spikes_us`: per trial (spikes, 2), the unit's index and us from trial start.
+    (trials, time, 2) in mm, at 1 kHz, None where nothing moves; `spikes_us`: per trial (spikes, 2), the unit's index
+    and us from trial start; `states` (trials, time), the numbers of the states where the dynamics switch.
     """
 
     trials: Trials
     split: np.ndarray
     latents: np.ndarray
-    hand: np.ndarray
-    eye: np.ndarray
+    hand: np.ndarray | None
+    eye: np.ndarray | None
     spikes_us: list[np.ndarray]
+    states: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session: `targets` (conditions, 2) in mm; `truth` holds the test trials with all there is to know of them."""
+    """A session: `targets` (conditions, 2) in mm, None without reaches; `truth` holds the test trials with all there is
+    to know of them; `window_ms` is the window of the test file around the onset; `structure` what else is true of the
+    units in their order: `labels` (neurons,), `couplings` (neurons, neurons).
+    """
 
     settings: dict[str, int]
     population: Population
-    targets: np.ndarray
+    targets: np.ndarray | None
     train: Part
     truth: Part
+    window_ms: tuple[int, int] = WINDOW_MS
+    structure: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def simulate(settings: Mapping[str, Any]) -> Session:
@@ -110,10 +123,10 @@ def simulate(settings: Mapping[str, Any]) -> Session:
 
     Raises NlbflowError where a setting is missing, not a whole number, or out of range.
     """
-    settings = _checked(settings)
+    settings = checked(settings)
     population, targets = _population(settings)
     splits = np.repeat(["train", "val"], [settings["train_trials"], settings["val_trials"]])
-    splits = _rng(settings, ORDER, 0).permutation(splits)
+    splits = stream(settings, ORDER, 0).permutation(splits)
     train = _part(settings, population, targets, TRAIN, splits)
     truth = _part(settings, population, targets, TRUTH, np.repeat(["test"], settings["test_trials"]))
     return Session(settings, population, targets, train, truth)
@@ -127,7 +140,7 @@ def condition_mean_rates(settings: Mapping[str, Any], bin_ms: int, repeats: int 
 
     Returns (conditions, bins of the benchmark's window, neurons in ascending unit id).
     """
-    settings = _checked(settings)
+    settings = checked(settings)
     population, _ = _population(settings)
     trials = _draw_trials(settings, AVERAGE, np.tile(np.arange(settings["conditions"]), repeats))
     middle = np.arange(*WINDOW_MS, bin_ms) + bin_ms // 2
@@ -139,8 +152,13 @@ def condition_mean_rates(settings: Mapping[str, Any], bin_ms: int, repeats: int 
     return mean / repeats * bin_ms / 1000
 
 
-def _checked(settings: Mapping[str, Any]) -> dict[str, int]:
-    for key in SETTINGS:
+def checked(settings: Mapping[str, Any], keys: tuple[str, ...] = SETTINGS) -> dict[str, int]:
+    """The settings of these names.
+
+    Raises:
+        NlbflowError: one is missing, not a whole number, or out of range.
+    """
+    for key in keys:
         value = settings.get(key)
         least = 0 if key == "seed" else 1
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -148,14 +166,15 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, int]:
                 f"the simulator's setting {key} must be a whole number of at least {least}, but found {value!r}; "
                 "correct it in the dataset's stanza."
             )
-    return {key: settings[key] for key in SETTINGS}
+    return {key: settings[key] for key in keys}
 
 
-def _rng(settings: Mapping[str, int], *stream: int) -> np.random.Generator:
-    return np.random.default_rng([settings["seed"], *stream])
+def stream(settings: Mapping[str, int], *purpose: int) -> np.random.Generator:
+    """A random stream for each purpose, part and trial."""
+    return np.random.default_rng([settings["seed"], *purpose])
 
 
-def _quantiles(rng: np.random.Generator, median: float, log_sd: float, count: int) -> np.ndarray:
+def quantiles(rng: np.random.Generator, median: float, log_sd: float, count: int) -> np.ndarray:
     """A log-normal sample whose histogram is the same for every seed: only its order is drawn."""
     normal = [NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)]
     return rng.permutation(median * np.exp(log_sd * np.array(normal)))
@@ -163,7 +182,7 @@ def _quantiles(rng: np.random.Generator, median: float, log_sd: float, count: in
 
 def _population(settings: Mapping[str, int]) -> tuple[Population, np.ndarray]:
     """The units, and the conditions' targets (conditions, 2) in mm: both rest on the calibration trials."""
-    rng = _rng(settings, POPULATION)
+    rng = stream(settings, POPULATION)
     # MC_Maze's ids: array (1 = PMd, 2 = M1), electrode in two digits, unit on the electrode
     ids = np.add.outer(np.add.outer([1000, 2000], np.arange(10, 970, 10)), np.arange(1, 5)).ravel()
     groups = (settings["heldin"], settings["heldout"])
@@ -173,8 +192,8 @@ def _population(settings: Mapping[str, int]) -> tuple[Population, np.ndarray]:
             f"{sum(groups)}; lower one in the dataset's stanza."
         )
     # each group has the whole distribution, so that the held-out units are as hard for every seed
-    rate = np.concatenate([_quantiles(rng, RATE_HZ, RATE_LOG_SD, n) for n in groups])
-    bits = np.concatenate([_quantiles(rng, BITS, BITS_LOG_SD, n) for n in groups])
+    rate = np.concatenate([quantiles(rng, RATE_HZ, RATE_LOG_SD, n) for n in groups])
+    bits = np.concatenate([quantiles(rng, BITS, BITS_LOG_SD, n) for n in groups])
     weights = rng.standard_normal((LATENTS, sum(groups)))
     unit_id, heldout = rng.choice(ids, sum(groups), replace=False), np.repeat([False, True], groups)
 
@@ -199,25 +218,30 @@ def _part(
 ) -> Part:
     """The trials of one file, their conditions as balanced as their number allows."""
     cycle = np.resize(np.arange(settings["conditions"]), len(split))
-    trials = _draw_trials(settings, part, _rng(settings, ORDER, part).permutation(cycle))
+    trials = _draw_trials(settings, part, stream(settings, ORDER, part).permutation(cycle))
     latents = _latents(settings, part, trials)
     hand, eye = _hand(latents, trials), np.full((*latents.shape[:2], 2), np.nan)
     spikes = []
     for k, length in enumerate(trials.length):
-        rng = _rng(settings, SPIKES, part, k)
+        rng = stream(settings, SPIKES, part, k)
         counts = rng.poisson(rates_hz(latents[k, :length], population.weights, population.bias) / 1000)
-        ms, unit = np.nonzero(counts)
-        ms, unit = np.repeat(ms, counts[ms, unit]), np.repeat(unit, counts[ms, unit])
-        spikes.append(np.stack([unit, 1000 * ms + rng.integers(0, 1000, len(ms))], axis=1))
+        spikes.append(spike_times(counts, rng))
         looks = np.where(np.arange(length) >= trials.go_cue[k] + SACCADE_MS, 1.0, 0.0)
         gaze = np.outer(looks, targets[trials.condition[k]])
         eye[k, :length] = (gaze + rng.normal(0, EYE_NOISE_MM, (length, 2))).round(2)
     return Part(trials, split, latents, hand, eye, spikes)
 
 
+def spike_times(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(spikes, 2), the unit's index and us from the start, of counts (ms, neurons): anywhere within their ms."""
+    ms, unit = np.nonzero(counts)
+    ms, unit = np.repeat(ms, counts[ms, unit]), np.repeat(unit, counts[ms, unit])
+    return np.stack([unit, 1000 * ms + rng.integers(0, 1000, len(ms))], axis=1)
+
+
 def _draw_trials(settings: Mapping[str, int], part: int, condition: np.ndarray) -> Trials:
     """Event times of a part's trials; a trial's draws depend on its number only."""
-    events = np.array([_events(_rng(settings, EVENTS, part, k)) for k in range(len(condition))])
+    events = np.array([_events(stream(settings, EVENTS, part, k)) for k in range(len(condition))])
     target_on, go_cue, onset, length, gap = events.T
     if part == TRUTH:
         # the test file holds the window alone, from a bin's start: it starts on the grid here too, or counts differ
@@ -245,7 +269,7 @@ def _latents(settings: Mapping[str, int], part: int, trials: Trials) -> np.ndarr
     prepared, speed, latency = np.empty((count, planes)), np.empty(count), np.empty(count)
     push = np.empty((count, steps, planes), complex)
     for k, condition in enumerate(trials.condition):
-        rng = _rng(settings, TRIAL, part, k)
+        rng = stream(settings, TRIAL, part, k)
         angle = 2 * np.pi * condition / settings["conditions"] + ANGLE_SD * rng.standard_normal()
         extent = EXTENT[condition % VERSIONS] * np.exp(EXTENT_LOG_SD * rng.standard_normal())
         prepared[k] = extent * np.array([np.cos(angle), np.sin(angle)]) @ PLAN_TO_ROTATIONS

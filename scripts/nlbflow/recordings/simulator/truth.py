@@ -1,11 +1,14 @@
-"""The true rates and states of a simulated session.
+"""The true rates, states and structure of a simulated session.
 
 The rates file holds, in float64, `weights` (latents, neurons) and `bias` (neurons,) with neurons in ascending
 `unit_id`, and in the groups `train` and `truth`, for the trials of that NWB file in table order, `latents`
 (trials, ms from trial start, latents) in float32, NaN after `length_ms` (trials,). A rate in spikes/s is
-exp(latents @ weights + bias), constant within each ms.
+exp(latents @ weights + bias), constant within each ms. Where the session has them there are also `labels` (neurons,),
+the cluster of each neuron, `couplings` (neurons, neurons), 1 where the column's neuron drives the row's, and in both
+groups `states` (trials, ms), the number of the state that the dynamics are in.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -58,6 +61,31 @@ def true_states(
     with open_h5(path) as file:
         latents = _latents_per_ms(file, path, part, trial_indices, start_ms, bins * bin_ms)
     return latents.reshape(len(latents), bins, bin_ms, -1).mean(axis=2, dtype=float)
+
+
+def true_structure(
+    path: str | Path, parts: Mapping[str, tuple[str, np.ndarray, np.ndarray, int, int]], heldin: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What else is true of a session, under the names by which a prediction shows it.
+
+    Args:
+        path: a rates file.
+        parts: by train and eval the other arguments of `true_rates`.
+        heldin: (neurons,) bool in ascending unit id: neurons come held-in first, as in a prediction.
+
+    Returns:
+        of `neuron_labels` (neurons,), `couplings` (neurons, neurons) and `{train,eval}_states` (trials, bins) those
+        that the session has; a bin's state is that of its middle.
+    """
+    order = np.concatenate([np.flatnonzero(heldin), np.flatnonzero(~heldin)])
+    names = {"labels": "neuron_labels", "couplings": "couplings"}
+    with open_h5(path) as file:
+        found = {name: file[key][()][np.ix_(*[order] * file[key].ndim)] for key, name in names.items() if key in file}
+        for name, (part, trials, start_ms, bins, bin_ms) in parts.items():
+            if f"{part}/states" in file:
+                middle = np.asarray(start_ms)[:, None] + np.arange(bins) * bin_ms + bin_ms // 2
+                found[f"{name}_states"] = file[f"{part}/states"][()][np.asarray(trials)[:, None], middle]
+    return found
 
 
 def _latents_per_ms(
