@@ -7,8 +7,8 @@ own time, which the window's alignment to an event allows. Forward rates continu
 state of the last bin. Rates of a training trial come from a library without it, so that a decoder is trained on rates
 like those it is tested on.
 
-The README of the authors' code says that MINT is protected by US patent 11,429,847 (Columbia University). The licence
-of nlbflow grants no right to it: whether your use needs one is for you to find out.
+The README of the authors' code says that MINT is protected by US patent 11,429,847 (Columbia University).
+nlbflow can grant no right to it; whether your use needs one is for you to find out.
 
 Assumes: trials of a condition follow one trajectory, at nearly one speed; activity is on these trajectories or between
     two of them; spikes are Poisson and independent given the rates.
@@ -16,10 +16,11 @@ Latents: the rates along the library's principal axes across neurons. An axis is
     its sign and, among patterns of equal variance, its direction mean nothing.
 Tells: which condition a trial is like, and where on its course it is, bin by bin. Whatever else was recorded along the
     trajectories, such as behaviour, is read at the same place without a decoder being trained.
-Cost: seconds; grows with trials x conditions x bins x the bins that a state may lie from its own time. No PyTorch.
+Cost: 5 s on the simulated session, 11 s at MC_Maze_Large's size; grows with trials x conditions x bins x the bins that
+    a state may lie from its own time. No PyTorch.
 Limits: a dataset without conditions, such as MC_RTT, has no library. A trial that does what no training trial did is
     drawn to the trajectories nearest to it, and rates that vary from trial to trial within a condition are lost.
-Reference code: the authors', in MATLAB, whose licence we have not checked; nothing of it is used here. Written from the
+Reference code: the authors', whose licence we have not checked; nothing of it is used here, which is written from the
     paper. The config's `mint_published` has the authors' settings and what differs from theirs.
 """
 
@@ -49,7 +50,8 @@ DEFAULTS = {
     "window_ms": 300,
     "ahead_ms": 300,
     # Bins in which these spikes are counted, as long as so many of the data's bins as are nearest to it; between their
-    # middles rates are interpolated. 0: the data's bins.
+    # middles rates are interpolated, so ahead_ms = 0 is then causal only to within one and a half of them. 0: the
+    # data's bins.
     "likelihood_bin_ms": 0,
     # Furthest that a state may lie from the bin's own time, and that a training trial is moved, in ms: at least the
     # spread of the timing.

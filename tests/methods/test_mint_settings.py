@@ -123,32 +123,25 @@ def test_likelihood_in_bins_of_its_own_is_scipys(window, bins):
 
 def test_between_the_middles_of_bins_rates_are_interpolated():
     rates, spikes = trajectories()
-    finder = StateFinder(rates, 39, Window(3, 3, 2, 4))
-    states = finder.find(spikes[:39])
-    assert states.index.shape == (1, 39, 8)
-    np.testing.assert_allclose(states.weight.sum(axis=2), 1)
-    # the states of the likelihood's bins, from counts that are summed before
+    # what is found in sums over four bins, made before; trajectories stay where they end
     counts = spikes[:36].reshape(9, 4, 30).sum(axis=1)
-    summed = rates[:, :36].reshape(4, 9, 4, 30).sum(axis=2)
-    padded = np.concatenate([summed, 4 * rates[:, -1:] + 0 * summed[:, :1]], axis=1)
-    padded[:, -1] = rates[:, 36:40].sum(axis=1)
-    own = StateFinder(padded, 9, Window(3, 3, 0)).find(counts)
-    still = StateFinder(rates, 39, Window(3, 3, 0, 4)).find(spikes[:39])
-    here = np.arange(39)
-    for found in (still, between_bins(own, 39, 4)):
-        read = read_out(found, rates)[0]
-        for fine in here:
-            # middles of bins of four are 1.5, 5.5, ...
-            low = min(max(int(np.floor((fine - 1.5) / 4)), 0), 8)
-            high = min(low + 1, 8)
-            share = min(max((fine - 1.5) / 4 - low, 0), 1)
-            expected = 0
-            for bin_, part in ((low, 1 - share), (high, share)):
-                for one in range(4):
-                    index = fine + 4 * (own.index[0, bin_, one] - bin_)
-                    state = rates[own.condition[0, bin_, one], min(max(index, 0), 39)]
-                    expected = expected + part * own.weight[0, bin_, one] * state
-            np.testing.assert_allclose(read[fine], expected, rtol=1e-9)
+    summed = np.concatenate([rates, np.repeat(rates[:, -1:], 32, axis=1)], axis=1).reshape(4, 18, 4, 30).sum(axis=2)
+    own = StateFinder(summed, 9, Window(0, 3, 2, 1, 0)).find(counts)
+    found = StateFinder(rates, 39, Window(0, 3, 2, 4, 0)).find(spikes[:39])
+    assert found.index.shape == (1, 39, 8) and (own.index[0] != np.arange(9)[:, None]).any()
+    np.testing.assert_allclose(found.weight.sum(axis=2), 1)
+    read = read_out(found, rates)[0]
+    for fine in range(39):
+        # middles of bins of four are 1.5, 5.5, ...
+        low = min(max((fine + 2) // 4 - 1, 0), 8)
+        share = min(max((fine - 1.5) / 4 - low, 0), 1)
+        expected = 0
+        for at, part in ((low, 1 - share), (min(low + 1, 8), share)):
+            for one in range(4):
+                index = fine + 4 * (own.index[0, at, one] - at)
+                state = rates[own.condition[0, at, one], min(max(index, 0), 39)]
+                expected = expected + part * own.weight[0, at, one] * state
+        np.testing.assert_allclose(read[fine], expected, rtol=1e-9)
 
 
 def test_states_lie_where_their_window_is_on_the_trajectories():
