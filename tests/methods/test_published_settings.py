@@ -10,6 +10,7 @@ from workflow import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 MODELS = CONFIG["models"]
+DATASETS = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]
 # dataset: smoothing's kernel sd (ms) and alpha; GPFA's latents, ridge and Poisson penalty; SLDS's states, latents,
 # penalties on A and b
 PUBLISHED = {
@@ -52,6 +53,34 @@ def test_the_sweeps_hold_what_was_found_by_them(model):
         params = params_of(model, dataset)
         for name in NAMES[model]:
             assert params[name] in grid[name], (dataset, name)
+
+
+# Perkins et al. 2025, Tables 3 to 5: kernel sd (ms), neural and condition rank (0 is full), the trajectory from and to
+# (ms from the event that windows are aligned to) and the observed window (ms)
+MINT = {
+    "area2_bump": (25, 0, 0, (-350, 750), 500),
+    "dmfc_rsg": (55, 49, 17, (-1950, 750), 1500),
+    "mc_maze": (30, 0, 21, (-500, 700), 500),
+    "mc_maze_large": (35, 0, 16, (-500, 700), 500),
+    "mc_maze_medium": (60, 0, 20, (-500, 700), 500),
+    "mc_maze_small": (85, 120, 10, (-500, 700), 500),
+}
+# of all datasets; 0.1 spikes/s is the only bound below rates
+MINT_ALL = {"likelihood_bin_ms": 20, "candidates": 2, "lowest_hz": 0.1, "floor": 0, "align_rounds": 0}
+
+
+@pytest.mark.parametrize("dataset", MINT)
+@pytest.mark.parametrize("bin_ms", [5, 20])
+def test_mint(dataset, bin_ms):
+    params = params_of("mint_published", dataset, bin_ms)
+    kernel, neural, condition, trajectory, observed = MINT[dataset]
+    assert [params[name] for name in ("kernel_sd_ms", "neural_rank", "condition_rank")] == [kernel, neural, condition]
+    first_bin = DATASETS[dataset]["window_ms"][0]
+    assert params["trajectory_ms"] == [edge - first_bin for edge in trajectory]
+    assert params["window_ms"] + params["ahead_ms"] == observed
+    # any state of the trajectory may be the one
+    assert params["shift_ms"] >= trajectory[1] - trajectory[0]
+    assert {name: params[name] for name in MINT_ALL} == MINT_ALL
 
 
 # What NDT's layers, epochs, patience, start and end of the span ramp, and table columns are; width 0: none of its own.

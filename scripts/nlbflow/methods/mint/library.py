@@ -37,6 +37,7 @@ def build_library(
     neural_rank: int,
     condition_rank: int,
     floor: float,
+    lowest: float = 0.0,
     align_rounds: int = 0,
     shift: int = 0,
 ) -> Library:
@@ -46,8 +47,9 @@ def build_library(
         spikes: (trials, bins, neurons), NaN where unknown, the bins of the forward window last.
         condition: (trials,) whole numbers; a trial of a negative one is left out.
         sd_bins: standard deviation of the Gaussian over time, in bins.
-        neural_rank, condition_rank: components kept; more than there are keep all.
-        floor: lowest rate of a neuron as a share of its mean rate; no rate is below 1e-5 spikes per bin.
+        neural_rank, condition_rank: components kept; 0, or more than there are, keeps all.
+        floor: lowest rate of a neuron as a share of its mean rate.
+        lowest: lowest rate of any neuron in spikes per bin; no rate is below 1e-5.
         align_rounds: how often each trial is moved to where it is likeliest, by up to `shift` bins, before averaging.
     """
     members = [np.flatnonzero(condition == one) for one in np.unique(condition[condition >= 0])]
@@ -55,7 +57,7 @@ def build_library(
     for again in range(align_rounds, -1, -1):
         averages = average_conditions(move(spikes, moved), members, sd_bins)
         denoised, axes = reduce_rank(averages, neural_rank, condition_rank)
-        rates = np.maximum(denoised, np.maximum(floor * averages.mean(axis=(0, 1)), LOWEST_RATE))
+        rates = np.maximum(denoised, np.maximum(floor * averages.mean(axis=(0, 1)), max(lowest, LOWEST_RATE)))
         if again:
             moved = _likeliest_moves(spikes, members, rates, shift)
     return Library(rates, axes, members, moved)
@@ -95,17 +97,18 @@ def reduce_rank(rates: np.ndarray, neural_rank: int, condition_rank: int) -> tup
     noise of Poisson counts equal; the paper normalises them by their range.
 
     Returns:
-        rates as given, (conditions, bins, neurons), and axes (neurons, up to neural_rank): differences of rates times
+        rates as given, (conditions, bins, neurons), and axes (neurons, components kept): differences of rates times
         these are differences of the components.
     """
     mean = rates.mean(axis=(0, 1))
     scale = np.sqrt(np.where(mean > 0, mean, 1.0))
     rows = ((rates - mean) / scale).reshape(-1, rates.shape[2])
-    axes = np.linalg.svd(rows, full_matrices=False)[2][:neural_rank].T
+    axes = np.linalg.svd(rows, full_matrices=False)[2][: neural_rank or None].T
     latents = (rows @ axes).reshape(len(rates), -1)
     shared = latents.mean(axis=0)
     left, size, right = np.linalg.svd(latents - shared, full_matrices=False)
-    latents = shared + (left[:, :condition_rank] * size[:condition_rank]) @ right[:condition_rank]
+    kept = slice(condition_rank or None)
+    latents = shared + (left[:, kept] * size[kept]) @ right[kept]
     denoised = mean + scale * (latents.reshape(-1, axes.shape[1]) @ axes.T)
     return denoised.reshape(rates.shape), axes / scale[:, None]
 

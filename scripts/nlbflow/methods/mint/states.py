@@ -2,7 +2,7 @@
 
 Perkins, Amematsro, Cunningham, Wang & Churchland 2025, eLife 12:RP89421 (MINT), likelihood and interpolation. The
 likelihood of every state of every trajectory is looked up; then neighbouring states of a trajectory and after that the
-two best trajectories are mixed so that the spikes are likeliest.
+best trajectories, two in the paper, are mixed so that the spikes are likeliest.
 """
 
 import logging
@@ -13,6 +13,9 @@ import numpy as np
 
 # Bisections of a mixing weight: exact to 1/256, far finer than the noise of any rate.
 BISECTIONS = 8
+# How often each of more than two trajectories is mixed in anew, as its share changes with those of the others: of six,
+# less than 0.01 of log likelihood is then left to gain.
+ROUNDS = 3
 # Bins of a trial whose likelihoods come from one matrix product; more would waste work on states out of reach.
 BLOCK_BINS = 32
 PROGRESS_S = 5.0
@@ -24,20 +27,24 @@ log = logging.getLogger("nlbflow")
 class Window:
     """Which spikes tell the state in a bin: those from `before` bins earlier to `after` bins later.
 
-    A state may lie up to `shift` bins earlier or later on its trajectory than the bin does in the trial.
+    A state may lie up to `shift` bins earlier or later on its trajectory than the bin does in the trial, and on the
+    trajectory from bin `begin` until before bin `end`. All of these count the likelihood's bins, of `step` bins each.
     """
 
     before: int
     after: int
     shift: int
+    step: int = 1
+    begin: float = -np.inf
+    end: float = np.inf
 
 
 @dataclass(frozen=True)
 class States:
-    """Where trials are in the library: mixtures of four states, two neighbours on each of two trajectories.
+    """Where trials are in the library: mixtures of states, two neighbours on each of the likeliest trajectories.
 
-    condition, index: (trials, bins, 4) whole numbers, the trajectory and the bin on it, which may lie beyond either
-        end: trajectories stay where they end. weight: (trials, bins, 4), of sum 1.
+    condition, index: (trials, bins, states) whole numbers, the trajectory and the bin on it, which may lie beyond
+        either end: trajectories stay where they end. weight: (trials, bins, states), of sum 1.
     """
 
     condition: np.ndarray
@@ -48,21 +55,27 @@ class States:
 class StateFinder:
     """Finds the states of trials of one length on given trajectories."""
 
-    def __init__(self, rates: np.ndarray, bins: int, window: Window):
+    def __init__(self, rates: np.ndarray, bins: int, window: Window, candidates: int = 2):
         """Keep what all trials need.
 
         Args:
             rates: (conditions, states, neurons) of the held-in neurons in spikes per bin, > 0.
-            bins: length of the trials; bin and state 0 are at the same time.
+            bins: length of the trials; bin and state 0 are at the same time. Bins left at the end of a trial, too few
+                for one of the likelihood, tell nothing of its states.
+            candidates: how many trajectories, the likeliest, are mixed.
         """
-        self.window, self.bins, self.conditions = window, bins, len(rates)
-        reached = np.clip(np.arange(-window.shift, bins + window.shift), 0, rates.shape[1] - 1)
+        self.window, self.length, self.bins, self.conditions = window, bins, bins // window.step, len(rates)
+        self.candidates, step = candidates, window.step
+        reached = np.arange(-window.shift * step, (self.bins + window.shift) * step)
+        reached = rates[:, np.clip(reached, 0, rates.shape[1] - 1)].reshape(self.conditions, -1, step, rates.shape[2])
         # Time first: the states in reach of a block of bins are then contiguous.
-        self.rates = np.ascontiguousarray(rates[:, reached].transpose(1, 0, 2))
+        self.rates = np.ascontiguousarray(reached.sum(axis=2).transpose(1, 0, 2))
         self.log_rates, self.totals = np.log(self.rates), self.rates.sum(axis=2)
         self.summed = np.concatenate([np.zeros((1, self.conditions)), self.totals.cumsum(axis=0)])
-        here = np.arange(bins)
-        self.first, self.last = np.maximum(here - window.before, 0), np.minimum(here + window.after + 1, bins)
+        here = np.arange(self.bins)
+        self.first, self.last = np.maximum(here - window.before, 0), np.minimum(here + window.after + 1, self.bins)
+        place = here[:, None] + np.arange(-window.shift, window.shift + 1)
+        self.barred = (place < window.begin) | (place >= window.end)
 
     def log_likelihoods(self, spikes: np.ndarray) -> np.ndarray:
         """Poisson log likelihood of the spikes in the window around each bin, along each trajectory, at each shift.
@@ -71,10 +84,11 @@ class StateFinder:
         the same for all states.
 
         Args:
-            spikes: (bins, neurons) of one trial.
+            spikes: (bins, neurons) of one trial, in bins of the likelihood.
 
         Returns:
-            (bins, 2 * shift + 1, conditions); at `shift`, in the middle, the state is at the bin's own time.
+            (bins, 2 * shift + 1, conditions); at `shift`, in the middle, the state is at the bin's own time. -inf where
+            no state may lie.
         """
         reach = 2 * self.window.shift + 1
         spikes = spikes.astype(np.float64)
@@ -87,17 +101,22 @@ class StateFinder:
             for row, pair in enumerate(pairs):
                 summed[start + row + 1] = pair[row : row + reach]
         np.cumsum(summed, axis=0, out=summed)
-        return summed[self.last] - summed[self.first]
+        likelihood = summed[self.last] - summed[self.first]
+        likelihood[self.barred] = -np.inf
+        return likelihood
 
     def find(self, spikes: np.ndarray) -> States:
-        """The states of one trial (bins, neurons): the best of each trajectory, mixed in time, then the best two mixed.
+        """The states of one trial (bins, neurons): the best of each trajectory, mixed in time, then the best of all.
 
         Returns:
-            states of one trial, (1, bins, 4). With a single condition both trajectories are the same.
+            states of one trial, (1, bins, 2 * candidates), twice as many if the likelihood has bins of its own. With
+            fewer conditions than candidates the last trajectories are the same.
         """
-        here, shift = np.arange(self.bins), self.window.shift
+        here, shift, step = np.arange(self.bins), self.window.shift, self.window.step
+        spikes = spikes[: self.bins * step].reshape(self.bins, step, -1).sum(axis=1)
         likelihood = self.log_likelihoods(spikes)
-        chosen = np.argsort(-likelihood.max(axis=1), axis=1, kind="stable")[:, [0, min(1, self.conditions - 1)]]
+        best = np.argsort(-likelihood.max(axis=1), axis=1, kind="stable")
+        chosen = best[:, np.minimum(np.arange(self.candidates), self.conditions - 1)]
         along = likelihood[here[:, None], :, chosen]
         at = along.argmax(axis=2)
         index = here[:, None] + at - shift
@@ -122,16 +141,31 @@ class StateFinder:
             share = mixing_weight(counts, ours[0], change, total, windows)
             return share, (ours[0] + share[windows] * change, ours[1] + share * total)
 
-        later, first = mix(follow(chosen[:, 0], index[:, 0]), follow(chosen[:, 0], beside[:, 0]))
-        later_second, second = mix(follow(chosen[:, 1], index[:, 1]), follow(chosen[:, 1], beside[:, 1]))
-        share, _ = mix(first, second)
-        own = 1 - share
-        weight = [own * (1 - later), own * later, share * (1 - later_second), share * later_second]
-        return States(
+        mixed = [
+            mix(follow(condition, own), follow(condition, near))
+            for condition, own, near in zip(chosen.T, index.T, beside.T, strict=True)
+        ]
+        later, alone = np.stack([share for share, _ in mixed], axis=1), [one for _, one in mixed]
+        share = np.zeros(chosen.shape)
+        share[:, 0] = 1
+        again = ROUNDS if self.candidates > 2 else 0
+        for one in [*range(1, self.candidates), *again * list(range(self.candidates))]:
+            # mixed anew with what the others are without it, itself where it is alone
+            others = share.copy()
+            others[:, one] = others.sum(axis=1) == others[:, one]
+            others /= others.sum(axis=1, keepdims=True)
+            rates = sum(part[windows] * each for part, (each, _) in zip(others.T, alone, strict=True))
+            total = sum(part * each for part, (_, each) in zip(others.T, alone, strict=True))
+            added, _ = mix((rates, total), alone[one])
+            share = others * (1 - added[:, None])
+            share[:, one] += added
+        shape = (1, self.bins, 2 * self.candidates)
+        found = States(
             np.repeat(chosen, 2, axis=1)[None],
-            np.stack([index, beside], axis=2).reshape(1, self.bins, 4),
-            np.stack(weight, axis=1)[None],
+            np.stack([index, beside], axis=2).reshape(shape),
+            np.stack([share * (1 - later), share * later], axis=2).reshape(shape),
         )
+        return found if step == 1 else between_bins(found, self.length, step)
 
     def find_all(self, spikes: np.ndarray, what: str) -> States:
         """The states of trials (trials, bins, neurons); logs how far it is, with `what` as their name."""
@@ -148,12 +182,28 @@ class StateFinder:
 
 
 def _better_side(along: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """1 or -1, the likelier neighbour in `along` (bins, 2, shifts) of the place `at` (bins, 2); 0 if there is none."""
-    if along.shape[2] == 1:
-        return np.zeros_like(at)
+    """1 or -1, the likelier neighbour in `along` (bins, trajectories, shifts) of the place `at`; 0 if there is none."""
     padded = np.pad(along, ((0, 0), (0, 0), (1, 1)), constant_values=-np.inf)
     earlier, later = (np.take_along_axis(padded, at[..., None] + step, 2)[..., 0] for step in (0, 2))
-    return np.where(later > earlier, 1, -1)
+    return np.where(later > earlier, 1, -1) * (np.maximum(earlier, later) > -np.inf)
+
+
+def between_bins(states: States, bins: int, step: int) -> States:
+    """States found in bins of the likelihood as those of the `bins` of a trial, of which each has `step`.
+
+    States move along their trajectories. Between the middles of two bins of the likelihood the states of both are
+    mixed, each the more the nearer its middle is; before the first and after the last are those of one alone.
+    """
+    here, last = np.arange(bins), states.index.shape[1] - 1
+    time = np.clip((here + 0.5) / step - 0.5, 0, last)
+    left = time.astype(int)
+    right, share = np.minimum(left + 1, last), (time - left)[:, None]
+    moved = states.index - np.arange(last + 1)[:, None]
+    return States(
+        np.concatenate([states.condition[:, left], states.condition[:, right]], axis=2),
+        here[:, None] + step * np.concatenate([moved[:, left], moved[:, right]], axis=2),
+        np.concatenate([(1 - share) * states.weight[:, left], share * states.weight[:, right]], axis=2),
+    )
 
 
 def mixing_weight(
