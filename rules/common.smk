@@ -1,5 +1,4 @@
 # The config, checked, and what it selects.
-import shlex
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,15 @@ from nlbflow.figures import FORMATS, figure_name
 from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, figure_names, score_figures
 from nlbflow.planning.origin import is_shown, origin_of, set_others_aside
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
-from nlbflow.planning.unfinished import UNFINISHED, Failure, Unfinished, failure_sentence, partial_command
+from nlbflow.planning.unfinished import (
+    STOPPED,
+    UNFINISHED,
+    Failure,
+    Unfinished,
+    command_again,
+    failure_sentence,
+    partial_command,
+)
 from nlbflow.recordings.datasets import SIMULATED
 from nlbflow.running.code import digest_of
 from nlbflow.running.folder import hold_folder, lead_jobs, release_folder

@@ -53,17 +53,18 @@ def say_last_words():
 
 
 def end():
-    """Say how long the run took and where the leaderboard is."""
+    """Say how long the run took and where its results are shown."""
     if not config["partial"]:
         UNFINISHED.unlink(missing_ok=True)
         seconds = round(time.time() - STARTED)
-        LAST_WORDS.append(f"nlbflow: done in {seconds // 60} min {seconds % 60} s{where_the_leaderboard_is()}")
+        where = "; the results are shown in " + " and ".join(asked_for()) if asked_for() else ""
+        LAST_WORDS.append(f"nlbflow: done in {seconds // 60} min {seconds % 60} s{where}")
 
 
-def where_the_leaderboard_is():
-    made = {file for job in workflow.dag.jobs for file in job.output}
-    boards = [file for file in ("results/leaderboard.md", "results/leaderboard.html") if file in made]
-    return "; the leaderboard is in " + " and ".join(boards) if boards else ""
+def asked_for():
+    """What of this plan one looks at."""
+    planned = {str(file) for job in workflow.dag.jobs for file in job.output}
+    return [file for file in ("results/leaderboard.md", "results/leaderboard.html", "results/paper") if file in planned]
 
 
 def end_with_failures():
@@ -72,20 +73,26 @@ def end_with_failures():
     if config["partial"] or not unfinished.reasons:
         return
     unfinished.write()
-    tables, again = "", shlex.join(["snakemake", *sys.argv[1:]])
+    again = command_again(sys.argv[0], sys.argv[1:])
     if not unfinished.failures:
-        LAST_WORDS.append(f"nlbflow: stopped; go on with the same command: {again}")
+        LAST_WORDS.append(f"nlbflow: stopped; go on with: {again}")
         return
-    if "results/scores.csv" in unfinished.reasons:
-        words = partial_command(sys.argv[1:])
-        if words is not None:
-            release_folder()
-            made = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
-            tables = "results/leaderboard.md" if made else ""
-            if made and unfinished.is_made():
-                # the disk was full, a job was killed: nothing is left to do for another run
-                UNFINISHED.unlink()
-    LAST_WORDS.append(unfinished.tell(tables, again))
+    words, whole = partial_command(sys.argv[1:]), True
+    # who stops a run does not want another one
+    by_hand = unfinished.stopped and workflow.execution_settings.keep_going
+    if "results/scores.csv" in unfinished.reasons and words is not None and not by_hand:
+        release_folder()
+        whole = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
+    if healed := all(map(was_made, unfinished.reasons)):
+        # a job was killed, say, and succeeded now: nothing is left to do for another run
+        UNFINISHED.unlink()
+    shown = [file for file in asked_for() if file not in unfinished.reasons or was_made(file)]
+    LAST_WORDS.append(unfinished.tell(shown, whole, healed, again))
+
+
+def was_made(file):
+    """Whether it is of this run, or of the one that makes tables of what there is."""
+    return Path(file).exists() and Path(file).stat().st_mtime >= STARTED
 
 
 def what_is_unfinished():
@@ -100,8 +107,7 @@ def what_is_unfinished():
         """The failed job that a job waited for: itself, or the first among those whose files it needs."""
         return job if job in failed else next(filter(None, map(root, dag.dependencies[job])), None)
 
-    stopped = "the run was stopped before."
-    reasons = {str(file): said.get(root(job), stopped) for job in left for file in job.output}
+    reasons = {str(file): said.get(root(job), STOPPED) for job in left for file in job.output}
     failures = [
         Failure(job.message or job.rule.name, said[job], "".join(job.log[:1]), [*map(str, job.output)])
         for job in sorted(failed, key=str)

@@ -57,15 +57,20 @@ function modelCell(row) {
   return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []));
 }
 
+/** Did a job of this run fail, so that the row is without scores? */
+function failed(row) {
+  return row.group === MISSING && row.reason.startsWith("failed: ");
+}
+
 function sourceCell(row) {
-  if (row.group === MISSING) return element("span", {}, row.reason.startsWith("failed") ? row.reason : `Missing: ${row.reason}`);
+  if (row.group === MISSING) return element("span", {}, failed(row) ? row.reason : `Missing: ${row.reason}`);
   if (row.group === PUBLISHED) return element("span", {}, `${row.source}${row.bin_stated ? "" : " (bin width not stated)"}`);
   return element("span", {}, "made here");
 }
 
 function scoreCell(row, metric) {
   const score = row.cells[metric.name];
-  if (!score) return element("small", { class: "missing" }, row.reasons?.[metric.name] ?? (row.group === MISSING ? "missing" : "not given"));
+  if (!score) return element("small", { class: "missing" }, row.reasons?.[metric.name] ?? (failed(row) ? "failed" : row.group === MISSING ? "missing" : "not given"));
   const marks = { best: "strong", second: "u" };
   const number = element("span", {}, element(marks[score.mark] ?? "span", {}, written(score.value)), score.unbeaten ? " *" : "");
   const spans = [

@@ -1,7 +1,6 @@
 """The leaderboard page, driven in headless Chromium."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +10,6 @@ from fake_page import PUBLISHED, block, parts, with_outlier
 from nlbflow.boards.page import leaderboard_page
 from nlbflow.metrics.formulas import METRICS
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 HOSTILE = (
     "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>&<img src=//127.0.0.1/x> {{ 7 * 7 }}"
 )
@@ -26,41 +23,6 @@ def made() -> dict:
 @pytest.fixture(scope="module")
 def html(made) -> str:
     return leaderboard_page(**made)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it drives the page")
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not path:
-        pytest.skip("there is no Chromium on this machine; the page is driven in one (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """A function that opens HTML as a file; in the end no error may have been told and nothing else been asked for."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    faults, asked = [], []
-
-    def opened(html: str, width: int = 1400):
-        (tmp_path / "leaderboard.html").write_text(html)
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": 1000})
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: faults.append(dialog.message))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((tmp_path / "leaderboard.html").as_uri())
-        return page
-
-    yield opened
-    context.close()
-    assert not faults
-    assert all(url.startswith((tmp_path.as_uri(), "data:")) for url in asked)
 
 
 @pytest.fixture
@@ -258,6 +220,16 @@ def test_links_lead_to_the_files_beside_the_page(page, tmp_path):
     links.nth(1).click()
     page.wait_for_url(wanted.as_uri())
     assert "here" in page.content()
+
+
+def test_what_failed_is_said_to_have(opened):
+    made, reason = parts(3, (5,), 1), "failed: " + "the model broke in a way that takes many words. " * 6
+    made |= {"absent": [["mc_maze", 5, "val", "mine", reason.strip()]]}
+    page = opened(leaderboard_page(**made), width=390)
+    (row,) = (row for row in groups(page)["Without scores"] if row[1] == "mine")
+    assert {*row[2:-2]} == {"failed"} and row[-1] == reason.strip()
+    # no screen high, and so nothing but white, where the reason is out of sight
+    assert page.locator("#board tr", has_text="mine").last.bounding_box()["height"] < 300
 
 
 def test_hostile_names_are_text(opened):

@@ -14,11 +14,11 @@ from nlbflow.models.contract import check_model, run_model, tiny_input
     [
         (
             'rates["eval_rates_heldout"][1, 2, 3] = np.nan',
-            "model mine returned eval_rates_heldout, which has 1 values that are NaN",
+            "model mine returned eval_rates_heldout, which has 1 value that is NaN",
         ),
         (
             'rates["eval_rates_heldin"][1, 2, 3] = -1',
-            "1 values that are negative, first at (trial, bin, neuron) (1, 2, 3)",
+            "1 value that is negative, first at (trial, bin, neuron) (1, 2, 3)",
         ),
         (
             'rates["eval_rates_heldin"] = rates["eval_rates_heldin"][:-1]',

@@ -1,13 +1,22 @@
 """What a run could not make: what is said of it, what is left out of the tables, and how those are made."""
 
 import os
+import shlex
+import sys
 
 import pytest
 from test_selection import selection
 
 from nlbflow.planning.origin import ORIGIN, is_shown, origin_of, set_others_aside
 from nlbflow.planning.selection import Selection
-from nlbflow.planning.unfinished import Failure, Unfinished, failure_sentence, partial_command
+from nlbflow.planning.unfinished import (
+    STOPPED,
+    Failure,
+    Unfinished,
+    command_again,
+    failure_sentence,
+    partial_command,
+)
 
 PLACE, OTHER = "results/simulated_maze/5ms/val", "results/simulated_maze/20ms/val"
 
@@ -69,6 +78,13 @@ def test_an_ensemble_waits_for_its_members():
     assert chosen.absences() == [["simulated_maze", 5, "val", "both", "failed: broken"]]
 
 
+def test_an_ensemble_whose_only_member_failed_has_failed():
+    stanza = {"ensemble": {"members": {"gru": [0]}}}
+    files = [f"{PLACE}/{run}/{file}" for run in ("gru/0", "one/0") for file in ("prediction.h5", "scores.json")]
+    chosen = without(selection(("gru", "one"), one=stanza), dict.fromkeys(files, "gru broke."))
+    assert {row[3]: row[4] for row in chosen.absences()} == dict.fromkeys(("gru", "one"), "failed: gru broke")
+
+
 def test_it_is_kept_and_read_back(tmp_path):
     path = tmp_path / "unfinished.json"
     assert Unfinished.read(path) == Unfinished()
@@ -77,16 +93,38 @@ def test_it_is_kept_and_read_back(tmp_path):
     assert Unfinished.read(path) == found
 
 
-def test_the_first_five_are_told(tmp_path):
+def test_the_first_five_are_told():
     failures = [Failure(f"Training {i}", "broken.", "" if i else "logs/0.log", []) for i in range(7)]
-    missing = {str(tmp_path / "a"): "broken."}
-    told = Unfinished(failures, missing).tell("results/leaderboard.md", "snakemake").splitlines()
+    told = Unfinished(failures).tell(["results/leaderboard.md"], True, False, "snakemake").splitlines()
     assert told[0] == "nlbflow: 7 jobs failed:" and told[1] == "  Training 0: broken. (log: logs/0.log)"
     assert told[6] == "  ... and 2 more: results/unfinished.json" and len(told) == 9
-    assert "No tables were made." in Unfinished(failures[:1], missing).tell("", "snakemake")
-    (tmp_path / "a").touch()
-    told = Unfinished(failures[:1], missing).tell("results/leaderboard.md", "snakemake")
-    assert told.endswith("A second attempt made what was missing; results/leaderboard.md is complete.")
+    assert told[-2:] == [
+        "What succeeded is shown in results/leaderboard.md.",
+        "Mend what failed, then go on with: snakemake",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shown", "whole", "healed", "reasons", "said"),
+    [
+        ([], True, False, {}, "No tables were made.\nMend"),
+        (
+            [],
+            False,
+            False,
+            {},
+            "No tables were made. Not all tables and figures of what succeeded could be made: see above.",
+        ),
+        (["a", "b"], False, False, {}, "What succeeded is shown in a and b. Not all tables and figures"),
+        ([], True, False, {"a": STOPPED}, "The run was stopped and made no tables; add `--config partial=True`"),
+        (["a"], True, False, {"a": STOPPED}, "What succeeded is shown in a.\nMend"),
+        (["a"], True, True, {}, "What succeeded is shown in a.\nA second attempt made all that was missing"),
+    ],
+)
+def test_what_is_shown_is_told_as_it_is(shown, whole, healed, reasons, said):
+    assert said in Unfinished([Failure("Training x", "broken.", "", [])], reasons).tell(
+        shown, whole, healed, "snakemake"
+    )
 
 
 def test_what_a_job_said_last(tmp_path):
@@ -105,6 +143,8 @@ def test_what_a_job_said_last(tmp_path):
         ("", "--nolock --config partial=True"),
         ("paper --configfile a.yaml", "paper --configfile a.yaml --nolock --config partial=True"),
         ("--config a=1 b=2 -n", "--nolock --config partial=True a=1 b=2 -n"),
+        ("-C a=1 --config b=2", "-C a=1 --nolock --config partial=True b=2"),
+        ("--config=a=1=2 paper", "paper --nolock --config partial=True a=1=2"),
         ("-F -c 2", "-c 2 --nolock --config partial=True"),
         ("-R train score --cores 2", "--cores 2 --nolock --config partial=True"),
         ("--forcerun train -k paper", "-k paper --nolock --config partial=True"),
@@ -114,6 +154,12 @@ def test_what_a_job_said_last(tmp_path):
 )
 def test_the_run_that_makes_tables_of_what_there_is(words, wanted):
     assert partial_command(words.split()) == (None if wanted is None else wanted.split())
+
+
+def test_the_command_that_goes_on_makes_nothing_anew_twice():
+    assert command_again(".venv/bin/snakemake", ["-F", "--cores", "2"]) == ".venv/bin/snakemake --cores 2"
+    python = shlex.quote(sys.executable)
+    assert command_again("x/snakemake/__main__.py", ["a b"]) == f"{python} -m snakemake 'a b'"
 
 
 def test_only_what_changes_a_result_makes_another_selection():

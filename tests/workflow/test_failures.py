@@ -11,7 +11,7 @@ from workflow import ROOT, copy_code, planned, reproducible, run
 
 NAN = 'rates["eval_rates_heldout"][1, 2, 3] = np.nan'
 MOODY = MODEL.replace("SEEDED = False", "SEEDED = True")
-FAILED = "model mine returned eval_rates_heldout, which has 1 values that are NaN"
+FAILED = "model mine returned eval_rates_heldout, which has 1 value that is NaN"
 
 
 def write_config(path, models: list[str], **stanzas):
@@ -53,7 +53,8 @@ def test_the_last_lines_say_what_failed_and_what_to_do(failed):
     _, _, config, _, output = failed
     last = output[output.rindex("nlbflow: 2 jobs failed:") :]
     assert FAILED in last and "(log: logs/train/simulated_maze/20ms/val/mine/0.log)" in last
-    assert "moody, seed 1" in last and "What succeeded is in results/leaderboard.md." in last
+    assert "moody, seed 1" in last
+    assert "What succeeded is shown in results/leaderboard.md and results/leaderboard.html." in last
     assert last.rstrip().endswith(f"--configfile {config}")
 
 
@@ -64,7 +65,7 @@ def test_a_run_goes_on_when_the_model_is_mended(failed, tmp_path_factory):
     mine.write_text(MODEL.format(fault=""))
     moody.write_text(MOODY.format(fault=""))
     output = run(code, work, config=config)
-    assert "nlbflow: done in " in output and "the leaderboard is in results/leaderboard.md" in output
+    assert "nlbflow: done in " in output and "shown in results/leaderboard.md" in output
     assert not (work / "results/unfinished.json").exists() and planned(code, work, config=config) == {}
     board = reproducible(work / "results/leaderboard.md")
     assert b"failed" not in board and b"mine" in board

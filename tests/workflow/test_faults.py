@@ -167,7 +167,7 @@ def test_submission_that_is_refused(finished, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        ('rates["eval_rates_heldout"][1, 2, 3] = np.nan', "model mine returned eval_rates_heldout, which has 1 values"),
+        ('rates["eval_rates_heldout"][1, 2, 3] = np.nan', "model mine returned eval_rates_heldout, which has 1 value"),
         ("import sys; sys.exit(0)", "model mine was ended by SystemExit(0) before `predict` returned"),
         ("raise RuntimeError('out of luck')", "model mine raised RuntimeError (mine.py, line 15): out of luck"),
     ],

@@ -56,9 +56,9 @@ def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
     ):
         if wrong.any():
             first = tuple(int(i) for i in np.unravel_index(wrong.argmax(), rates.shape))
-            return (
-                f"has {int(wrong.sum()):,} values that are {called}, first at (trial, bin, neuron) {first}; {advice}."
-            )
+            count = int(wrong.sum())
+            found = f"{count:,} values that are" if count > 1 else "1 value that is"
+            return f"has {found} {called}, first at (trial, bin, neuron) {first}; {advice}."
     if not rates.any():
         return "holds only zeros; expected rates in spikes per bin: fill it with the predictions."
     mean, factor = float(rates.mean(dtype=np.float64)), 1000 / bin_ms

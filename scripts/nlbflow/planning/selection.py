@@ -144,12 +144,13 @@ class Selection:
         if dataset not in stanza.get("datasets", [dataset]):
             return f"not among its datasets (config key models.{model}.datasets)"
         needs = ["train", "evaluation", *declared["NEEDS"], *(["truth"] if declared["ORACLE"] else [])]
+        failed = [self._failed_run((*place, model, seed)) for seed in self.models.seeds(model)]
         reasons = [lacks[need] for need in needs if need in lacks]
+        reasons += filter(None, [self._failed_cut(place), failed[0] if all(failed) else ""])
         for member in stanza.get("ensemble", {}).get("members", {}):
             if reason := self.unavailable(dataset, bin_ms, phase, member):
                 reasons.append(f"its member {member}: {reason}")
-        failed = [self._failed_run((*place, model, seed)) for seed in self.models.seeds(model)]
-        return next(iter(reasons), self._failed_cut(place) or (failed[0] if all(failed) else ""))
+        return next(iter(reasons), "")
 
     def _failed_cut(self, place: Place) -> str:
         """Why the last run could not cut a place's recording into tensors."""

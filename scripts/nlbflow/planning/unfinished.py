@@ -1,6 +1,8 @@
 """What a run could not make, and why: told at its end, and left out of the tables of what there is."""
 
 import json
+import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ from nlbflow.running.files import write_json
 UNFINISHED = Path("results/unfinished.json")
 SAID = "nlbflow: "
 SHOWN = 5
+STOPPED = "the run was stopped before it was made."
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Unfinished:
         kept = json.loads(path.read_text())
         return cls([Failure(**failure) for failure in kept["failures"]], kept["reasons"])
 
+    @property
+    def stopped(self) -> bool:
+        """Whether something was not made though nothing that it needs had failed."""
+        return STOPPED in self.reasons.values()
+
     def write(self, path: Path = UNFINISHED) -> None:
         write_json(path, asdict(self))
 
@@ -47,16 +55,13 @@ class Unfinished:
         missing = [file for file in files if file in self.reasons] + [file for file in failed if file in own]
         return FAILED + self.reasons[missing[0]].rstrip(".") if missing else ""
 
-    def is_made(self) -> bool:
-        """Whether all that was missing is there by now: the run that makes tables of what there is tries again what it
-        does not leave out."""
-        return all(Path(file).exists() for file in self.reasons)
-
-    def tell(self, tables: str, again: str) -> str:
+    def tell(self, shown: list[str], whole: bool, healed: bool, again: str) -> str:
         """The last words of a run with failures: the first few, where to read more, what was made of the rest.
 
         Args:
-            tables: where the tables of what there is are; empty where there are none.
+            shown: the files that show what succeeded.
+            whole: whether all tables and figures of it were made.
+            healed: whether a second attempt made what had failed.
             again: the command that goes on.
         """
         count = len(self.failures)
@@ -66,10 +71,14 @@ class Unfinished:
             lines.append(f"  {failure.what}: {failure.sentence}{log}")
         if count > SHOWN:
             lines.append(f"  ... and {count - SHOWN} more: {UNFINISHED}")
-        if self.is_made():
-            return "\n".join([*lines, f"A second attempt made what was missing; {tables} is complete."])
-        lines.append(f"What succeeded is in {tables}." if tables else "No tables were made.")
-        return "\n".join([*lines, f"Mend what failed, then go on with the same command: {again}"])
+        where = f"What succeeded is shown in {' and '.join(shown)}." if shown else "No tables were made."
+        if self.stopped and not shown:
+            where = "The run was stopped and made no tables; add `--config partial=True` for those of what there is."
+        elif healed:
+            return "\n".join([*lines, where, "A second attempt made all that was missing: nothing is left to do."])
+        elif not whole:
+            where += " Not all tables and figures of what succeeded could be made: see above."
+        return "\n".join([*lines, where, f"Mend what failed, then go on with: {again}"])
 
 
 def failure_sentence(log: str, started: float) -> str:
@@ -87,6 +96,17 @@ def failure_sentence(log: str, started: float) -> str:
     return "it ended without a word; it may have been killed, or have run out of memory."
 
 
+def command_again(program: str, words: list[str]) -> str:
+    """The command that goes on after a run, as a shell takes it.
+
+    Args:
+        program: what was called: `snakemake`, by its path, or the module that Python ran.
+        words: those after it.
+    """
+    called = [program] if Path(program).name == "snakemake" else [sys.executable, "-m", "snakemake"]
+    return shlex.join([*called, *_unforced(words)])
+
+
 def partial_command(words: list[str]) -> list[str] | None:
     """The words after `snakemake` of the run that makes tables of what there is; none where the run was a special one.
 
@@ -96,15 +116,25 @@ def partial_command(words: list[str]) -> list[str] | None:
     special = ("-U", "--until", "-O", "--omit-from", "--batch", "-t", "--touch")
     if any(word.split("=")[0] in special for word in words):
         return None
+    kept, partial = _unforced(words), ["--nolock", "--config", "partial=True"]
+    # of several, snakemake takes the last
+    place = next((i for i in reversed(range(len(kept))) if kept[i].split("=")[0] in ("--config", "-C")), None)
+    if place is None:
+        return [*kept, *partial]
+    option, after = kept[place], kept[place + 1 :]
+    # after a `=` stands one value, and what follows is none
+    if "=" in option:
+        return [*kept[:place], *after, *partial, option.split("=", 1)[1]]
+    return [*kept[:place], *partial, *after]
+
+
+def _unforced(words: list[str]) -> list[str]:
+    """The words without what makes files anew: that was asked for once, not twice."""
     kept, forced = [], False
     for word in words:
-        # to be made anew was asked for once, not twice
         if word in ("-f", "-F", "-R") or word.startswith("--force"):
             forced = word in ("-R", "--forcerun")
         elif not (forced and not word.startswith("-")):
             kept.append(word)
             forced = False
-    place = next((i for i, word in enumerate(kept) if word in ("--config", "-C")), None)
-    if place is None:
-        return [*kept, "--nolock", "--config", "partial=True"]
-    return [*kept[:place], "--nolock", kept[place], "partial=True", *kept[place + 1 :]]
+    return kept
