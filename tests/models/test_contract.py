@@ -50,6 +50,7 @@ from nlbflow.models.contract import check_model, run_model, tiny_input
         ('rates["neuron_similarity"] = np.zeros((14, 10))', "expected (neurons, neurons) (14, 14)"),
         ('rates["neuron_similarity"] = np.full((14, 14), np.inf)', "first at (neurons, neurons) (0, 0)"),
         ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1000 / data.bin_ms', "in spikes per second"),
+        ('rates["eval_rates_heldin"] = rates["eval_rates_heldin"] * 1e5', "and so cannot be rates in spikes per bin"),
         ('rates["eval_rates_heldin"] = np.log(rates["eval_rates_heldin"] / 2)', "exponentiate if these are log rates"),
     ],
 )

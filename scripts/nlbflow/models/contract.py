@@ -62,11 +62,11 @@ def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
     if not rates.any():
         return "holds only zeros; expected rates in spikes per bin: fill it with the predictions."
     mean, factor = float(rates.mean(dtype=np.float64)), 1000 / bin_ms
-    if spikes_mean > 0 and factor / TOLERANCE < mean / spikes_mean < factor * TOLERANCE:
-        return (
-            f"has the mean {mean:.3g}, {mean / spikes_mean:.0f} times the data's {spikes_mean:.3g} spikes per bin, so "
-            f"it is almost surely in spikes per second; divide by {factor:g} for spikes per bin of {bin_ms} ms."
-        )
+    if spikes_mean > 0 and mean / spikes_mean > factor / TOLERANCE:
+        found = f"has the mean {mean:.3g}, {mean / spikes_mean:.0f} times the data's {spikes_mean:.3g} spikes per bin, "
+        if mean / spikes_mean > factor * TOLERANCE:
+            return f"{found}and so cannot be rates in spikes per bin of {bin_ms} ms; correct its unit."
+        return f"{found}so it is almost surely in spikes per second; divide by {factor:g} for spikes per bin of {bin_ms} ms."
     return ""
 
 
