@@ -21,7 +21,9 @@ def main(smk) -> None:
         sheets = leaderboard_sheets(results, asked["about"])
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
         made = f"from {origin_sentence(asked['origin'])}, {made_here()}"
-        run.out["markdown"].write_text(markdown_page(sheets, asked["absent"], made, unscored))
+        # a model that is absent where others are scored has its row, with the reason, in the table
+        elsewhere = [row for row in asked["absent"] if tuple(row[:3]) not in results.metrics]
+        run.out["markdown"].write_text(markdown_page(sheets, elsewhere, made, unscored))
         run.log(f"{len(sheets)} tables")
 
 

@@ -18,6 +18,9 @@ def test_behaviour_of_any_rate_is_brought_to_1_khz(cut, rate):
     # linear interpolation of a 1.1 Hz sine of 100 mm/s between samples 10 ms apart errs by 0.06 mm/s
     assert np.abs(found - expected).max() < 0.1
     assert made[2].series["rate_hz"] == pytest.approx(rate)
+    notes = summarise(*made[:2], {"definition": STANZA, "bin_ms": 5, "version": "1"}, made[2])[1]
+    told = "hand_vel has 100 samples per second, fewer than the 200 bins"
+    assert any(told in note for note in notes) == (rate == 100.0)
 
 
 def test_a_fast_series_is_filtered_against_aliasing(cut):

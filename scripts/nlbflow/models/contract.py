@@ -66,7 +66,8 @@ def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
         found = f"has the mean {mean:.3g}, {mean / spikes_mean:.0f} times the data's {spikes_mean:.3g} spikes per bin, "
         if mean / spikes_mean > factor * TOLERANCE:
             return f"{found}and so cannot be rates in spikes per bin of {bin_ms} ms; correct its unit."
-        return f"{found}so it is almost surely in spikes per second; divide by {factor:g} for spikes per bin of {bin_ms} ms."
+        per_bin = f"divide by {factor:g} for spikes per bin of {bin_ms} ms."
+        return f"{found}so it is almost surely in spikes per second; {per_bin}"
     return ""
 
 

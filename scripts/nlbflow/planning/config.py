@@ -97,7 +97,8 @@ def _sentence(fault: jsonschema.ValidationError) -> str:
         )
     if fault.validator == "required":
         missing = [name for name in fault.validator_value if name not in fault.instance]
-        return f"the config lacks the key {'.'.join(filter(None, [key, missing[0]]))}; add it: see config.yaml."
+        lacked = ".".join(filter(None, [key, missing[0]]))
+        return f"the config lacks the key {lacked}; add it: schemas/config.schema.yaml describes it."
     if fault.validator in ("oneOf", "anyOf", "not"):
         keys = isinstance(fault.instance, dict)
         found = f"has the keys {', '.join(sorted(fault.instance))}" if keys else f"is {fault.instance!r}"

@@ -112,10 +112,10 @@ def summarise(
         summary.append(["behaviour", _behaviour_words(arrays, facts)])
     summary.append(["version", asked["version"]])
     summary += [[f"{name} is absent", reason] for name, reason in absent.items()]
-    return summary, _notes(arrays, rates, definition, facts)
+    return summary, _notes(arrays, rates, definition, facts, bin_ms)
 
 
-def _notes(arrays: dict, rates: dict[str, np.ndarray], definition: dict, facts: Facts) -> list[str]:
+def _notes(arrays: dict, rates: dict[str, np.ndarray], definition: dict, facts: Facts, bin_ms: int) -> list[str]:
     notes = []
     share, trials = facts.shared
     if share:
@@ -156,6 +156,11 @@ def _notes(arrays: dict, rates: dict[str, np.ndarray], definition: dict, facts: 
             )
         if (unknown := 1 - known.all(axis=1).mean()) > MANY:
             notes.append(f"{name} is unknown in {_percent(unknown)} of the training bins, which are not decoded.")
+    if facts.series and facts.series["rate_hz"] * bin_ms < 999:
+        notes.append(
+            f"{facts.series['name']} has {facts.series['rate_hz']:g} samples per second, fewer than the "
+            f"{1000 / bin_ms:g} bins: what is decoded between two samples is interpolated."
+        )
     if facts.no_averages:
         notes.append(f"There is no psth R2: {facts.no_averages}.")
     return notes
