@@ -80,7 +80,8 @@ def end_with_failures():
     words, whole = partial_command(sys.argv[1:]), True
     # who stops a run does not want another one
     by_hand = unfinished.stopped and workflow.execution_settings.keep_going
-    if "results/scores.csv" in unfinished.reasons and words is not None and not by_hand:
+    some = any(result(run, "prediction.h5") not in unfinished.reasons for run in SELECTION.runs())
+    if "results/scores.csv" in unfinished.reasons and words is not None and some and not by_hand:
         release_folder()
         whole = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
     if healed := all(map(was_made, unfinished.reasons)):
