@@ -12,7 +12,7 @@ from nlbflow.models.contract import LATENTS
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
-        scores, latents, kinds = {}, {}, {}
+        scores, files, kinds = {}, {}, {}
         for (*_, model, seed), path, prediction, scored in zip(
             asked["runs"], smk.input.bootstraps, smk.input.predictions, smk.input.scores, strict=True
         ):
@@ -20,10 +20,8 @@ def main(smk) -> None:
                 kinds[model] = kind
             arrays, _ = read_arrays(path)
             scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}
-            if kinds.get(model, COMPETITOR) in RANKED:
-                with open_h5(prediction) as file:
-                    if found := {name: file[name][()] for name in LATENTS if name in file}:
-                        latents.setdefault(model, []).append(found)
+            if kinds.get(model, COMPETITOR) in RANKED and has_latents(prediction):
+                files.setdefault(model, []).append(prediction)
         ranked = {key: metrics for key, metrics in scores.items() if kinds.get(key[0], COMPETITOR) in RANKED}
         write_json(
             run.out["comparison"],
@@ -34,11 +32,26 @@ def main(smk) -> None:
                 "ranks": rank_table(scores, kinds),
                 "differences": difference_table(ranked),
                 # one seed of each model: between its seeds latents differ as between models
-                "cross_decoding": cross_decoding_table({model: seeds[0] for model, seeds in latents.items()}),
-                "consistency": consistency_table(latents),
+                "cross_decoding": cross_decoding_table({model: latents(paths[0]) for model, paths in files.items()}),
+                # the seeds of one model at a time, or memory would grow with models times seeds
+                "consistency": [
+                    row
+                    for model, paths in files.items()
+                    for row in consistency_table({model: [latents(path) for path in paths]})
+                ],
             },
         )
-        run.log(f"{len(scores)} predictions, latents of {len(latents)} models that are ranked")
+        run.log(f"{len(scores)} predictions, latents of {len(files)} models that are ranked")
+
+
+def has_latents(prediction: str) -> bool:
+    with open_h5(prediction) as file:
+        return all(name in file for name in LATENTS)
+
+
+def latents(prediction: str) -> dict:
+    with open_h5(prediction) as file:
+        return {name: file[name][()] for name in LATENTS}
 
 
 if "snakemake" in globals():

@@ -116,16 +116,18 @@ def partial_command(words: list[str]) -> list[str] | None:
     special = ("-U", "--until", "-O", "--omit-from", "--batch", "-t", "--touch")
     if any(word.split("=")[0] in special for word in words):
         return None
-    kept, partial = _unforced(words), ["--nolock", "--config", "partial=True"]
+    # after `--` stand targets alone
+    end = words.index("--") if "--" in words else len(words)
+    kept, targets, partial = _unforced(words[:end]), words[end:], ["--nolock", "--config", "partial=True"]
     # of several, snakemake takes the last
     place = next((i for i in reversed(range(len(kept))) if kept[i].split("=")[0] in ("--config", "-C")), None)
     if place is None:
-        return [*kept, *partial]
+        return [*kept, *partial, *targets]
     option, after = kept[place], kept[place + 1 :]
     # after a `=` stands one value, and what follows is none
     if "=" in option:
-        return [*kept[:place], *after, *partial, option.split("=", 1)[1]]
-    return [*kept[:place], *partial, *after]
+        return [*kept[:place], *after, *partial, option.split("=", 1)[1], *targets]
+    return [*kept[:place], *partial, *after, *targets]
 
 
 def _unforced(words: list[str]) -> list[str]:
