@@ -25,7 +25,7 @@ PUBLISHED = {
 NAMES = {
     "smoothing": ("kernel_sd_ms", "alpha"),
     "gpfa": ("x_dim", "ridge_alpha", "poisson_alpha"),
-    "slds": ("states", "latents", "l2_A", "l2_b"),
+    "slds_published": ("states", "latents", "l2_A", "l2_b"),
 }
 # A penalty of 0, whose optimum overfits: see the docstring of the model's DEFAULTS.
 MENDED = {("gpfa", "poisson_alpha"): {0: 1e-5}}

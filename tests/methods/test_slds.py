@@ -1,6 +1,6 @@
 """The switching linear dynamical system as a whole, on data simulated from it."""
 
-from itertools import permutations
+from itertools import pairwise, permutations, product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +11,16 @@ from scipy.stats import norm, poisson
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.slds import fit as slds
 from nlbflow.methods.slds import softplus_poisson
-from nlbflow.methods.slds.fit import Slds, fit, infer
+from nlbflow.methods.slds.fit import Posterior, Slds, fit, infer
+from nlbflow.methods.slds.forecast import forecast, moments_ahead
+from nlbflow.methods.slds.gaussian_chain import Chain
 from nlbflow.methods.slds.softplus_poisson import Emission, evaluate, softplus
 from nlbflow.methods.slds.switching import Dynamics
 from nlbflow.models.catalogue import read_declaration
 from nlbflow.models.contract import check_model, load_model, tiny_input
+from nlbflow.recordings.simulator.clusters import STEP_MS, simulate_clusters
+from nlbflow.recordings.simulator.truth import rates_hz
+from nlbflow.scoring.structure import matched_accuracy
 
 MODEL = Path(__file__).parents[2] / "scripts/models/slds.py"
 
@@ -106,6 +111,71 @@ def test_unseen_neurons_and_bins_are_as_if_absent(simulated, fitted):
     assert (np.diff(uncertainty[90:]) > 0).all() and uncertainty[-1] > 2 * uncertainty[80]
 
 
+@pytest.mark.parametrize(("states", "heldin"), [(2, 90), pytest.param(3, 90, marks=pytest.mark.slow)])
+def test_states_of_the_simulated_clusters_are_recovered(states, heldin):
+    """In the stanza's shape, of 90 % of the bins, by held-in counts of trials that the fit has not seen."""
+    session = simulate_clusters(
+        {"seed": 2023, "clusters": 3, "states": states, "coupling": 0.0, "train_trials": 100, "val_trials": 50,
+         "test_trials": 1, "heldin": heldin, "heldout": 30}
+    )  # fmt: skip
+    population, drawn = session.population, session.train
+    latents, true = (array[:, :900:STEP_MS] for array in (drawn.latents, drawn.states))
+    rates = rates_hz(latents.astype(float), population.weights, population.bias) * STEP_MS / 1000
+    counts = np.random.default_rng(0).poisson(rates).astype(float)
+    model, posterior, _ = fit(counts[:100], 20, states, 9, 1.0, 1e-8, 30, 50, 0)
+    shares = posterior.states.mean(axis=(0, 1))
+    assert matched_accuracy(true[:100], posterior.states.argmax(axis=2)) > 0.92 and shares.max() < 0.7
+    seen = counts[100:, :35].copy()
+    seen[..., population.heldout] = np.nan
+    found = infer(model, seen, 50)[0].states.argmax(axis=2)
+    assert matched_accuracy(true[100:, :35], found) >= 0.9
+
+
+def test_with_one_state_a_forecast_is_what_unseen_bins_have(simulated):
+    model = fit(simulated.counts[:10], 20, 1, 2, 1e-3, 1e-6, 5, 5, 0)[0]
+    masked = np.concatenate([simulated.counts[:10, :50], np.full((10, 8, 50), np.nan)], axis=1)
+    whole = infer(model, masked, 100)[0]
+    seen = Posterior(Chain(whole.latents.mean[:, :50], whole.latents.cov[:, :50], None, None), whole.states[:, :50])
+    np.testing.assert_allclose(forecast(model, seen, 8), model.emission.rates(whole.latents)[:, 50:], rtol=1e-6)
+
+
+def test_moments_ahead_are_sums_over_all_paths_of_states(fitted):
+    dynamics = fitted[0].dynamics
+    mean, cov = np.array([0.5, -1.0]), np.array([[0.3, 0.1], [0.1, 0.2]])
+    start = Posterior(Chain(mean[None, None], cov[None, None], None, None), np.array([[[0.2, 0.5, 0.3]]]))
+    *_, (chances, means, covs) = moments_ahead(dynamics, start, 4)
+    chance, first, second = np.zeros(3), np.zeros((3, 2)), np.zeros((3, 2, 2))
+    for path in product(range(3), repeat=5):
+        p, m, c = start.states[0, 0, path[0]], mean, cov
+        for before, k in pairwise(path):
+            p, m = p * dynamics.transitions[before, k], dynamics.A[k] @ m + dynamics.b[k]
+            c = dynamics.A[k] @ c @ dynamics.A[k].T + dynamics.Q[k]
+        chance[k] += p
+        first[k] += p * m
+        second[k] += p * (c + np.outer(m, m))
+    first /= chance[:, None]
+    np.testing.assert_allclose(chances[0], chance, rtol=1e-12)
+    np.testing.assert_allclose(means[0], first, rtol=1e-10)
+    spread = second / chance[:, None, None] - first[:, :, None] * first[:, None]
+    np.testing.assert_allclose(covs[0], spread, rtol=1e-9, atol=1e-12)
+
+
+def test_a_forecast_is_the_average_of_many_drawn(fitted):
+    """That the latents of a state are a mixture, and no Gaussian, costs little within a few bins."""
+    model = fitted[0]
+    dynamics, rng, draws = model.dynamics, np.random.default_rng(4), 100_000
+    mean, cov = np.array([0.5, -1.0]), np.array([[0.3, 0.1], [0.1, 0.2]])
+    start = Posterior(Chain(mean[None, None], cov[None, None], None, None), np.array([[[0.2, 0.5, 0.3]]]))
+    x = rng.multivariate_normal(mean, cov, draws)
+    state, roots = rng.choice(3, draws, p=start.states[0, 0]), np.linalg.cholesky(dynamics.Q)
+    for forecasted in forecast(model, start, 4)[0]:
+        state = (rng.random(draws)[:, None] > np.cumsum(dynamics.transitions[state], axis=1)).sum(axis=1)
+        noise = np.einsum("nij,nj->ni", roots[state], rng.standard_normal(x.shape))
+        x = np.einsum("nij,nj->ni", dynamics.A[state], x) + dynamics.b[state] + noise
+        drawn = softplus(x @ model.emission.weights.T + model.emission.bias).mean(axis=0)
+        np.testing.assert_allclose(forecasted, drawn, rtol=0.03)
+
+
 def test_batches_of_trials_do_not_matter(simulated, fitted, monkeypatch):
     together = infer(fitted[0], simulated.counts[:7], 5)[0].latents.mean
     monkeypatch.setattr(slds, "BATCH_TRIALS", 3)
@@ -133,6 +203,24 @@ def test_contract():
     facts = check_model(MODEL, "slds", read_declaration(MODEL)["DEFAULTS"])["facts"]
     # 2 states, 3 latents, 14 neurons: 1 + 2 chances, 3 + 6 of the first bin, 2 (9 + 3 + 6) of the dynamics, 14 (3 + 1)
     assert facts["parameters"] == 3 + 9 + 36 + 56
+
+
+def test_steps_of_several_bins():
+    data = tiny_input()
+    found = predict(data, step_ms=4 * data.bin_ms)
+    alone = predict(data, step_ms=data.bin_ms)
+    for name, array in alone.items():
+        assert name == "facts" or found[name].shape == array.shape
+    assert np.diff(found["eval_states"].reshape(5, 5, 4), axis=2).max() == 0
+    assert np.diff(found["eval_latents"], n=2, axis=1)[:, 2:4].max() < 1e-6
+
+
+def test_one_state_that_holds_all_is_told(caplog):
+    facts = predict(tiny_input(), states=1)["facts"]
+    assert facts["occupancy"] == "1.000" and not caplog.records
+    states = np.full((2, 10, 2), [0.001, 0.999])
+    assert load_model(MODEL)._occupancy(Posterior(None, states)) == {"occupancy": "0.999, 0.001"}
+    assert "one of 2 states holds 99.9 %" in caplog.text
 
 
 def predict(data, **params):
@@ -171,6 +259,7 @@ def test_missing_forward_windows():
         ({"states": 0}, "states = 0"),
         ({"iterations": 0}, "iterations and start_iterations >= 1"),
         ({"l2_A": -1.0}, "l2_A and l2_b finite"),
+        ({"step_ms": 0}, "step_ms > 0"),
     ],
 )
 def test_parameters_out_of_range_are_refused(params, words):

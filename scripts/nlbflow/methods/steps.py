@@ -38,3 +38,7 @@ class Steps:
     def values(self, values: np.ndarray) -> np.ndarray:
         """Values (trials, steps, n) at each bin, linear between the middles of steps: (trials, bins, n)."""
         return self._weights @ values
+
+    def held(self, values: np.ndarray) -> np.ndarray:
+        """At each bin the value (trials, steps) of the step that it lies in: (trials, bins)."""
+        return np.repeat(values, self._width, axis=1)

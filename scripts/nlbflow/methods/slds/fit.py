@@ -70,7 +70,7 @@ def fit(
     """Fit a model to counts by expectation-maximisation.
 
     Args:
-        counts: (trials, bins, neurons), spikes per bin; NaN where not observed.
+        counts: (trials, bins, neurons), spikes per bin, whole or not; NaN where not observed.
         bin_ms: width of a bin.
         states, latents: the numbers of both.
         l2_A, l2_b: penalties on the distance of A from the identity and of b from zero, relative to the noise.
@@ -121,7 +121,7 @@ def infer(model: Slds, counts: np.ndarray, iterations: int) -> tuple[Posterior, 
 
     Args:
         model: with the emission of all neurons of the counts.
-        counts: (trials, bins, neurons), NaN where not seen: held-out neurons, bins to be forecast.
+        counts: (trials, bins, neurons), NaN where not seen: held-out neurons.
         iterations: at most so many updates of states and latents.
 
     Returns:
