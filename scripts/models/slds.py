@@ -10,13 +10,8 @@ training trials are inferred from held-in neurons alone, so that a decoder meets
 evaluation. `slds_published` has the baseline's settings, whose penalty on A leaves one state in use (docs/models.md).
 """
 
-import logging
-
-import numpy as np
-from nlbflow.errors import NlbflowError
-from nlbflow.methods.slds.fit import Posterior, fit, infer
-from nlbflow.methods.slds.forecast import forecast
-from nlbflow.methods.steps import Steps, bins_per_step
+from nlbflow.methods.slds.fit import fit
+from nlbflow.methods.slds.prediction import Windows, check_params, occupancy
 
 DEFAULTS = {
     # Number of discrete states; the benchmark's search was 3 to 6 (4 to 9 for MC_RTT, 5 to 9 for DMFC_RSG).
@@ -40,10 +35,6 @@ DEFAULTS = {
 # Its states or couplings are drawn.
 STRUCTURE = True
 CHECK = {"states": 2, "latents": 3, "iterations": 5, "start_iterations": 5}
-# A share of the bins above which one state is as good as a model with one.
-ALONE = 0.99
-
-log = logging.getLogger("nlbflow")
 
 
 def predict(data, params: dict, seed: int) -> dict:
@@ -58,56 +49,9 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there are fewer firing neurons than latents.
     """
-    _check(params)
-    heldin = data.train_spikes_heldin.shape[2]
-    length = bins_per_step(params["step_ms"], data.bin_ms)
-    windows = [_all_neurons(data, "")]
-    if data.train_spikes_heldin_forward is not None:
-        windows.append(_all_neurons(data, "_forward"))
-    steps = [Steps(window.shape[1], length) for window in windows]
-    counts = np.concatenate([s.sums(window) for s, window in zip(steps, windows, strict=True)], axis=1)
+    check_params("slds", params, ("states", "latents"))
+    windows = Windows(data, params["step_ms"])
     options = {name: params[name] for name in ("states", "latents", "l2_A", "l2_b", "iterations", "start_iterations")}
-    model, fitted, _ = fit(counts, length * data.bin_ms, **options, seed=seed)
-    prediction = {"facts": {"parameters": model.parameters, **_occupancy(fitted)}}
-    for part in ("train", "eval"):
-        seen = steps[0].sums(getattr(data, f"{part}_spikes_heldin"))
-        unseen = np.full((*seen.shape[:2], counts.shape[2] - heldin), np.nan)
-        posterior = infer(model, np.concatenate([seen, unseen], axis=2), params["inference_iterations"])[0]
-        found = [model.emission.rates(posterior.latents)]
-        if part == "eval":
-            found += [forecast(model, posterior, s.count) for s in steps[1:]]
-        for suffix, s, rates in zip(("", "_forward"), steps, found, strict=False):
-            rates = s.rates(np.log(np.maximum(rates, np.finfo(float).tiny))).astype(np.float32)
-            prediction[f"{part}_rates_heldin{suffix}"] = rates[:, :, :heldin]
-            prediction[f"{part}_rates_heldout{suffix}"] = rates[:, :, heldin:]
-        prediction[f"{part}_latents"] = steps[0].values(posterior.latents.mean).astype(np.float32)
-        prediction[f"{part}_states"] = steps[0].held(posterior.states.argmax(axis=2))
-    return prediction
-
-
-def _check(params: dict) -> None:
-    for name in ("states", "latents", "iterations", "start_iterations", "inference_iterations"):
-        if not isinstance(params[name], int):
-            raise NlbflowError(f"slds needs a whole number as {name}; found {params[name]}.")
-    if params["inference_iterations"] < 1 or not params["step_ms"] > 0:
-        raise NlbflowError(
-            f"slds needs inference_iterations >= 1 and step_ms > 0; found {params['inference_iterations']} and "
-            f"{params['step_ms']}."
-        )
-
-
-def _all_neurons(data, suffix: str) -> np.ndarray:
-    """(trials, bins, held-in and held-out neurons) of a window of the training trials; a missing one is NaN."""
-    groups = [getattr(data, f"train_spikes_{group}{suffix}") for group in ("heldin", "heldout")]
-    return np.concatenate(groups, axis=2).astype(float)
-
-
-def _occupancy(posterior: Posterior) -> dict[str, str]:
-    """A fact: each state's share of the training trials' bins, the largest first."""
-    shares = np.sort(posterior.states.mean(axis=(0, 1)))[::-1]
-    if len(shares) > 1 and shares[0] > ALONE:
-        log.warning(
-            f"slds: one of {len(shares)} states holds {100 * shares[0]:.1f} % of the bins, so these dynamics do not "
-            "switch; a smaller l2_A tells states apart, states: 1 is the same model for less."
-        )
-    return {"occupancy": ", ".join(f"{share:.3f}" for share in shares)}
+    model, posterior, _ = fit(windows.counts, windows.step_ms, **options, seed=seed)
+    facts = {"parameters": model.parameters, "occupancy": occupancy(posterior)}
+    return {**windows.predict(model, params["inference_iterations"]), "facts": facts}

@@ -14,6 +14,7 @@ from nlbflow.methods.slds import softplus_poisson
 from nlbflow.methods.slds.fit import Posterior, Slds, fit, infer
 from nlbflow.methods.slds.forecast import forecast, moments_ahead
 from nlbflow.methods.slds.gaussian_chain import Chain
+from nlbflow.methods.slds.prediction import occupancy
 from nlbflow.methods.slds.softplus_poisson import Emission, evaluate, softplus
 from nlbflow.methods.slds.switching import Dynamics
 from nlbflow.models.catalogue import read_declaration
@@ -219,8 +220,8 @@ def test_one_state_that_holds_all_is_told(caplog):
     facts = predict(tiny_input(), states=1)["facts"]
     assert facts["occupancy"] == "1.000" and not caplog.records
     states = np.full((2, 10, 2), [0.001, 0.999])
-    assert load_model(MODEL)._occupancy(Posterior(None, states)) == {"occupancy": "0.999, 0.001"}
-    assert "one of 2 states holds 99.9 %" in caplog.text
+    assert occupancy(Posterior(None, states)) == "0.999, 0.001"
+    assert "One of 2 states holds 99.9 %" in caplog.text
 
 
 def predict(data, **params):

@@ -30,6 +30,8 @@ BATCH_TRIALS = 128
 INFERENCE_TOLERANCE = 1e-3
 # Iterations with one state, before the states start.
 LINEAR_ITERATIONS = 10
+# Starts of the states, and the iterations after which the one with the highest bound goes on.
+STARTS, FIRST_ITERATIONS = 4, 5
 # Variance of the latents before their first update.
 START_VARIANCE = 0.1
 LOG_EVERY_S = 5.0
@@ -45,7 +47,7 @@ class Slds:
     @property
     def parameters(self) -> int:
         """Number of free parameters."""
-        return self.dynamics.parameters + self.emission.weights.size + self.emission.bias.size
+        return self.dynamics.parameters + self.emission.parameters
 
 
 @dataclass
@@ -84,16 +86,53 @@ def fit(
     Raises:
         NlbflowError: the counts, the numbers of states, latents or iterations, or the penalties are out of range.
     """
-    _check(counts, states, latents, (l2_A, l2_b), (iterations, start_iterations))
-    emission, mean = start_latents(counts, bin_ms, latents)
-    steps = np.diff(mean, axis=1).reshape(-1, latents)
-    prior = Prior(np.append(np.full(latents, float(l2_A)), float(l2_b)), (steps**2).mean(axis=0))
-    chain, rng = _isolated(mean), np.random.default_rng(seed)
-    # one state first: from the rough latents of the counts, states would be told apart by roughness
-    linear = Slds(start_dynamics(chain, 1, prior, 1, rng), emission)
+    check(counts, states, latents, (l2_A, l2_b), (iterations, start_iterations))
+    start = fit_one_state(*start_latents(counts, bin_ms, latents), counts, l2_A, l2_b)
+    return fit_states(start, counts, states, iterations, start_iterations, seed)
+
+
+@dataclass
+class Start:
+    """What a fit with one state leaves to one with several: emission, latents of all trials, prior of the dynamics."""
+
+    emission: Emission
+    chain: Chain
+    prior: Prior
+
+
+def fit_one_state(emission: Emission, mean: np.ndarray, counts: np.ndarray, l2_A: float, l2_b: float) -> Start:
+    """A few iterations with one state: from rough latents of the counts, states would be told apart by roughness.
+
+    Args:
+        emission, mean: to start from; mean is of the latents (trials, bins, dims).
+        counts, l2_A, l2_b: as for `fit`.
+    """
+    dims = mean.shape[2]
+    steps = np.diff(mean, axis=1).reshape(-1, dims)
+    prior = Prior(np.append(np.full(dims, float(l2_A)), float(l2_b)), (steps**2).mean(axis=0))
+    chain = _isolated(mean)
+    linear = Slds(start_dynamics(chain, 1, prior, 1, np.random.default_rng(0)), emission)
     linear = _maximise(linear, chain, counts, prior, LINEAR_ITERATIONS, "slds, one state")[0]
-    model = Slds(start_dynamics(chain, states, prior, start_iterations, rng), linear.emission)
-    return _maximise(model, chain, counts, prior, iterations, f"slds, {states} states")
+    return Start(linear.emission, chain, prior)
+
+
+def fit_states(
+    start: Start, counts: np.ndarray, states: int, iterations: int, start_iterations: int, seed: int
+) -> tuple[Slds, Posterior, list[float]]:
+    """The rest of `fit`, whose arguments and result these are."""
+    rng, name = np.random.default_rng(seed), f"slds, {states} states"
+    first, best = min(iterations, FIRST_ITERATIONS), None
+    for k in range(STARTS if states > 1 else 1):
+        chain = start.chain.select(np.arange(len(counts)))
+        dynamics = start_dynamics(start.chain, states, start.prior, start_iterations, rng)
+        found = _maximise(Slds(dynamics, start.emission), chain, counts, start.prior, first, f"{name}, start {k + 1}")
+        if best is None or found[2][-1] > best[2][-1]:
+            best = found
+    model, posterior, bounds = best
+    if first == iterations:
+        return best
+    model, posterior, more = _maximise(model, posterior.latents, counts, start.prior, iterations - first, name)
+    return model, posterior, bounds + more[1:]
 
 
 def _maximise(
@@ -239,9 +278,10 @@ def _reporter(name: str, iterations: int, trials: int) -> Callable[[int, float],
     return report
 
 
-def _check(
+def check(
     counts: np.ndarray, states: int, latents: int, penalties: tuple[float, float], iterations: tuple[int, int]
 ) -> None:
+    """Refuse what `fit` cannot use, as its docstring says."""
     negative, infinite = int((counts < 0).sum()), int(np.isinf(counts).sum())
     if negative or infinite or not len(counts) or counts.shape[1] < 2:
         raise NlbflowError(

@@ -27,6 +27,10 @@ class Chain:
         """The chain of some trials."""
         return Chain(self.mean[trials], self.cov[trials], self.cross[trials], self.entropy[trials])
 
+    def project(self, dims: slice) -> "Chain":
+        """Some of the latents; the entropy stays that of all."""
+        return Chain(self.mean[..., dims], self.cov[..., dims, dims], self.cross[..., dims, dims], self.entropy)
+
 
 def chain_moments(diagonal: np.ndarray, below: np.ndarray, linear: np.ndarray) -> Chain:
     """The Gaussian with log density -x'Jx / 2 + h'x + constant, J block-tridiagonal and positive definite.

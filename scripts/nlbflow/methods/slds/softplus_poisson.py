@@ -31,10 +31,17 @@ HALVINGS, ROUNDING = 8, 1e-12
 
 @dataclass
 class Emission:
-    """`weights` (neurons, dims) and `bias` (neurons,)."""
+    """`weights` (neurons, dims) and `bias` (neurons,); `free` (neurons, dims) says which weights are not held at zero,
+    None that all are free."""
 
     weights: np.ndarray
     bias: np.ndarray
+    free: np.ndarray | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Number of free parameters."""
+        return self.bias.size + (self.weights.size if self.free is None else int(self.free.sum()))
 
     @property
     def squares(self) -> np.ndarray:
@@ -117,8 +124,12 @@ def climb(emission: Emission, latents: Chain, counts: np.ndarray, here: Evaluati
     """
     dims = emission.weights.shape[1]
     gradient, hessian = _derivatives(emission, latents, here, active)
+    if emission.free is not None:
+        free = np.append(emission.free[active], np.ones((len(active), 1), bool), axis=1)
+        gradient *= free
+        hessian = np.where(free[:, :, None] & free[:, None, :], hessian, np.eye(dims + 1))
     step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-    emission = Emission(emission.weights.copy(), emission.bias.copy())
+    emission = Emission(emission.weights.copy(), emission.bias.copy(), emission.free)
     left, length = np.arange(len(active)), 1.0
     for _ in range(HALVINGS):
         at = active[left]

@@ -18,7 +18,7 @@ from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 KERNEL_MS = 50.0
 REGRESSION_STEPS = 5
 # Runs of the autoregressive model, from different clusters, and the iterations after which the likeliest is chosen.
-RUNS, FIRST_ITERATIONS = 5, 10
+RUNS, FIRST_ITERATIONS = 2, 10
 
 
 def start_latents(counts: np.ndarray, bin_ms: float, dims: int) -> tuple[Emission, np.ndarray]:
@@ -32,10 +32,35 @@ def start_latents(counts: np.ndarray, bin_ms: float, dims: int) -> tuple[Emissio
         dims: number of latents.
     """
     latents = _components(counts, bin_ms, dims)
-    emission = _regression(counts, latents)
+    emission, _ = regress(counts, known(latents))
     fires = emission.weights.any(axis=1)
     left, size, right = np.linalg.svd(emission.weights, full_matrices=False)
     return Emission(left * fires[:, None], emission.bias), latents @ (size[:, None] * right).T
+
+
+def start_blocks(
+    counts: np.ndarray, latents: np.ndarray, labels: np.ndarray, clusters: int
+) -> tuple[Emission, np.ndarray]:
+    """Emission and latents to start from where each neuron sees its cluster's latents only; as `start_latents` does,
+    with orthonormal columns for each cluster.
+
+    Args:
+        counts: (trials, bins, neurons), NaN where not observed.
+        latents: (trials, bins, clusters * dims), cluster by cluster.
+        labels: (neurons,), the cluster of each; -1 for a neuron that never fires, which sees none.
+        clusters: their number.
+    """
+    dims = latents.shape[2] // clusters
+    free = np.repeat(np.arange(clusters), dims) == labels[:, None]
+    emission, _ = regress(counts, known(latents), free)
+    weights, latents = emission.weights.copy(), latents.copy()
+    for k in range(clusters):
+        own, members = slice(k * dims, (k + 1) * dims), labels == k
+        # fewer neurons than latents keep the latents that they were given
+        if members.sum() >= dims:
+            weights[members, own], size, right = np.linalg.svd(weights[members, own], full_matrices=False)
+            latents[..., own] = latents[..., own] @ (size[:, None] * right).T
+    return Emission(weights, emission.bias, free), latents
 
 
 def start_dynamics(latents: Chain, states: int, prior: Prior, iterations: int, rng: np.random.Generator) -> Dynamics:
@@ -98,14 +123,26 @@ def _components(counts: np.ndarray, bin_ms: float, dims: int) -> np.ndarray:
     return (scores / np.maximum(scores.std(axis=0), 1e-6)).reshape(trials, bins, dims)
 
 
-def _regression(counts: np.ndarray, latents: np.ndarray) -> Emission:
-    """The emission of known latents, close to its optimum; neurons that never fire have no weights."""
-    trials, bins, dims = latents.shape
+def regress(counts: np.ndarray, latents: Chain, free: np.ndarray | None = None) -> tuple[Emission, np.ndarray]:
+    """The emission of given latents, close to its optimum, and each neuron's expected log likelihood (neurons,).
+
+    Neurons that never fire have no weights.
+
+    Args:
+        counts: (trials, bins, neurons), NaN where not observed.
+        latents: of all trials.
+        free: which weights are not held at zero, as of an `Emission`.
+    """
     seen, total = np.isfinite(counts).sum(axis=(0, 1)), np.nansum(counts, axis=(0, 1))
     rates = np.maximum(total / np.maximum(seen, 1), SILENT_RATE)
-    emission = Emission(np.zeros((counts.shape[2], dims)), inverse_softplus(rates))
-    known = Chain(latents, np.zeros((trials, bins, dims, dims)), np.zeros((trials, 0, dims, dims)), np.zeros(trials))
-    here = evaluate(emission, known, counts)
+    emission = Emission(np.zeros((counts.shape[2], latents.mean.shape[2])), inverse_softplus(rates), free)
+    here = evaluate(emission, latents, counts)
     for _ in range(REGRESSION_STEPS):
-        emission = climb(emission, known, counts, here, np.flatnonzero(total))
-    return emission
+        emission = climb(emission, latents, counts, here, np.flatnonzero(total))
+    return emission, here.value.sum(axis=0)
+
+
+def known(latents: np.ndarray) -> Chain:
+    """A chain of latents (trials, bins, dims) without uncertainty."""
+    trials, bins, dims = latents.shape
+    return Chain(latents, np.zeros((trials, bins, dims, dims)), np.zeros((trials, 0, dims, dims)), np.zeros(trials))

@@ -1,0 +1,101 @@
+"""Neurons and moments clustered by latent structure: a switching linear dynamical system of clusters of neurons.
+
+After Wei 2023 (arXiv:2309.02213, "Bayesian bi-clustering of neural spiking activity with latent structures"): each
+cluster of neurons has a few latents that only its neurons see; the latents of all clusters follow linear dynamics that
+switch between states, in which clusters may drive each other. The clusters are not sampled, as there, but found from
+the loadings of a fit that knows of none (`nlbflow.methods.slds.clusters` says how); the counts are Poisson with
+softplus rates, trials are independent, and evaluation trials enter no parameter. Their number is chosen in folds
+(`tune:`); with one cluster this is `slds`.
+
+Assumes: each neuron belongs to one cluster; latents follow linear dynamics that switch between a few states as a Markov
+  chain that all clusters share.
+Latents: those of each cluster in turn, centred and turned to be uncorrelated, the largest first; their signs mean
+  nothing.
+Tells: which neurons go together (`neuron_labels`), how surely (`neuron_similarity`: the share of resamples of the
+  trials in which two neurons are of one cluster) and when the population's dynamics switch (`eval_states`).
+Cost: twice that of `slds`: 30 s of CPU on the simulated session.
+Limits: clusters whose latents go together cannot be told apart; the certainty is that of clustering the loadings, given
+  the latents; a cluster needs a few neurons that fire. Predicts less well than `slds` with as many latents where
+  neurons do not fall into clusters.
+Reference code: none of it is used, and it has no licence; written from a description of the paper's model.
+"""
+
+import logging
+
+import numpy as np
+from nlbflow.errors import NlbflowError
+from nlbflow.methods.slds.clusters import fit_clusters
+from nlbflow.methods.slds.prediction import Windows, check_params, occupancy
+
+DEFAULTS = {
+    # Number of clusters of neurons; the paper infers it, here it is chosen in folds.
+    "clusters": 3,
+    # Number of latents of each cluster beside the level that its neurons share.
+    "factors": 4,
+    # Number of discrete states.
+    "states": 5,
+    # Length of a time step of the dynamics in ms, at least a bin.
+    "step_ms": 20,
+    # Penalty on the distance of the dynamics' matrices from the identity, and on their offsets.
+    "l2_A": 100.0,
+    "l2_b": 1.22e-8,
+    # Iterations of expectation-maximisation, and of the autoregressive hidden Markov model that they start from.
+    "iterations": 30,
+    "start_iterations": 50,
+    # Updates of the posterior of evaluation trials, at most.
+    "inference_iterations": 50,
+    # Resamples of the training trials, for how sure the clusters are.
+    "resamples": 50,
+}
+# Its states and clusters are drawn.
+STRUCTURE = True
+CHECK = {"clusters": 2, "factors": 1, "states": 2, "iterations": 5, "start_iterations": 5, "resamples": 3}
+
+log = logging.getLogger("nlbflow")
+
+
+def predict(data, params: dict, seed: int) -> dict:
+    """Rates in spikes per bin, (trials, time, neurons), of both windows; mean latents and likeliest state of each bin;
+    the cluster of each neuron, -1 for one that never fires, and how often two are together.
+
+    Args:
+        data: all training spikes, eval_spikes_heldin and bin_ms are used.
+        params: as in DEFAULTS.
+        seed: of the clusterings' starts, the resamples and the clusters that the dynamics start from.
+
+    Raises:
+        NlbflowError: a parameter is out of range, or there are fewer firing neurons than latents.
+    """
+    check_params("biclust", params, ("clusters", "factors", "states", "resamples"))
+    if params["factors"] < 0 or params["resamples"] < 0:
+        raise NlbflowError(
+            f"biclust needs factors and resamples >= 0; found {params['factors']} and {params['resamples']}."
+        )
+    windows, dims = Windows(data, params["step_ms"]), params["factors"] + 1
+    options = {
+        name: params[name]
+        for name in ("states", "clusters", "l2_A", "l2_b", "iterations", "start_iterations", "resamples")
+    }
+    found = fit_clusters(windows.counts, windows.step_ms, dims=dims, **options, seed=seed)
+    prediction = windows.predict(found.model, params["inference_iterations"])
+    for own in np.split(np.arange(params["clusters"] * dims), params["clusters"]):
+        _turn(prediction, own)
+    facts = {"parameters": found.model.parameters, "occupancy": occupancy(found.posterior)}
+    facts["neurons"] = ", ".join(str((found.labels == k).sum()) for k in range(params["clusters"]))
+    heldin = set(found.labels[: data.train_spikes_heldin.shape[2]])
+    if unseen := [k for k in range(params["clusters"]) if k not in heldin]:
+        facts["unseen"] = ", ".join(map(str, unseen))
+        log.warning(
+            f"biclust: no held-in neuron is of cluster {facts['unseen']}; in evaluation trials it is known only by how "
+            "the others drive it: fewer clusters may predict better."
+        )
+    return {**prediction, "neuron_labels": found.labels, "neuron_similarity": found.together, "facts": facts}
+
+
+def _turn(prediction: dict, own: np.ndarray) -> None:
+    """Centre a cluster's latents and turn them to their principal axes in training trials, in place."""
+    rows = prediction["train_latents"][..., own].reshape(-1, len(own)).astype(float)
+    mean = rows.mean(axis=0)
+    axes = np.linalg.eigh((rows - mean).T @ (rows - mean))[1][:, ::-1]
+    for part in ("train_latents", "eval_latents"):
+        prediction[part][..., own] = (prediction[part][..., own] - mean) @ axes

@@ -1,0 +1,93 @@
+"""From the counts of a dataset to what a fit takes, and from a fit to what a model returns."""
+
+import logging
+
+import numpy as np
+
+from nlbflow.errors import NlbflowError
+from nlbflow.methods.slds.fit import Posterior, Slds, infer
+from nlbflow.methods.slds.forecast import forecast
+from nlbflow.methods.steps import Steps, bins_per_step
+
+# A share of the bins above which one state is as good as a model with one.
+ALONE = 0.99
+
+log = logging.getLogger("nlbflow")
+
+
+class Windows:
+    """The observed window of a dataset and the one to be forecast, if there is one, in steps of about `step_ms`.
+
+    `counts` (trials, steps, held-in and held-out neurons) are those of the training trials in both, NaN where missing;
+    `step_ms` is how long a step really is.
+
+    Args:
+        data: what a model's `predict` is given.
+        step_ms: as asked for; a bin at least.
+    """
+
+    def __init__(self, data, step_ms: float) -> None:
+        self.data, length = data, bins_per_step(step_ms, data.bin_ms)
+        names = ["", "_forward"] if data.train_spikes_heldin_forward is not None else [""]
+        found = [
+            np.concatenate([getattr(data, f"train_spikes_{group}{name}") for group in ("heldin", "heldout")], axis=2)
+            for name in names
+        ]
+        self.steps = {name: Steps(window.shape[1], length) for name, window in zip(names, found, strict=True)}
+        summed = [steps.sums(window) for steps, window in zip(self.steps.values(), found, strict=True)]
+        self.counts, self.step_ms = np.concatenate(summed, axis=1), length * data.bin_ms
+
+    def predict(self, model: Slds, iterations: int) -> dict[str, np.ndarray]:
+        """Rates in spikes per bin, mean latents and likeliest states of each bin, by held-in counts alone.
+
+        Args:
+            model: fitted to `counts`.
+            iterations: updates of the posterior, at most.
+        """
+        prediction, heldin = {}, self.data.train_spikes_heldin.shape[2]
+        for part in ("train", "eval"):
+            seen = self.steps[""].sums(getattr(self.data, f"{part}_spikes_heldin"))
+            unseen = np.full((*seen.shape[:2], self.counts.shape[2] - heldin), np.nan)
+            posterior = infer(model, np.concatenate([seen, unseen], axis=2), iterations)[0]
+            found = {"": model.emission.rates(posterior.latents)}
+            if part == "eval" and "_forward" in self.steps:
+                found["_forward"] = forecast(model, posterior, self.steps["_forward"].count)
+            for name, rates in found.items():
+                rates = self.steps[name].rates(np.log(np.maximum(rates, np.finfo(float).tiny))).astype(np.float32)
+                prediction[f"{part}_rates_heldin{name}"] = rates[:, :, :heldin]
+                prediction[f"{part}_rates_heldout{name}"] = rates[:, :, heldin:]
+            prediction[f"{part}_latents"] = self.steps[""].values(posterior.latents.mean).astype(np.float32)
+            prediction[f"{part}_states"] = self.steps[""].held(posterior.states.argmax(axis=2))
+        return prediction
+
+
+def occupancy(posterior: Posterior) -> str:
+    """Each state's share of the bins of a fit, the largest first; with a warning if one holds nearly all."""
+    shares = np.sort(posterior.states.mean(axis=(0, 1)))[::-1]
+    if len(shares) > 1 and shares[0] > ALONE:
+        log.warning(
+            f"One of {len(shares)} states holds {100 * shares[0]:.1f} % of the bins, so the dynamics do not switch: a "
+            "smaller l2_A tells states apart, states: 1 is the same model for less."
+        )
+    return ", ".join(f"{share:.3f}" for share in shares)
+
+
+def check_params(model: str, params: dict, numbers: tuple[str, ...]) -> None:
+    """Refuse parameters that no fit can use; `fit` itself checks the rest.
+
+    Args:
+        model: its name, for the error.
+        params: of a model that calls `fit` and `Windows`.
+        numbers: names of those that must be whole, beside the iterations.
+
+    Raises:
+        NlbflowError: which one, and what was found.
+    """
+    for name in (*numbers, "iterations", "start_iterations", "inference_iterations"):
+        if not isinstance(params[name], int):
+            raise NlbflowError(f"{model} needs a whole number as {name}; found {params[name]}.")
+    if params["inference_iterations"] < 1 or not params["step_ms"] > 0:
+        raise NlbflowError(
+            f"{model} needs inference_iterations >= 1 and step_ms > 0; found {params['inference_iterations']} and "
+            f"{params['step_ms']}."
+        )
