@@ -1,4 +1,4 @@
-"""NDT, the Neural Data Transformer: an encoder over time that predicts the counts that were masked.
+"""NDT, the Neural Data Transformer, and STNDT, which attends between neurons too: encoders that predict masked counts.
 
 Ye & Pandarinath 2021, "Representation learning for neural population activity with Neural Data Transformers",
 doi:10.51628/001c.27358, with the recipe of the benchmark's baseline (Pei et al. 2021, arXiv:2109.04463): held-in counts
