@@ -252,7 +252,7 @@ def plot_pipeline_stamp(wildcards):
 
 
 def page_stamp(wildcards):
-    """What the page says beside the scores, and the files that it is made of."""
+    """What the page says beside the scores, models' cards among it, and the files that it is made of."""
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
@@ -260,7 +260,12 @@ def page_stamp(wildcards):
     return stamp(
         "page",
         parameters=frozen(
-            origin=ORIGIN, places=shown, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources
+            origin=ORIGIN,
+            places=shown,
+            absent=SELECTION.absences(),
+            about=SELECTION.cited(),
+            models=SELECTION.described(),
+            resources=resources,
         ),
     )
 

@@ -25,6 +25,7 @@ def main(smk) -> None:
             resources / "page",
             f"from {origin_sentence(asked['origin'])}, {made_here()}",
             places_data(asked["places"], *map(read_table, (smk.input.summaries, smk.input.notes)), smk.input.figures),
+            asked["models"],
         )
         run.out["html"].write_text(page)
         run.log(f"{len(smk.input.scores)} predictions, {len(page):,} characters")

@@ -2,7 +2,7 @@
 // The dialog behind a row: every score of every seed, and what made it.
 
 /** Open the dialog for a row; `runs` are those behind it, `asked` is the metric that was clicked on, if any. */
-function showDetails(dialog, row, { metrics, runs, shared, dataset, data, asked }) {
+function showDetails(dialog, row, { metrics, runs, shared, dataset, model, data, asked }) {
   const title = element("h2", { id: "details-title" }, ...breakable(row.model));
   const close = element("button", { type: "button", class: "close" }, "Close");
   close.addEventListener("click", () => dialog.close());
@@ -11,12 +11,21 @@ function showDetails(dialog, row, { metrics, runs, shared, dataset, data, asked 
     element("header", {}, element("div", {}, title, element("p", {}, where)), close),
     scoreTable(row, metrics, asked),
     ...(row.grade ? [facts("Published", publication(row))] : []),
+    ...(model ? [modelDetails(model)] : []),
     ...runs.map((run, i) => runDetails(row, run, i, shared)),
     ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: dataset.citation, licence: dataset.license })] : []),
     ...(data ? [plainTable("What the data are", ["name", "value"], [...data.summary, ...data.notes.map((note) => ["note", note])])] : []),
   );
   dialog.showModal();
   dialog.scrollTop = 0;
+}
+
+/** What the model's file says of it: a sentence, and its card where it has one. */
+function modelDetails({ about, card }) {
+  const fields = card.map(([field, words]) => element("div", {}, element("dt", {}, field), element("dd", {}, ...marked(words))));
+  return element("div", { class: "card" },
+    ...(about ? [element("p", {}, ...marked(about))] : []),
+    ...(card.length ? [element("details", {}, element("summary", {}, "What it assumes, tells and costs"), element("dl", {}, ...fields))] : []));
 }
 
 function scoreTable(row, metrics, asked) {

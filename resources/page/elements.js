@@ -24,6 +24,11 @@ function breakable(name) {
   return name.split(/(?<=_)/).flatMap((part) => [part, element("wbr")]);
 }
 
+/** Text with what stands between backticks set as code. */
+function marked(text) {
+  return text.split("`").map((part, i) => (i % 2 ? element("code", {}, part) : part));
+}
+
 function interval(low, high) {
   return `[${written(low, 3)}, ${written(high, 3)}]`;
 }

@@ -2,7 +2,7 @@
 // The table: DataTables sorts and pages it, the form above it chooses what it shows.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const { metrics, datasets, rows, places } = read("scores");
+const { metrics, datasets, rows, places, models } = read("scores");
 const runs = read("runs");
 rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
 
@@ -184,7 +184,7 @@ table.table().body().addEventListener("click", ({ target }) => {
   if (!row || !button) return;
   button.focus();
   showDetails(dialog, row, {
-    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {},
+    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {}, model: row.runs.length ? models[row.model] : undefined,
     data: places.find((place) => samePlace(place, row)), asked: target.closest("td")?.dataset.metric,
   });
 });

@@ -3,8 +3,20 @@
 Keshtkaran et al. 2022, Nature Methods 19:1572, with the ranges of the benchmark's baseline (Pei et al. 2021,
 arXiv:2109.04463; nlb_tools' examples). All members are trained as one batched program (nlbflow.methods.lfads).
 Where this differs: a running mean of the weights is validated and predicts, and members are compared by the likelihood
-of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones. Latents: the
-factors.
+of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones.
+
+Assumes: as `lfads`: a trial is the course of one recurrent network from an initial state, pushed by a few inferred
+  inputs. What regularises it best can be found by the likelihood of neurons that it does not see.
+Latents: the factors of the best member, averaged over posterior samples, up to an invertible linear map: an axis means
+  nothing by itself and is another for each seed.
+Tells: how far dynamics explain single trials where no hyperparameter was chosen by hand; which ones survive, in the
+  history that the learning curves are drawn from.
+Cost: with the published settings and twenty members about 28 h on an H100 for all seven datasets (estimated; 5 ms, one
+  seed, one phase), 7.8 GB of its memory at MC_Maze_Large's size; needs PyTorch.
+Limits: all members share sizes, which are not searched. Dynamics and inputs can explain the same, and the inferred
+  inputs are not kept with the prediction. It was never trained to its end on a GPU here.
+Reference code: lfads-torch, which is not open source (non-commercial research only, no derivative works); nothing of it
+  is used. Sizes and ranges are those of nlb_tools' scripts (MIT), no code of which is used.
 """
 
 from nlbflow.methods.lfads.fit import predict as fit_and_predict

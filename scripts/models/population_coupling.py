@@ -7,7 +7,7 @@ better model adds to this is what it knows of a population beyond how active it 
 Assumes: one gain that all neurons share, in proportions of their own.
 Latents: one, that log sum, standardised.
 Tells: how much of a score is global activity alone.
-Cost: seconds.
+Cost: seconds, no PyTorch.
 Limits: no forecast; neurons of different tuning cancel in the sum, so it may be worse than the mean rate.
 Reference code: none; written from the paper.
 """

@@ -6,9 +6,9 @@ neuron also of those at the same moment. In the forward window the held-in neuro
 their counts, step by step.
 
 Assumes: linear, stationary dynamics of the counts themselves, without a hidden state.
-Latents: none.
+Latents: none, the counts are its only state.
 Tells: whether a forecast is more than a linear filter of the past; its weights are couplings from neuron to neuron.
-Cost: seconds.
+Cost: seconds, no PyTorch.
 Limits: it looks back only; with as many weights as neurons x neurons x lags the penalty decides, and the noise of
   single counts is fed back; a linear rate can be negative and is cut at a floor.
 Reference code: none; written from the equations.

@@ -3,6 +3,15 @@
 Pei et al. 2021, arXiv:2109.04463 ("Smoothing") with the details of nlb_tools' baseline: the kernel's length
 and standard deviation are cut to whole bins, and the regression runs on the rates of the same bin. The regression is
 solved to its optimum (`nlbflow.methods.glm`), where the baseline's solver stops earlier.
+
+Assumes: rates change slowly, so that one kernel suits all neurons; the log rate of a held-out neuron is linear in those
+  of the held-in neurons in the same bin.
+Latents: none, the regression has the rates of all held-in neurons.
+Tells: what a log-linear reading of smoothed spikes is worth, without dynamics and without a limit to its dimensions.
+Cost: 1 s at MC_Maze_Small's size, 5 s at MC_Maze_Large's; no PyTorch.
+Limits: no forecast. The rate of a held-in neuron follows from its own spikes alone. What is faster than the kernel is
+  lost.
+Reference code: nlb_tools (MIT), whose settings and constants these are; no code of it is used.
 """
 
 import numpy as np

@@ -1,6 +1,14 @@
 """Oracle: the rates that simulated spikes were drawn from; on average no prediction has more bits per spike.
 
 Only simulated data (`nlbflow.recordings.simulator.session`) has them.
+
+Assumes: nothing: spikes were drawn from these rates.
+Latents: none, the simulator's states are not shown.
+Tells: the ceiling of co-bps on simulated data.
+Cost: none, the rates are read from the answers.
+Limits: recorded data have no true rates. It is no ceiling of psth R2, which compares rates with averages of a few
+  recorded trials, noise included.
+Reference code: none; the rates are the simulator's.
 """
 
 from nlbflow.errors import NlbflowError

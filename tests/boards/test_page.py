@@ -288,5 +288,6 @@ def test_the_workflow_writes_it(finished, opened):
         "#board caption"
     ).inner_text().endswith("test phase")
     page.get_by_role("button", name="smoothing").click()
+    assert "Reference code" in page.locator("dialog .card").text_content()
     for link in page.locator("dialog").get_by_role("link").all():
         assert (results / link.get_attribute("href")).is_file()

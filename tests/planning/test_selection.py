@@ -130,6 +130,13 @@ def test_a_file_of_the_users_that_is_gone(tmp_path, monkeypatch):
     chosen.check()
 
 
+def test_models_are_described_by_their_files():
+    both = {"ensemble": {"members": {"gru": [0]}, "average": "log"}}
+    chosen = selection(("smoothing_tuned", "both", "theirs"), both=both, theirs={"prediction": "rates.h5"})
+    said = chosen.described()
+    assert said.keys() == {"smoothing_tuned"} and said["smoothing_tuned"]["card"][0][0] == "Assumes"
+
+
 def test_every_figure_has_a_caption():
     chosen = selection(("mean_rate", "gru", "slds"), datasets=("simulated_maze", "mc_maze_small", "mc_maze_medium"))
     told = captions(chosen, ROOT / "report")

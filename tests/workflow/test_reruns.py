@@ -62,6 +62,12 @@ class TestElsewhere:
         edit(code, "scripts/score.py", "import", "import  ")
         assert not planned(code, copy_results(finished[1], tmp_path / "work", *memory))
 
+    def test_a_card_rewrites_the_page_alone(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        edit(code, "scripts/models/smoothing.py", "\nCost: ", "\nCost: nothing to speak of, ")
+        jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+        assert [*jobs] == ["Writing the leaderboard page"]
+
     def test_metrics_rerun_scoring_and_what_follows(self, finished, tmp_path, memory):
         code = copy_code(tmp_path / "code")
         edit(code, "scripts/nlbflow/metrics/formulas.py", "import numpy as np\n", "import numpy as np\n\nADDED = 1\n")

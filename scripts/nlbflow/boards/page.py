@@ -39,6 +39,7 @@ def leaderboard_page(
     folder: Path,
     made: str,
     about_data: list[dict] | None = None,
+    models: dict[str, dict] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -51,13 +52,14 @@ def leaderboard_page(
         folder: resources/page.
         made: from what the page is made, by what and when; this line and that of `runs` differ from run to run.
         about_data: of each place what its data are, as from `places_data`.
+        models: by name what a model's file says of it: `about`, a sentence, and `card`, pairs (field, text).
     """
     about_data = about_data or []
     rows, runs = _our_rows(entries, ranks, differences)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
     said = [{key: value for key, value in place.items() if key != "figure"} for place in about_data]
-    scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "places": said}
+    scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "places": said, "models": models or {}}
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 from nlbflow.archive.pins import Pin, read_pins
 from nlbflow.boards.contents import families, planned_boards, table_files
 from nlbflow.errors import NlbflowError
+from nlbflow.models.cards import describe_model
 from nlbflow.planning.config import check_config
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.unfinished import Unfinished
@@ -246,6 +247,11 @@ class Selection:
         """Title, citation and license of the selected datasets."""
         keys = ("title", "citation", "license")
         return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
+
+    def described(self) -> dict[str, dict]:
+        """What the file of each selected model says of it; submissions and ensembles have none."""
+        files = {model: self.models.declaration(model)["path"] for model in self.run["models"]}
+        return {model: describe_model(path) for model, path in files.items() if path}
 
     def wanted(self) -> list[str]:
         """The files of the selection except the figures."""

@@ -1,0 +1,33 @@
+"""Cards of models: what a file's docstring says in six fields to a reader of the model's scores, without importing it.
+
+Not in `catalogue`, on which every job that runs a model depends: a card changes no result, and how it is read must not
+make any anew.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+from nlbflow.running.code import parse
+
+FIELDS = ("Assumes", "Latents", "Tells", "Cost", "Limits", "Reference code")
+# a field's name begins a line, and further lines of its text are indented
+FIELD = re.compile(rf"^({'|'.join(FIELDS)}):(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
+
+
+def describe_model(path: Path) -> dict:
+    """What a model's file says of it: `about`, the first paragraph of its docstring, and `card`, pairs (field, text).
+
+    Pairs, since a stamp does not keep the order of a dict.
+    """
+    # escapes may have made half a character, which no file can hold
+    docstring = (ast.get_docstring(parse(path)) or "").encode(errors="replace").decode()
+    prose = FIELD.sub("", docstring).strip()
+    about = " ".join(re.split(r"\n[ \t]*\n", prose)[0].split())
+    return {"about": about, "card": [[name, text] for name, text in read_card(docstring).items()]}
+
+
+def read_card(docstring: str) -> dict[str, str]:
+    """The fields that a docstring has, in the order of FIELDS, each text on one line; of two alike the later one."""
+    found = {name: " ".join(text.split()) for name, text in FIELD.findall(docstring)}
+    return {name: found[name] for name in FIELDS if found.get(name)}
