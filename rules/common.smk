@@ -12,7 +12,7 @@ from nlbflow.archive.pins import find_pin
 from nlbflow.boards.contents import table_files, tables_in_report
 from nlbflow.errors import NlbflowError
 from nlbflow.figures import FORMATS, figure_name
-from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, figure_names, score_figures
+from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, figure_names, page_figures, score_figures
 from nlbflow.planning.origin import is_shown, origin_of, set_others_aside
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
 from nlbflow.planning.unfinished import (

@@ -122,7 +122,7 @@ rule page:
         differences="results/differences.csv",
         summaries="results/summaries.csv",
         notes="results/notes.csv",
-        figures=["results/figures/{}.png".format(figure_name("dataset", *place)) for place in SELECTION.cut_places()],
+        figures=[f"results/figures/{figure_name(kind, *place)}.png" for kind, place in page_figures(SELECTION)],
         stamp=page_stamp,
     output:
         html=report(

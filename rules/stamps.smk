@@ -262,6 +262,7 @@ def page_stamp(wildcards):
         parameters=frozen(
             origin=ORIGIN,
             places=shown,
+            figures=[[kind, *place] for kind, place in page_figures(SELECTION)],
             absent=SELECTION.absences(),
             about=SELECTION.cited(),
             models=SELECTION.described(),

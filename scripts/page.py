@@ -24,7 +24,14 @@ def main(smk) -> None:
             asked["absent"],
             resources / "page",
             f"from {origin_sentence(asked['origin'])}, {made_here()}",
-            places_data(asked["places"], *map(read_table, (smk.input.summaries, smk.input.notes)), smk.input.figures),
+            places_data(
+                asked["places"],
+                *map(read_table, (smk.input.summaries, smk.input.notes)),
+                {
+                    (kind, *place): path
+                    for (kind, *place), path in zip(asked["figures"], smk.input.figures, strict=True)
+                },
+            ),
             asked["models"],
         )
         run.out["html"].write_text(page)

@@ -92,10 +92,13 @@ def test_a_metric_that_one_seed_lacks():
 def test_notes_figures_and_summaries_of_the_data(made):
     note = '<img src=x> 3 of 5 trials & "more"'
     place = {"dataset": "mc_rtt", "bin_ms": 5, "phase": "val", "summary": [["trials", "3 <b>"]], "notes": [note]}
-    html = leaderboard_page(**made, about_data=[{**place, "figure": "aGVsbG8="}])
+    html = leaderboard_page(**made, about_data=[{**place, "figures": {"dataset": "aGVsbG8=", "structure": "bW9yZQ=="}}])
     assert block(html, "scores")["places"] == [place]
     assert "<li>&lt;img src=x&gt; 3 of 5 trials &amp; &#34;more&#34;</li>" in html and "<img src=x>" not in html
     assert 'src="data:image/png;base64,aGVsbG8="' in html and "<dt>trials</dt><dd>3 &lt;b&gt;</dd>" in html
+    assert 'src="data:image/png;base64,bW9yZQ=="' in html and "that models show" in html
+    html = leaderboard_page(**made, about_data=[{**place, "figures": {"dataset": "aGVsbG8="}}])
+    assert "that models show" not in html
 
 
 def test_what_the_data_are_by_place(tmp_path):
@@ -103,6 +106,13 @@ def test_what_the_data_are_by_place(tmp_path):
     source = {"dataset": "mine", "bin_ms": 5, "phase": "val", "summary": [["trials", "3"]], "notes": ["odd"]}
     score = {"dataset": "mine", "bin_ms": 5, "phase": "val", "notes": ["odd", "constant channel"]}
     tables = summary_table([source]), note_table([source, score, {**score, "phase": "test", "notes": []}])
-    found = places_data([["mine", 5, "val"], ["mine", 5, "test"]], *tables, [tmp_path / "a.png"] * 2)
+    figures = {("dataset", "mine", 5, phase): tmp_path / "a.png" for phase in ("val", "test")}
+    figures["structure", "mine", 5, "test"] = tmp_path / "a.png"
+    found = places_data([["mine", 5, "val"], ["mine", 5, "test"]], *tables, figures)
     assert [place["notes"] for place in found] == [["odd", "constant channel"], []]
-    assert found[0]["summary"] == [["trials", "3"]] and found[1]["summary"] == [] and found[0]["figure"] == "aGVsbG8="
+    assert (
+        found[0]["summary"] == [["trials", "3"]]
+        and found[1]["summary"] == []
+        and found[0]["figures"] == {"dataset": "aGVsbG8="}
+    )
+    assert set(found[1]["figures"]) == {"dataset", "structure"}

@@ -58,7 +58,7 @@ def leaderboard_page(
     rows, runs = _our_rows(entries, ranks, differences)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
-    said = [{key: value for key, value in place.items() if key != "figure"} for place in about_data]
+    said = [{key: value for key, value in place.items() if key != "figures"} for place in about_data]
     scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "places": said, "models": models or {}}
     environment = Environment(
         loader=FileSystemLoader(folder),
@@ -87,13 +87,15 @@ def leaderboard_page(
     )
 
 
-def places_data(places: list[list], summaries: pd.DataFrame, notes: pd.DataFrame, figures: list[Path]) -> list[dict]:
-    """What the data of each place are: dataset, bin_ms, phase, summary [label, text], notes, and its figure.
+def places_data(
+    places: list[list], summaries: pd.DataFrame, notes: pd.DataFrame, figures: dict[tuple, Path]
+) -> list[dict]:
+    """What the data of each place are: dataset, bin_ms, phase, summary [label, text], notes, and figures by kind.
 
     Args:
         places: [dataset, bin_ms, phase] of each.
         summaries, notes: as from `nlbflow.boards.tables.summary_table` and `note_table`.
-        figures: a PNG of each place.
+        figures: PNGs by (kind, dataset, bin_ms, phase); kinds are dataset and, where models show it, structure.
     """
     facts = {place: rows[["label", "text"]].values.tolist() for place, rows in summaries.groupby(PLACE, sort=False)}
     noted = notes_by_place(notes)
@@ -102,9 +104,13 @@ def places_data(places: list[list], summaries: pd.DataFrame, notes: pd.DataFrame
             **dict(zip(PLACE, place, strict=True)),
             "summary": facts.get(tuple(place), []),
             "notes": noted.get(tuple(place), []),
-            "figure": base64.b64encode(Path(path).read_bytes()).decode(),
+            "figures": {
+                kind: base64.b64encode(Path(path).read_bytes()).decode()
+                for (kind, *where), path in figures.items()
+                if where == list(place)
+            },
         }
-        for place, path in zip(places, figures, strict=True)
+        for place in places
     ]
 
 

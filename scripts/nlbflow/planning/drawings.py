@@ -39,9 +39,18 @@ def placed_figures(selection: Selection) -> list[tuple[str, tuple]]:
     scored = selection.scored_places()
     found = [(kind, place) for place in scored for kind in ("trials", "psths", "latents")]
     found += [("learning", place) for place in scored if selection.declares(place, "HISTORY")]
-    found += [("structure", place) for place in scored if selection.declares(place, "STRUCTURE")]
+    found += _structures(selection)
     found += [("speed", place) for place in scored if has_produced_times(selection.datasets[place[0]])]
     return [("dataset", place) for place in selection.cut_places()] + score_figures(selection) + found
+
+
+def _structures(selection: Selection) -> list[tuple[str, tuple]]:
+    return [("structure", place) for place in selection.scored_places() if selection.declares(place, "STRUCTURE")]
+
+
+def page_figures(selection: Selection) -> list[tuple[str, tuple]]:
+    """(kind, place) of the figures that the leaderboard page carries: what the data are, and what models show."""
+    return [("dataset", place) for place in selection.cut_places()] + _structures(selection)
 
 
 def figure_names(selection: Selection) -> list[str]:
