@@ -71,7 +71,7 @@ def test_job_of_an_earlier_run_cannot_overwrite(tmp_path):
     newer = start_job(tmp_path, "new", 0)
     assert newer.wait() == 0
     assert survivor.wait() == 1
-    assert "another run has started it anew" in survivor.stderr.read()
+    assert "another run started it anew" in survivor.stderr.read()
     assert (tmp_path / "results/out.txt").read_text() == "new"
     assert sorted(os.listdir(tmp_path / "results")) == [".out.txt.sha256", "out.txt"]
 

@@ -260,7 +260,7 @@ def _rows(name: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array, np.float64)
     if array.ndim != 3 or 0 in array.shape or not np.isfinite(array).all():
         raise NlbflowError(
-            f"{name} must be (trials, time, dims), none of them 0, with finite numbers, but has shape {array.shape} "
+            f"{name} must be (trials, time, dims), none of them 0, with finite numbers, but found shape {array.shape} "
             f"with {int((~np.isfinite(array)).sum()):,} values that are NaN or infinite; correct the prediction."
         )
     return array.reshape(-1, array.shape[2])
