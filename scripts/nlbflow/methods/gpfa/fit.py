@@ -223,8 +223,8 @@ def _check(y: np.ndarray, latents: int, timescale: float) -> None:
         )
     if not 1 <= latents < y.shape[2]:
         raise NlbflowError(
-            f"GPFA expects at least one latent and fewer latents than neurons, but found {latents} for {y.shape[2]} "
-            "neurons that vary; choose another x_dim."
+            f"GPFA expects at least one latent and fewer latents than neurons, but found {latents} latents for "
+            f"{y.shape[2]} neurons that vary; choose another x_dim."
         )
     if not 0 < timescale < np.inf:
         raise NlbflowError(f"GPFA expects a timescale > 0 at the start, but found {timescale}; 100 ms is usual.")
