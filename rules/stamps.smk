@@ -35,7 +35,7 @@ def code_of(stage, environment, *files):
 
 @lru_cache(maxsize=None)
 def stamp(stage, *name, model=None, parameters=()):
-    """The stamp file of a stage and of what it is named after; with `model`, it also holds the model's code."""
+    """The stamp file of a stage, named after the stage and `name`; with `model`, it also holds the model's code."""
     if model:
         code = code_of(stage, MODELS.environment(model), MODELS.declaration(model)["path"])
     else:
