@@ -37,7 +37,7 @@ except NlbflowError as error:
 
 MODELS, PINS = SELECTION.models, SELECTION.pins
 DATASETS = config["datasets"]
-# Which config tables, page and figures are of.
+# The config that tables, page and figures belong to.
 ORIGIN = origin_of(config, map(str, workflow.config_settings.configfiles))
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 

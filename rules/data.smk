@@ -24,7 +24,7 @@ rule simulate:
         "../scripts/simulate.py"
 
 
-# No stamp: a fetched file is what its pinned checksum says, whatever code fetched it.
+# No stamp: the pinned checksum defines a fetched file, whatever code fetched it.
 rule fetch:
     output:
         nwb="data/nwb/{dandiset}/{version}/{path}",
@@ -108,7 +108,7 @@ rule inspect_recording:
         "../scripts/inspect_recording.py"
 
 
-# Like fetch, but for the published answers, which come from a plain address or from the user's folder.
+# Like fetch, but for the published answers, which come from a plain url or from the user's folder.
 rule fetch_answers:
     output:
         answers=ANSWERS,

@@ -1,13 +1,13 @@
-# Figures: of the data, of the scores, of the predictions behind them, and of the workflow. Nothing here trains anything.
+# Figures of the data, the scores, the predictions behind them, and the workflow. Nothing here trains anything.
 
 
-# `snakemake figures`: all of them.
+# `snakemake figures` makes all of them.
 rule figures:
     input:
         figure_files(SELECTION),
 
 
-# All in one job: starting Python for each would take longer than drawing.
+# One job draws them all, because starting Python for each would take longer than drawing.
 rule plot_scores:
     input:
         scores="results/scores.csv",

@@ -4,12 +4,12 @@ import subprocess
 import time
 
 STARTED = time.time()
-# What a run says last, after Snakemake's own last lines.
+# What a run prints last, after Snakemake's own last lines.
 LAST_WORDS = []
 
 
 def begin():
-    """Keep the plan's stamps, say what is about to be done, and move away what shows another selection."""
+    """Keep the plan's stamps, print the plan, and move away files that show another selection."""
     STAMPS.keep()
     say_plan()
     todo = set(workflow.dag.needrun_jobs(exclude_finished=False))
@@ -24,14 +24,14 @@ def say_plan():
     jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
     gigabytes = sum(bytes_to_fetch(job) for job in jobs) / 1e9
     asked = [job.resources for job in jobs if not job.is_norun and job.resources.get("gpu", 0)]
-    # a dry run of a cluster's profile is done by an executor of its own; `jobs` is the profile's
+    # a dry run with a cluster's profile uses the dry-run executor, but `nodes` comes from the profile
     cluster = workflow.non_local_exec or (workflow.dryrun and workflow.resource_settings.nodes)
     hours = most_hours([(r.gpu, r._cores, r.runtime) for r in asked], bool(cluster or gpu_names()))
     print(f"nlbflow: {len(jobs)} jobs, {gigabytes:.2f} GB to fetch, {hours}", file=sys.stderr)
 
 
 def bytes_to_fetch(job):
-    """How much a job downloads."""
+    """The number of bytes that a job downloads."""
     if job.rule.name == "fetch_answers":
         return 0 if config["data_folder"] else config["published_answers"]["bytes"]
     if job.rule.name != "fetch":
@@ -53,7 +53,7 @@ def say_last_words():
 
 
 def end():
-    """Say how long the run took and where its results are shown."""
+    """Print how long the run took and where its results are shown."""
     if not config["partial"]:
         UNFINISHED.unlink(missing_ok=True)
         seconds = round(time.time() - STARTED)
@@ -62,42 +62,42 @@ def end():
 
 
 def asked_for():
-    """What of this plan one looks at."""
+    """The files of this plan that a person looks at."""
     planned = {str(file) for job in workflow.dag.jobs for file in job.output}
     return [file for file in ("results/leaderboard.md", "results/leaderboard.html", "results/paper") if file in planned]
 
 
 def end_with_failures():
-    """Make the tables of what there is, and say what failed."""
+    """Make the tables of what there is, and print what failed."""
     unfinished = what_is_unfinished()
     if config["partial"] or not unfinished.reasons:
         return
     unfinished.write()
     again = command_again(sys.argv[0], sys.argv[1:])
     if not unfinished.failures:
-        LAST_WORDS.append(f"nlbflow: stopped; go on with: {again}")
+        LAST_WORDS.append(f"nlbflow: stopped; continue with: {again}")
         return
     words, whole = partial_command(sys.argv[1:]), True
-    # who stops a run does not want another one
+    # a person who stops a run does not want another one
     by_hand = unfinished.stopped and workflow.execution_settings.keep_going
     some = any(result(run, "prediction.h5") not in unfinished.reasons for run in SELECTION.runs())
     if "results/scores.csv" in unfinished.reasons and words is not None and some and not by_hand:
         release_folder()
         whole = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
     if healed := all(map(was_made, unfinished.reasons)):
-        # a job was killed, say, and succeeded now: nothing is left to do for another run
+        # a job that had been killed, for instance, succeeded now, so nothing is left for another run
         UNFINISHED.unlink()
     shown = [file for file in asked_for() if file not in unfinished.reasons or was_made(file)]
     LAST_WORDS.append(unfinished.tell(shown, whole, healed, again))
 
 
 def was_made(file):
-    """Whether it is of this run, or of the one that makes tables of what there is."""
+    """Whether this run made the file, or the run that makes tables of what there is."""
     return Path(file).exists() and Path(file).stat().st_mtime >= STARTED
 
 
 def what_is_unfinished():
-    """The jobs that failed, and why each file that was to be made is not there."""
+    """The jobs that failed, and why each planned file that is missing was not made."""
     dag = workflow.dag
     failed = {job for entry in workflow.scheduler.failed for job in (entry.jobs if entry.is_group() else [entry])}
     left = [job for job in dag.needrun_jobs(exclude_finished=False) if not dag.finished(job)]
@@ -105,7 +105,7 @@ def what_is_unfinished():
 
     @lru_cache(maxsize=None)
     def root(job):
-        """The failed job that a job waited for: itself, or the first among those whose files it needs."""
+        """The failed job that kept a job from running: the job itself, or the first of those that it depends on."""
         return job if job in failed else next(filter(None, map(root, dag.dependencies[job])), None)
 
     reasons = {str(file): said.get(root(job), STOPPED) for job in left for file in job.output}

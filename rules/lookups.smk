@@ -1,7 +1,6 @@
-# Input functions, resources and outputs, which rules look up by a job's wildcards. The answers come from
-# scripts/nlbflow/planning.
+# Input functions, resources and outputs, which rules look up by a job's wildcards in scripts/nlbflow/planning.
 def growing(usual):
-    """Memory or time of a rule. When a job is sent to a cluster again, it asks for two or three times as much."""
+    """Memory or time of a rule. A job that is tried again on a cluster asks for two or three times as much."""
     return lambda wildcards, attempt: usual * attempt
 
 
@@ -21,12 +20,12 @@ def model_environment(wildcards):
 
 
 def model_threads(wildcards):
-    """The cores that a job's model is told to use, so that no other job gets them."""
+    """The number of cores that a job's model uses, which are then reserved for it."""
     return MODELS.params(wildcards.model, wildcards.dataset, wildcards.bin_ms).get("threads", 1)
 
 
 def growing_by_model(name, usual):
-    """Memory or time that a model's stanza asks for; two or three times as much when its job is sent again."""
+    """Memory or time that a model's stanza asks for; two or three times as much when its job is tried again."""
     return lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * attempt
 
 
@@ -49,17 +48,17 @@ def member_predictions(wildcards):
 
 
 def named(kind):
-    """A wildcard constraint: the models whose predictions are made in that way, or one that nothing matches."""
+    """A wildcard constraint: the models of this kind, or, without any, a pattern that nothing matches."""
     return "|".join(MODELS.of_kind(kind)) or "(?!)"
 
 
 def prediction_of(wildcards):
-    """A run's prediction; none for the null row, which `score` makes from the answers."""
+    """A run's prediction; none for the null row, which `score` computes from the answers."""
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
 
 
 def drawn(kind, place=None):
-    """The files of a figure, as a rule's outputs by name and format; the svg goes into the report, with its caption."""
+    """The files of a figure as a rule's outputs, by name and format; the svg goes into the report with a caption."""
     dataset, bin_ms, phase = place or ("{dataset}", "{bin_ms}", "{phase}")
     name = figure_name(kind, dataset, bin_ms, phase)
     labels = {"figure": FIGURE_TITLES[kind], "dataset": dataset, "bins": f"{bin_ms} ms", "phase": phase}
@@ -67,7 +66,7 @@ def drawn(kind, place=None):
 
 
 def figure_outputs(name, key, kind, labels):
-    """The outputs of one figure; `name` is that of its files, `key` its name in the rule."""
+    """The outputs of one figure; `name` is the name of its files, `key` its name in the rule."""
     shown = {"caption": f"../report/figure_{kind}.rst", "category": "Figures", "labels": labels}
     files = {form: f"results/figures/{name}.{form}" for form in FORMATS}
     return {f"{key}_{form}": report(path, **shown) if form == "svg" else path for form, path in files.items()}

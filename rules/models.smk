@@ -1,4 +1,4 @@
-# Models are held to their contract on tiny data, then run.
+# Models are checked against their contract on tiny data, then run.
 
 
 rule check_model:
@@ -163,7 +163,7 @@ rule read_submission:
         "../scripts/read_submission.py"
 
 
-# The mean of other predictions, chosen by the scores of their own validation trials.
+# The mean of other predictions, which are chosen by the scores of their own validation trials.
 rule ensemble:
     input:
         input=f"results/{PLACE}/input.h5",

@@ -1,10 +1,10 @@
-# The stamp file of each job: what its code, environment and parameters are (see scripts/nlbflow/running/stamps.py).
+# The stamp file of each job: its code, environment and parameters (see scripts/nlbflow/running/stamps.py).
 
 STAMPS = Stamps()
 if not workflow.is_main_process:
-    # on another node the process that submitted the job cannot be watched; SLURM ends this one
+    # on another node, this process cannot watch the one that submitted it; SLURM ends it
     lead_jobs()
-# what of a dataset's definition the tensors depend on, and what the answers do
+# the keys of a dataset's definition that the tensors and the answers depend on
 CUTTING = {
     "tensors": (
         "reference",
@@ -29,13 +29,13 @@ CUTTING["targets"] = (*CUTTING["tensors"], "scored", "decoders", "psth_kernel_ms
 
 @lru_cache(maxsize=None)
 def code_of(stage, environment, *files):
-    """What every job of a stage runs, with a model's file: read once in a plan, not for each job."""
+    """The code that every job of a stage runs, including a model's file; read once per plan, not for each job."""
     return describe_code([ROOT / f"scripts/{stage}.py", *files], Path(environment))
 
 
 @lru_cache(maxsize=None)
 def stamp(stage, *name, model=None, parameters=()):
-    """The stamp file of a stage, named after what it is for; that of a model's stage holds the model's code too."""
+    """The stamp file of a stage, named after the stage and `name`; with `model`, it also holds the model's code."""
     if model:
         code = code_of(stage, MODELS.environment(model), MODELS.declaration(model)["path"])
     else:
@@ -43,7 +43,7 @@ def stamp(stage, *name, model=None, parameters=()):
     path = Path("results/stamps", "-".join([stage, *name]) + ".json")
     content = describe(code, dict(parameters))
     if not workflow.is_main_process:
-        # a job on another node: the run that sent it wrote the stamp
+        # on another node: the run that submitted this job wrote the stamp
         STAMPS.digests[path.as_posix()] = content["digest"]
         return path.as_posix()
     try:
@@ -54,7 +54,7 @@ def stamp(stage, *name, model=None, parameters=()):
 
 
 def planned_digest(wildcards, input):
-    """What a job's stamp must still say when the job runs, or another run has changed the plan."""
+    """The digest that a job's stamp must still have when the job runs; otherwise another run has changed the plan."""
     return STAMPS.digests[input.stamp]
 
 
@@ -66,11 +66,11 @@ class frozen(dict):
 
 
 def place_of(wildcards):
-    """(dataset, bin width with its unit, phase) of a job, for names."""
+    """(dataset, bin width with its unit, phase) of a job, for names of stamps."""
     return wildcards.dataset, f"{wildcards.bin_ms}ms", wildcards.phase
 
 
-# What follows are input functions, one for each stage.
+# The functions below are input functions, one for each stage; a docstring says what the stamp holds beside the code.
 
 
 def simulate_stamp(wildcards):
@@ -84,7 +84,7 @@ def inspect_stamp(wildcards):
 
 
 def cutting_stamp(stage):
-    """Of a stage that cuts a dataset into arrays: the definition."""
+    """For a stage that cuts a dataset into arrays: the dataset's definition."""
 
     def of(wildcards):
         definition = DATASETS[wildcards.dataset]
@@ -102,19 +102,19 @@ def cutting_stamp(stage):
 
 
 def wanted_checksums(wildcards, stage):
-    """The sha256 of each file that a dataset is cut from, as far as one is known."""
+    """The sha256 of each file from which a stage cuts a dataset, as far as it is known."""
     known = SELECTION.checksums(wildcards.dataset)
     return {**known, "answers": config["published_answers"]["sha256"]} if stage == "targets" else known
 
 
 def check_stamp(wildcards):
-    """Of the check of a model's contract: its parameters wherever no dataset has its own."""
+    """For the check of a model's contract: its parameters where `per_dataset` sets none."""
     model = wildcards.model
     return stamp("check_model", model, model=model, parameters=frozen(model=model, params=MODELS.params(model)))
 
 
 def model_stamp(stage):
-    """Of a stage that runs a model: the resolved parameters."""
+    """For a stage that runs a model: the resolved parameters."""
 
     def of(wildcards):
         model = wildcards.model
@@ -126,7 +126,7 @@ def model_stamp(stage):
 
 
 def tune_stamp(wildcards):
-    """The candidate's parameters, over those the model has anyway, and the folds."""
+    """The candidate's parameters, which override the model's, and the folds."""
     model, dataset = wildcards.model, wildcards.dataset
     candidate = MODELS.candidates(model, dataset)[wildcards.candidate]
     parameters = frozen(
@@ -146,14 +146,14 @@ def choose_stamp(wildcards):
 
 
 def submission_file_stamp(wildcards):
-    """Size and date of somebody's file: one that takes its place may be older than what was made of the first."""
+    """Size and date of the submission, because a file that replaces it may be older than the results of the first."""
     status = Path(MODELS.submission_file(wildcards.model, wildcards.phase)).stat()
     parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
     return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
 
 
 def ensemble_stamp(wildcards):
-    """The predictions that may take part, how they are averaged and how many."""
+    """The predictions that may take part, how they are averaged, and how many take part."""
     model = wildcards.model
     runs = [list(run) for run in MODELS.ensemble_runs(model)]
     chosen = {"top": None, **MODELS.stanzas[model]["ensemble"]}
@@ -161,7 +161,7 @@ def ensemble_stamp(wildcards):
 
 
 def score_stamp(wildcards):
-    """How the trials are resampled and few of them drawn."""
+    """How evaluation trials are resampled, and how the few training trials of k-shot co-bps are drawn."""
     block = DATASETS[wildcards.dataset].get("bootstrap_block", 1)
     return stamp("score", wildcards.dataset, parameters=frozen(**config["scoring"], bootstrap_block=block))
 
@@ -173,19 +173,19 @@ def compare_stamp(wildcards):
 
 
 def tables_stamp(wildcards):
-    """The places and the runs that are in the tables."""
+    """The places and runs in the tables, and the failed seeds."""
     places, runs = SELECTION.cut_places(), SELECTION.scored()
     asked = frozen(places=[*map(list, places)], runs=[*map(list, runs)], failed_seeds=SELECTION.failed_seeds())
     return stamp("tables", parameters=asked)
 
 
 def resource_digest(*names):
-    """Digests of files that come with nlbflow and are no code."""
+    """Digests of files in resources/, which are not code."""
     return {name: digest_of((ROOT / "resources" / name).read_text()) for name in names}
 
 
 def leaderboard_stamp(wildcards):
-    """What could not be had and why, what to cite, and the table of published scores."""
+    """What cannot be made and why, what to cite, and the table of published scores."""
     resources = resource_digest("published.csv")
     return stamp(
         "leaderboard",
@@ -194,7 +194,7 @@ def leaderboard_stamp(wildcards):
 
 
 def boards_stamp(wildcards):
-    """As of the leaderboard; and which tables, and which published score a model reproduces."""
+    """As for the leaderboard; and which tables, and which published scores a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")
     parameters = frozen(
         origin=ORIGIN,
@@ -220,7 +220,7 @@ def paper_stamp(wildcards):
 
 
 def plot_scores_stamp(wildcards):
-    """What is drawn: the places, and the families of datasets; and in which style."""
+    """What is drawn (the places and the families of datasets) and in which style."""
     drawn = {
         "titles": SELECTION.titles(),
         "places": [list(place) for place in SELECTION.scored_places()],
@@ -235,7 +235,7 @@ def plot_dataset_stamp(wildcards):
 
 
 def plot_stamp(stage):
-    """Of a stage that draws the predictions of one place: the runs, how long before or after spikes is zero, a title."""
+    """For a stage that draws the predictions of one place: the runs, the start of the window, and a title."""
 
     def of(wildcards):
         place = place_of(wildcards)
@@ -252,7 +252,7 @@ def plot_pipeline_stamp(wildcards):
 
 
 def page_stamp(wildcards):
-    """What the page says beside the scores, models' cards among it, and the files that it is made of."""
+    """What the page says beside the scores, the cards of models included, and the files from which it is made."""
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))

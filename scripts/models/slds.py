@@ -12,7 +12,7 @@ evaluation. `slds_published` has the baseline's settings, whose penalty on A lea
 Assumes: latents follow linear dynamics, which switch between a few states as a Markov chain does; counts are Poisson.
 Latents: the posterior mean, up to an invertible linear map: an axis means nothing by itself.
 Tells: the state of each bin (`eval_states`), and each state's dynamics (in what `nlbflow.methods.slds.fit` returns).
-Cost: 17 s of CPU on the simulated session (5 ms); grows with the third power of latents. `slds_published` takes four
+Cost: 25 s of CPU on the simulated session (5 ms); grows with the third power of latents. `slds_published` takes four
   times as long.
 Limits: no recurrence: when a state ends does not depend on where the latents are. The posterior takes states and
   latents for independent. One state may really be best, as in folds of the excerpt of MC_Maze_Large; the fact

@@ -184,7 +184,7 @@ def test_front_without_latents_says_so(tables):
     scores = tables["here_scores"]
     figure = draw_front("title", scores[scores["metric"] == "co-bps"], tables["here_costs"])
     assert len(figure.axes) == 1
-    assert any("no latents of any competitor" in text for text in words(figure))
+    assert any("no competitor shown: no latents" in text for text in words(figure))
 
 
 def test_labels_do_not_cover_each_other():

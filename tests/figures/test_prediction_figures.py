@@ -169,7 +169,7 @@ def test_latents_are_legible_and_explained(tmp_path):
     place.target["true_states"] = {"eval_latents": np.random.default_rng(0).normal(size=(TRIALS, BINS, 4)) * 1e-2}
     figure = draw_latents(place)
     keys = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert keys == ["start of the window", "a line is a condition, its colour by the mean direction of movement"]
+    assert keys == ["start of the window", "each line is a condition, coloured by mean direction of movement"]
     figure.draw_without_rendering()
     for axes in figure.axes:
         boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]

@@ -46,7 +46,7 @@ FILES = {
     "comparison.json": ("compare", "tables", ""),
     "scores.csv": ("tables", "leaderboard", "/scores.csv"),
 }
-ASIDE = r"is not what was written there .* set aside"
+ASIDE = r"has changed since it was written .* set aside"
 OFTEN = {"compare": 2, "tables": 3, "leaderboard": 3}
 
 FAULTS = [

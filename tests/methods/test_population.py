@@ -245,14 +245,14 @@ def test_resumed_run_is_the_unbroken_one(name, tmp_path, caplog, monkeypatch):
     assert len((tmp_path / "killed/population.csv").read_text().splitlines()) < len(history.splitlines())
     with caplog.at_level(logging.INFO, "nlbflow"):
         resumed = run(tmp_path / "killed")
-    assert "goes on after generation 2" in caplog.text
+    assert "continuing after generation 2" in caplog.text
     assert (tmp_path / "killed/population.csv").read_text() == history
     unbroken, resumed = (flat(arrays) for arrays in (unbroken, resumed))
     for key, array in unbroken.items():
         assert resumed[key].tobytes() == array.tobytes(), key
     assert len(unbroken["parent"]) == len(history.splitlines()) - 1
 
-    # of another seed, or damaged: training starts afresh, and ends as if there had been none
+    # of another seed, or damaged: training starts anew, and ends as if there had been none
     other = run(tmp_path / "other", seed=1)
     for damage in (lambda b: b, lambda b: b[: len(b) // 2], lambda b: b""):
         checkpoint = tmp_path / "killed/checkpoint.pt"

@@ -39,9 +39,9 @@ train.main(SimpleNamespace(
 # What makes each training long enough to be killed, the table in its work folder that grows with it and by how many
 # lines until it ends, and what is logged when a checkpoint is taken up.
 MODELS = {
-    "gru": ({"epochs": 200, "patience": 200, "checkpoint_minutes": 0.0}, "training.jsonl", 200, "going on from epoch"),
+    "gru": ({"epochs": 200, "patience": 200, "checkpoint_minutes": 0.0}, "training.jsonl", 200, "continuing from"),
     "autolfads": (
-        {"max_epochs": 50, "generation_epochs": 1, "patience": 50}, "population.csv", 150, "goes on after generation"
+        {"max_epochs": 50, "generation_epochs": 1, "patience": 50}, "population.csv", 150, "continuing after generation"
     ),
 }  # fmt: skip
 KILLS = 5

@@ -88,7 +88,7 @@ def test_kinds_of_models():
     ("members", "more", "told"),
     [
         ({"true_rates": [0]}, {}, "an oracle has seen the answers"),
-        ({"smoothing": [0, 1]}, {}, "a model that is not seeded runs once: expected [0]"),
+        ({"smoothing": [0, 1]}, {}, "a deterministic model runs once: expected [0]"),
         ({"theirs": [0]}, {"top": 1}, "a submission is not trained"),
     ],
 )

@@ -100,14 +100,14 @@ def test_the_first_five_are_told():
     assert told[6] == "  ... and 2 more: results/unfinished.json" and len(told) == 9
     assert told[-2:] == [
         "What succeeded is shown in results/leaderboard.md.",
-        "Mend what failed, then go on with: snakemake",
+        "Fix what failed, then continue with: snakemake",
     ]
 
 
 @pytest.mark.parametrize(
     ("shown", "whole", "healed", "reasons", "said"),
     [
-        ([], True, False, {}, "No tables were made.\nMend"),
+        ([], True, False, {}, "No tables were made.\nFix"),
         (
             [],
             False,
@@ -117,7 +117,7 @@ def test_the_first_five_are_told():
         ),
         (["a", "b"], False, False, {}, "What succeeded is shown in a and b. Not all tables and figures"),
         ([], True, False, {"a": STOPPED}, "The run was stopped and made no tables; add `--config partial=True`"),
-        (["a"], True, False, {"a": STOPPED}, "What succeeded is shown in a.\nMend"),
+        (["a"], True, False, {"a": STOPPED}, "What succeeded is shown in a.\nFix"),
         (["a"], True, True, {}, "What succeeded is shown in a.\nA second attempt made all that was missing"),
     ],
 )
@@ -129,7 +129,7 @@ def test_what_is_shown_is_told_as_it_is(shown, whole, healed, reasons, said):
 
 def test_what_a_job_said_last(tmp_path):
     log = tmp_path / "a.log"
-    silent = "it ended without a word; it may have been killed, or have run out of memory."
+    silent = "it ended without a message; it may have been killed, or have run out of memory."
     assert failure_sentence(str(log), 0) == failure_sentence("", 0) == silent
     log.write_text("12:00 nlbflow: not this\nnlbflow: first\nnlbflow: the model broke.\nmore\n")
     assert failure_sentence(str(log), 0) == "the model broke."

@@ -26,7 +26,7 @@ def test_a_whole_file_stays(sealed):
 def test_a_damaged_file_is_set_aside(sealed, content):
     sealed.write_text(content)
     with pytest.raises(
-        NlbflowError, match=r"scores.csv is not what was written there .* scores.csv.damaged; run again"
+        NlbflowError, match=r"scores.csv has changed since it was written .* scores.csv.damaged; run again"
     ):
         set_aside_if_damaged(sealed, print)
     assert not sealed.exists() and sealed.with_name("scores.csv.damaged").read_text() == content

@@ -57,4 +57,4 @@ def test_what_was_assigned_before_is_left(environment):
 
 def test_more_than_there_are(environment):
     refused = start(environment, 3)
-    assert "asks for 3 GPUs, and this machine has 2" in refused.communicate("\n")[1]
+    assert "asks for 3 GPUs, but this machine has 2" in refused.communicate("\n")[1]

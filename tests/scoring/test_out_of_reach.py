@@ -29,9 +29,9 @@ def test_no_honest_rates_are_out_of_reach(target):
 def test_the_answers_are(target):
     spikes = target["eval_spikes_heldout"]
     peeked = bits_per_spike(spikes + 1e-3, spikes)
-    assert "which the true rates have at most" in out_of_reach(target, peeked, BIN_MS, DRAWS, SEED)
+    assert "the most that the true rates can have" in out_of_reach(target, peeked, BIN_MS, DRAWS, SEED)
     told = out_of_reach({"eval_spikes_heldout": spikes}, peeked, BIN_MS, DRAWS, SEED)
-    assert "the answers themselves have, smoothed over 20 ms" in told
+    assert "that of the answers themselves, smoothed over 20 ms" in told
 
 
 def test_bins_that_are_not_scored_do_not_count(target):

@@ -55,5 +55,5 @@ def test_rates_that_hold_the_answers_are_not_ranked(finished, tmp_path):
     assert ranks.loc["theirs", "kind"] == "implausible" and np.isnan(ranks.loc["theirs", "best_rank"])
     assert ranks.loc["smoothing", "best_rank"] == 1
     board = (work / "results/leaderboard.md").read_text()
-    assert "theirs (implausible)" in board and "which the true rates have at most" in board
+    assert "theirs (implausible)" in board and "the most that the true rates can have" in board
     assert "theirs, seed 0, is not ranked: its co-bps" in board

@@ -1,5 +1,5 @@
-"""From an archive, a plain address or the user's folder to files whose bytes are known.
+"""From an archive, a plain url or the user's folder to files whose bytes are known.
 
-In: the table of pins (`resources/datasets.tsv`) and the places that the config names. Out: files under `data/nwb`,
+In: the table of pins (`resources/datasets.tsv`) and the urls and folders in the config. Out: files under `data/nwb`,
 each of the pinned size and SHA-256. Begin with `pins`, then `fetch`.
 """

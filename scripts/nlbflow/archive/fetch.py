@@ -1,7 +1,7 @@
-"""Bring a dataset's files to their place from the DANDI archive, or a file from a plain address.
+"""Fetch a dataset's files from the DANDI archive, or a file from a plain url.
 
 Whatever happens (a cut connection, a full disk, Ctrl-C, SIGKILL), a file gets its final name only when it is whole
-and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination. So moving it is
+and has the pinned SHA-256. An unfinished download waits in a scratch folder beside its destination, so moving it is
 one atomic rename, and the next attempt or the next run continues it.
 """
 
@@ -34,14 +34,14 @@ CUT_OR_SILENT = (requests.ConnectionError, requests.Timeout, requests.exceptions
 
 
 class _Interrupted(Exception):
-    """A cut connection, a silent server or an answer like 503, after which another attempt is worth making."""
+    """A cut connection, a silent server or a response like 503, after which another attempt may succeed."""
 
 
 class _OneAttempt(requests.Session):
     """A session that gives every request a time limit and one attempt.
 
-    dandi's client waits for ever on a silent server and repeats a failing request for minutes. It repeats errors of
-    `requests` only, so an error of ours ends its loop, and `_download` decides on further attempts.
+    dandi's client waits for ever on a silent server and repeats a failing request for minutes. It repeats only after
+    errors of `requests`, so an error of our own ends its loop, and `_download` decides on further attempts.
     """
 
     def __init__(self, stall_s: float) -> None:
@@ -77,14 +77,14 @@ def fetch_from_dandi(
     time_limit_s: float = 600.0,
     wait_s: float = 1.0,
 ) -> None:
-    """Download the pinned file from the archive at API url `instance`, unless it is there.
+    """Download the pinned file from the archive at API url `instance`, unless it is already there.
 
     After a failed attempt (connection cut, 5xx, 429, `stall_s` seconds of silence) up to `retries` more follow, the
     first after `wait_s` seconds, each later one after twice as long, within `time_limit_s` seconds. Both limits start
-    anew with each new byte.
+    again whenever new bytes have arrived.
 
-    Raises NlbflowError when dandiset, version or path do not exist, when the archive has other bytes than
-    pinned, when the checksum is wrong (what came is deleted), and at the limits (what came is kept).
+    Raises NlbflowError if dandiset, version or path do not exist, if the archive's file is not the pinned one, if the
+    checksum is wrong (the download is deleted), and at the limits (the download is kept).
     """
     with _client(instance, stall_s) as client:
         find_url = partial(_pinned_url, client, pin)
@@ -93,14 +93,14 @@ def fetch_from_dandi(
 
 
 def fetch_from_url(pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0) -> None:
-    """Download the pinned file from a plain address, unless it is there; faults and limits as `fetch_from_dandi`."""
+    """Download the pinned file from a plain url, unless it is there; faults and limits as in `fetch_from_dandi`."""
     with _OneAttempt(stall_s) as session:
         _fetch(pin, destination, _Source(session, lambda: url, url, retries), log)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a file comes from, its url (found when it is first asked for), and how long to try."""
+    """Where a file comes from: how to find its url, which is done on first use, and how long to try."""
 
     session: _OneAttempt
     find_url: Callable[[], str]
@@ -113,7 +113,7 @@ class _Source:
 def _fetch(pin: Pin, destination: Path, source: _Source, log: Log) -> None:
     if is_whole(destination, pin, log):
         return
-    # Named after the pin, because a job's `destination` is a temporary name, another in each run.
+    # Named after the pin, because a job's `destination` is a temporary name that differs in each run.
     part = destination.parent / f".{Path(pin.path).name}.{pin.sha256[:16]}.part" / Path(pin.path).name
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab", buffering=0) as file:  # closing a buffered one would fail again on a full disk
@@ -126,32 +126,32 @@ def _fetch(pin: Pin, destination: Path, source: _Source, log: Log) -> None:
                     f"{pin} came with the wrong checksum (expected SHA-256 {pin.sha256}, found {found}), so "
                     "the download was deleted; run again to fetch it anew."
                 )
-            os.utime(part)  # what a killed run had finished would else be older than the inputs of this job
+            os.utime(part)  # a download that a killed run finished must not be older than this job's inputs
             os.replace(part, destination)
         finally:
-            if file.tell() == 0 or not part.exists():  # nothing left to go on from
+            if file.tell() == 0 or not part.exists():  # nothing is left to continue
                 shutil.rmtree(part.parent, ignore_errors=True)
 
 
 def _lock(file: FileIO, pin: Pin) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as fault:  # any other kind: a file system without locks, as some clusters have
+    except OSError as fault:  # other kinds mean a file system without locks, as on some clusters
         if isinstance(fault, BlockingIOError):
             raise NlbflowError(f"{pin} is being fetched by another process; wait for it, then run again.") from fault
 
 
 def _client(instance: str, stall_s: float) -> DandiAPIClient:
-    os.environ.setdefault("DANDI_NO_ET", "1")  # the client would ask a further server for its newest version
-    logging.getLogger("dandi").setLevel(logging.CRITICAL)  # our own sentences say what it would
-    # Given as an instance and not as an url, which the client would look up without any time limit.
+    os.environ.setdefault("DANDI_NO_ET", "1")  # the client would ask another server about its newest version
+    logging.getLogger("dandi").setLevel(logging.CRITICAL)  # our own messages say the same
+    # An instance, because the client would look up a url without any time limit.
     client = DandiAPIClient(dandi_instance=DandiInstance(name=instance, gui=None, api=instance))
     client.session = _OneAttempt(stall_s)
     return client
 
 
 def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
-    """Append to `file` until it has the pinned size, with further attempts where they are worth making."""
+    """Append to `file` until it has the pinned size, with further attempts if they may succeed."""
     url, failures, best, moved = None, 0, file.tell(), time.monotonic()
     while file.tell() < pin.bytes:
         try:
@@ -171,14 +171,14 @@ def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
             time.sleep(wait)
         except (requests.RequestException, ValueError, KeyError, TypeError) as fault:
             raise NlbflowError(
-                f"{source.name} did not answer as an archive when asked for {pin} "
+                f"{source.name} did not answer like an archive when asked for {pin} "
                 f"({' '.join(str(fault).split())[:200]}); check its url (DANDI's ends in /api) and any proxy."
             ) from fault
     os.fsync(file.fileno())
 
 
 def _pinned_url(client: DandiAPIClient, pin: Pin) -> str:
-    """The address of the pinned file, once the archive says that it has the pinned bytes."""
+    """The url of the pinned file, once the archive has confirmed its size and SHA-256."""
     missing = f"dandiset {pin.dandiset}"
     try:
         dandiset = client.get_dandiset(pin.dandiset, lazy=False)
@@ -199,7 +199,7 @@ def _pinned_url(client: DandiAPIClient, pin: Pin) -> str:
 
 
 def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) -> None:
-    """Ask once for the bytes after those in `file`; dandi's own iterator hides whether Range was heeded."""
+    """Ask once for the bytes that `file` lacks; dandi's own iterator hides whether the server heeded Range."""
     have = file.tell()
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with session.get(url, stream=True, headers=headers) as response:
@@ -212,7 +212,7 @@ def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) ->
         elif have and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise _Interrupted("the archive sent other bytes than asked for")
         if have:
-            log(f"{pin.path}: going on at {have / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB")
+            log(f"{pin.path}: continuing at {have / 1e6:.1f} of {pin.bytes / 1e6:.1f} MB")
         meter = Meter(pin.path, pin.bytes, have, log)
         try:
             for chunk in response.iter_content(CHUNK):

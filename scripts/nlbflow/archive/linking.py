@@ -1,4 +1,4 @@
-"""Files that the user already has: they are checked like fetched ones, and linked, never copied."""
+"""Files that the user already has: they are checked like fetched files and linked, never copied."""
 
 import os
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ def is_whole(path: Path, pin: Pin, log: Log) -> bool:
 
 
 def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> None:
-    """Make `destination` a link to the pinned file, which lies anywhere below `folder` and stays as it is.
+    """Make `destination` a link to the pinned file, which lies anywhere below `folder` and is not changed.
 
-    Raises NlbflowError, naming the config key `data_folder`, when it is no folder, when no file below it has the
-    pinned file's name, and when none of those has the pinned size and SHA-256.
+    Raises NlbflowError, naming the config key `data_folder`, if it is not a folder, if no file below it has the pinned
+    file's name, and if none with that name has the pinned size and SHA-256.
     """
     if is_whole(destination, pin, log):
         return
@@ -35,11 +35,11 @@ def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> Non
 
 
 def find_pinned(pin: Pin, folder: Path, log: Log, besides: Path | None = None) -> tuple[Path | None, str]:
-    """The pinned file, anywhere below a folder, if one of that name has its size and SHA-256; else what is wrong."""
+    """The pinned file, searched by name, size and SHA-256 below a folder, or None; and what is wrong if it is None."""
     name = Path(pin.path).name
     found = [at for at in files_below(folder, name) if at.is_file() and at.absolute() != besides]
     fault = f"Nothing called {name} was found below {folder} for {pin}"
-    # The right subject's folder first: it spares the checksum of a like-named file of the same size.
+    # The right subject's folder comes first, which spares the checksum of a namesake of the same size.
     for path in sorted(found, key=lambda path: path.as_posix().endswith(f"/{pin.path}"), reverse=True):
         if (size := path.stat().st_size) != pin.bytes:
             fault = f"{path} has {size} bytes where {pin} has {pin.bytes}"
@@ -51,7 +51,7 @@ def find_pinned(pin: Pin, folder: Path, log: Log, besides: Path | None = None) -
 
 
 def files_below(folder: Path, name: str) -> Iterator[Path]:
-    seen = set()  # links to folders are followed, and may lead in a circle
+    seen = set()  # links to folders are followed and may lead in a circle
     for place, folders, files in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in seen:
             folders.clear()
@@ -63,7 +63,7 @@ def files_below(folder: Path, name: str) -> Iterator[Path]:
 def link_user_file(source: Path, destination: Path, sha256: str | None, log: Log = lambda line: None) -> None:
     """Make `destination` a link to a user's own file that is HDF5 and has `sha256`, if one is given.
 
-    Raises NlbflowError when the file does not exist, is not HDF5, or has another SHA-256.
+    Raises NlbflowError if the file does not exist, is not HDF5, or has another SHA-256.
     """
     source = source.expanduser().absolute()
     if not source.is_file():
@@ -78,7 +78,7 @@ def link_user_file(source: Path, destination: Path, sha256: str | None, log: Log
 def _link(source: Path, destination: Path, log: Log) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     if os.path.realpath(source) == os.path.join(os.path.realpath(destination.parent), destination.name):
-        return  # a link would take the place of the very file it leads to
+        return  # a link would replace the very file that it leads to
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}.link")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(source)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from nlbflow.errors import NlbflowError
 
 COLUMNS = ("dataset", "dandiset", "version", "part", "path", "bytes", "sha256")
-# These become folder and file names, so they must not be able to lead out of the data folder.
+# These become folder and file names, so they must not lead out of the data folder.
 NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.+-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -20,7 +20,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 class Pin:
     """One file of a published dandiset version.
 
-    `part` is what the file is to the dataset (`train` or `test`), `path` its place in the dandiset, with `/`.
+    `part` is the file's role in the dataset (`train` or `test`), `path` its path in the dandiset, with `/`.
     """
 
     dataset: str
@@ -36,10 +36,10 @@ class Pin:
 
 
 def read_pins(path: str | Path) -> dict[str, dict[str, Pin]]:
-    """Read the tab-separated table `path` into {dataset: {part: Pin}}, whatever further columns it has.
+    """Read the tab-separated table `path` into {dataset: {part: Pin}}; it may have further columns.
 
-    Raises NlbflowError, naming table and line, for a missing table or column, a value that cannot be meant,
-    and a second line for the same dataset and part.
+    Raises NlbflowError, naming table and line, for a missing table or column, an invalid value, and a second line for
+    the same dataset and part.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,9 +87,9 @@ def find_pin(pins: dict[str, dict[str, Pin]], dandiset: str, version: str, path:
     """The pin of one file of a dandiset.
 
     Raises:
-        NlbflowError: no pin is of that file.
+        NlbflowError: no pin names the file.
     """
     for pin in (pin for parts in pins.values() for pin in parts.values()):
         if (pin.dandiset, pin.version, pin.path) == (dandiset, version, path):
             return pin
-    raise NlbflowError(f"no pin is of {path} of dandiset {dandiset}/{version}; add it to the table (config key pins).")
+    raise NlbflowError(f"no pin names {path} of dandiset {dandiset}/{version}; add it to the table (config key pins).")

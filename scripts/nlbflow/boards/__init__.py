@@ -1,5 +1,6 @@
 """From scores to what people read: tables, leaderboards, the page and the paper.
 
-In: scores.json and comparison.json of every run. Out: CSV, Markdown, LaTeX and HTML. The way: `tables` (long tables) →
-`boards` (who scored what, as data) → `sheets` (laid out for reading) → `typesetting`; `page` is the leaderboard page.
+In: scores.json of every run, comparison.json of every place. Out: CSV, Markdown, LaTeX and HTML. The steps: `tables`
+(long tables) → `boards` (scores as data) → `sheets` (laid out for reading) → `typesetting`; `page` is the leaderboard
+page.
 """

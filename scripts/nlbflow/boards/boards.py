@@ -1,7 +1,7 @@
-"""The boards: who scored what, as data. Markdown, LaTeX, HTML, CSV and Parquet are all drawn from these.
+"""The boards: scores as data, from which Markdown, LaTeX, HTML, CSV and Parquet are all written.
 
-A board has our models and, apart but in the same columns, what others published. What is missing is a cell without a
-value and with a reason.
+A board has our models and, apart but in the same columns, published methods. A missing score is a cell that has a
+reason in place of a value.
 """
 
 from collections.abc import Collection, Iterable
@@ -22,8 +22,8 @@ NONE = float("inf")
 
 @dataclass(frozen=True)
 class Cell:
-    """A score: its 95 % interval, its standard deviation over seeds, its mark (`best`, `second` or none), and whether
-    it is a competitor's that no other really beats; or, without a value, the reason."""
+    """A score with its 95 % interval, its standard deviation over seeds, its mark (`best`, `second` or none), and
+    whether its model is a competitor that no other really beats; or the reason why the score is missing."""
 
     value: float | None = None
     low: float | None = None
@@ -37,7 +37,7 @@ class Cell:
 @dataclass(frozen=True)
 class Row:
     """A model (kind competitor, control, oracle or null) or a published method (kind published), and its cells by
-    column; `rank` is a mean over datasets where there are several, of the models with a score on each (`complete`)."""
+    column. On a board of several datasets, `rank` is the mean rank of a model with a score on each (`complete`)."""
 
     name: str
     kind: str
@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows under one metric; title empty where a board has one group."""
+    """The rows under one metric; the title is empty where a board has one group."""
 
     title: str
     rows: list[Row]
@@ -62,7 +62,7 @@ class Group:
 @dataclass(frozen=True)
 class Board:
     """The columns' labels by name, the groups of rows, the datasets behind them, the metrics that the benchmark lacks
-    (`further`), where nothing could be scored the reason, and the notes on the data."""
+    (`further`), the reason if nothing could be scored (`missing`), and the notes on the data."""
 
     title: str
     columns: dict[str, str]
@@ -74,15 +74,15 @@ class Board:
 
 
 class Results:
-    """All that boards are made of, by place (dataset, bin_ms, phase), metric and model.
+    """What boards are made from, by place (dataset, bin_ms, phase), metric and model.
 
     Args:
         scores: as from `nlbflow.boards.tables.score_table`.
         ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
-        absent: [dataset, bin_ms, phase, model, reason] of what was asked for and cannot be had; the model `all models`
-            stands for the whole place.
-        notes: as from `nlbflow.boards.tables.note_table`, where there are any.
+        absent: [dataset, bin_ms, phase, model, reason] of each selected model that has no result; the model
+            `all models` stands for the whole place.
+        notes: as from `nlbflow.boards.tables.note_table`, if there are any.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Results:
         self.absent = {tuple(row[:4]): row[4] for row in absent}
         self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
         self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
-        # at one place is enough to be marked in a table of several
+        # a model that is implausible at one place is marked in every table
         self.kinds |= dict.fromkeys(scores.loc[scores["kind"] == "implausible", "model"], "implausible")
         self.metrics: dict[tuple, set[str]] = {}
         self.models: dict[tuple, dict[str, set[str]]] = {}
@@ -114,12 +114,12 @@ class Results:
         self._published = with_bin_widths(published)
 
     def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
-        """The published scores of these datasets; `stated` is whether the source says the bin width."""
+        """The published scores on these datasets; `stated` tells whether the source gives the bin width."""
         rows = self._published
         return rows[rows["dataset"].isin(datasets) & (rows["bin_ms"] == bin_ms) & (rows["phase"] == phase)]
 
     def ordered(self, place: tuple, metric: str = "co-bps") -> list[str]:
-        """The models with that score, the best first."""
+        """The models that have a score by this metric, the best first."""
         sign = 1 if metric in LOWER_IS_BETTER else -1
         means = {
             m: self.means[key].mean for m in self.models.get(place, ()) if (key := (*place, metric, m)) in self.means
@@ -127,7 +127,7 @@ class Results:
         return sorted(means, key=lambda model: (sign * means[model], model))
 
     def mean_ranks(self, places: list[tuple], metric: str, models: Collection[str]) -> dict[str, float]:
-        """The mean over places of each competitor's rank among some models, which have a score at all; equals alike."""
+        """The mean over places of each competitor's rank among `models`, which have a score at each; ties share one."""
         sign = 1 if metric in LOWER_IS_BETTER else -1
         competing = [model for model in models if self.kinds[model] in RANKED]
         values = [{m: sign * self.means[*place, metric, m].mean for m in competing} for place in places]
@@ -140,7 +140,7 @@ class Results:
         rank = self.ranks.get((*place, metric, model))
         known = rank is not None and pd.notna(rank.low)
         return Cell(
-            value=mean.mean + 0.0,  # no -0
+            value=mean.mean + 0.0,  # turns -0 into 0
             low=rank.low if known else None,
             high=rank.high if known else None,
             sd=mean.std if mean.count > 1 else None,
@@ -156,7 +156,7 @@ class Results:
 
 
 def place_board(results: Results, place: tuple) -> Board:
-    """The board of one (dataset, bin_ms, phase), ranked by co-bps; models without a result there come last."""
+    """The board of one place (dataset, bin_ms, phase), ranked by co-bps; models without a result there come last."""
     scored = results.metrics.get(place, set())
     metrics = benchmark_metrics(scored)
     further = sorted(scored - set(metrics))
@@ -192,9 +192,9 @@ def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str
 def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms: int, phase: str) -> Board:
     """Datasets side by side: a column for each, a group of rows for each of the benchmark's metrics.
 
-    Models are ordered by their mean rank over the datasets that have the metric, among those that have a score on each.
-    Those that lack one have no mean rank and follow, by their mean rank among all where they have scores. Published
-    methods are there if they have two of the datasets.
+    Only datasets that have the metric count. Models with a score on each of these are ranked among themselves and
+    ordered by their mean rank. Models that lack a score have no mean rank and follow, ordered by their mean position
+    among all models on the datasets where they have one. A published method is shown if it has scores on two datasets.
 
     Args:
         title: what the datasets have in common.
@@ -230,7 +230,7 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
 
 
 def _mean_positions(orders: list[list[str]]) -> dict[str, float]:
-    """The mean position of every model, over the orders that it is in."""
+    """The mean position of every model, over the orders that contain it."""
     found: dict[str, list[int]] = {}
     for order in orders:
         for i, model in enumerate(order):
@@ -239,7 +239,7 @@ def _mean_positions(orders: list[list[str]]) -> dict[str, float]:
 
 
 def _published_rows(published: pd.DataFrame, columns: list[str], least: int = 1) -> list[Row]:
-    """The published methods that have at least so many of the columns, the highest in the first one first."""
+    """The published methods with scores in at least `least` columns, the highest score in the first column first."""
     rows = []
     for (method, grade, source), found in published.groupby(["method", "grade", "source"]):
         values = dict(zip(found["column"], found["value"], strict=True))
@@ -254,8 +254,8 @@ PARTS = ("low", "high", "sd", "mark", "missing")
 
 
 def board_table(board: Board) -> pd.DataFrame:
-    """The board as a table of numbers, a row for each of its rows: for each column the score, `low` and `high` of its
-    interval, `sd` over seeds, `mark`, and why it is `missing`."""
+    """The board as a data frame with the same rows: for each column the score, `low` and `high` of its interval, `sd`
+    over seeds, `mark`, and why it is `missing`."""
     rows = []
     for group in board.groups:
         for row in group.rows:

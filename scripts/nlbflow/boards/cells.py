@@ -1,4 +1,4 @@
-"""What a cell says beside its number: the rank, who is unbeaten, really best or second; or why there is no number."""
+"""What stands beside a score: the rank, and marks for unbeaten, best and second; or why there is no score."""
 
 from collections.abc import Collection, Mapping
 
@@ -10,16 +10,16 @@ from nlbflow.metrics.formulas import LOWER_IS_BETTER
 from nlbflow.metrics.kinds import RANKED
 
 NO_SCORES = "no scores were made"
-# Begins the reason where a job of this run failed.
+# The reason begins with this if a job of this run failed.
 FAILED = "failed: "
-# what of the answers a metric is of
+# which part of the answers a metric needs
 OF = {"tp corr": "behavior", "psth R2": "psth"}
 OF_LATENTS = ("-shot co-bps", "latent dimension", "state R2")
 KEY = [*PLACE, "metric"]
 
 
 def positions(ranks: pd.DataFrame) -> pd.Series:
-    """(rows,) the rank of each competitor among those of its place and metric, 1 the best, equals alike; else missing.
+    """(rows,) the rank of each competitor at its place by its metric; 1 is best, ties share a rank; else missing.
 
     Args:
         ranks: as from `nlbflow.boards.tables.comparison_table`.
@@ -30,7 +30,7 @@ def positions(ranks: pd.DataFrame) -> pd.Series:
 
 
 def unbeaten(ranks: pd.DataFrame) -> pd.Series:
-    """(rows,) whether it is a competitor that no other really beats; no one is without others, or without an interval.
+    """(rows,) whether the row is a competitor that no other really beats; false without others or without an interval.
 
     Args:
         ranks: as from `nlbflow.boards.tables.comparison_table`.
@@ -41,10 +41,10 @@ def unbeaten(ranks: pd.DataFrame) -> pd.Series:
 
 
 def best_and_second(ranks: pd.DataFrame, differences: pd.DataFrame) -> dict[tuple, str]:
-    """`best` and `second` by (dataset, bin_ms, phase, metric, model), for the competitors that have earned it.
+    """The marks `best` and `second` by (dataset, bin_ms, phase, metric, model), where competitors have earned them.
 
-    The best is marked if its difference from every other competitor is real. Then the second is marked too, if its
-    difference from every competitor behind it is real, and there is one. A pair without a test is no real difference.
+    The best is marked if its difference from every other competitor is real. Then the second is marked too, if there
+    are competitors behind it and its difference from each is real. A difference that was not tested is not real.
 
     Args:
         ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
@@ -71,10 +71,10 @@ def why_missing(
     """Why a model has no score by a metric.
 
     Args:
-        kind: of the model: competitor, control, oracle or null.
-        own: the metrics that the model has a score by at the place.
-        here: the metrics that any model has a score by there.
-        absent: why answers are not there (`behavior`, `psth`), as far as it is known.
+        kind: the model's kind: competitor, control, oracle or null.
+        own: the metrics by which the model has a score at the place.
+        here: the metrics by which any model has a score there.
+        absent: why parts of the answers (`behavior`, `psth`) are missing, as far as it is known.
     """
     if metric not in here:
         of = "behavior" if is_decoded(metric) else OF.get(metric, "")

@@ -1,4 +1,4 @@
-"""Which tables for reading there are, and where they stand in the report and the paper."""
+"""Which tables are made for reading, and where they stand in the report and the paper."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,7 +7,7 @@ TABLE_FORMATS = ("csv", "parquet", "md", "tex", "html")
 
 
 def families(selected: Iterable[str], datasets: Mapping) -> dict[str, list[str]]:
-    """The selected datasets of each `family`, that with the fewest trials first, where there are two or more.
+    """The selected datasets of each `family` that has two or more of them, the one with the fewest trials first.
 
     Args:
         datasets: the catalogue.
@@ -20,7 +20,7 @@ def families(selected: Iterable[str], datasets: Mapping) -> dict[str, list[str]]
 
 
 def origin_sentence(origin: Mapping) -> str:
-    """Of which config something is: its files by name, and the digest of what it selects.
+    """Which config something was made from: the names of its files and the digest of its selection.
 
     Args:
         origin: as from `nlbflow.planning.origin.origin_of`.
@@ -33,7 +33,7 @@ def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
 
     Args:
         run: the config's selection.
-        datasets: the catalogue; sets with the same `family` are shown side by side, the smallest first.
+        datasets: the catalogue; datasets of the same `family` are shown side by side, the smallest first.
     """
     titles = {dataset: datasets[dataset]["title"] for dataset in run["datasets"]}
     shown = [("All datasets", "all-datasets", "All datasets", titles)] if len(titles) > 1 else []
@@ -47,7 +47,7 @@ def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
             "name": f"{name}_{bin_ms}ms_{phase}",
             "section": section,
             "title": title,
-            # pairs, since a stamp does not keep the order of a dict
+            # pairs, because a stamp does not keep the order of a dict
             "datasets": list(sides.items()),
             "bin_ms": bin_ms,
             "phase": phase,

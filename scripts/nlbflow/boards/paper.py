@@ -1,4 +1,4 @@
-"""The paper: every table and figure in one folder, and a PDF of them where LaTeX is present."""
+"""The paper: every table and figure in one folder, and a PDF of them if LaTeX is installed."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from nlbflow.boards.typesetting import latex_text
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.meanings import direction, meaning
 
-# pdflatex settles the columns of long tables and the references in further passes; tectonic counts its own.
+# pdflatex needs further passes to settle the columns of long tables and the references; tectonic repeats by itself.
 ENGINES = {"pdflatex": 3, "tectonic": 1}
 OPTIONS = {"pdflatex": ["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"], "tectonic": []}
 PASS_SECONDS = 300
@@ -24,7 +24,7 @@ LEFTOVERS = (".aux", ".log", ".out", ".toc")
 
 
 def metrics_of(tables: Iterable[pd.DataFrame]) -> list[str]:
-    """The metrics that tables hold, the benchmark's first.
+    """The metrics in the tables, the benchmark's first.
 
     Args:
         tables: as from `nlbflow.boards.boards.board_table`, whose columns are metrics, or datasets by metric.
@@ -46,12 +46,12 @@ def paper_source(
 
     Args:
         template: LaTeX with <<ORIGIN>>, <<LEGEND>>, <<METRICS>>, <<DATASETS>>, <<FIGURES>> and <<TABLES>>.
-        metrics: those to define.
+        metrics: the metrics to define.
         sections: names of the tables (tables/NAME.tex) by title.
-        figures: of each kind the title, how to read them (`text`, reStructuredText), and [name, caption] of each
-            (figures/NAME.pdf).
+        figures: for each kind of figure its title, how to read it (`text`, reStructuredText), and [name, caption] of
+            each figure (figures/NAME.pdf).
         about: title, citation and license of each dataset, by name.
-        origin: of which config it is, as `nlbflow.boards.contents.origin_sentence` takes it.
+        origin: the config, as `nlbflow.boards.contents.origin_sentence` takes it.
     """
     datasets = [
         " & ".join(latex_text(a[key]) for key in ("title", "citation", "license")) + r" \\" for a in about.values()
@@ -80,14 +80,14 @@ def paper_source(
 
 
 def compile_pdf(folder: Path) -> str:
-    """Make main.pdf from the folder's main.tex, the same bytes for the same input; what came of it, in a sentence.
+    """Make main.pdf from the folder's main.tex, the same bytes for the same input; return the outcome, a sentence.
 
-    Without LaTeX, or where it fails for want of a package, there is no main.pdf and the sentence says so.
+    If LaTeX is missing or fails, there is no main.pdf and the sentence says so.
     """
     engine = next((name for name in ENGINES if shutil.which(name)), None)
     if engine is None:
         return f"main.pdf was not made: no {' or '.join(ENGINES)} found; compile main.tex where LaTeX is installed."
-    # dates in a PDF come from here, and without a date in it two runs differ in nothing
+    # the PDF takes its dates from here; with a fixed date two runs give the same bytes
     environment = {
         **os.environ,
         "SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", "0"),

@@ -13,17 +13,17 @@ COLUMNS = [
     "differs", "grade", "source",
 ]  # fmt: skip
 EXPLANATION = (
-    "Ours less published, same dataset, bin width, phase and method. Within: the published score lies in our 95 % "
-    "interval over evaluation trials, so the two are no further apart than other trials would put them; the published "
-    "score was computed on the same trials, so agreement can be closer than that. The interval knows nothing of other "
-    "seeds or other settings; what is known to differ in the settings is told."
+    "The difference is our score less the published one, for the same dataset, bin width, phase and method. Within: "
+    "the published score lies in our 95 % interval over evaluation trials. As both were computed on the same trials, "
+    "they can agree more closely than that. The interval does not cover other seeds or settings; known differences in "
+    "the settings are listed."
 )
 
 
 def reproduction(ranks: pd.DataFrame, published: pd.DataFrame, reproduced: pd.DataFrame) -> pd.DataFrame:
-    """One row per place, model and benchmark metric, and per published score that it reproduces: COLUMNS.
+    """One row per place, model and benchmark metric, and per published score that it reproduces; columns as COLUMNS.
 
-    Only what is comparable is compared: published scores whose bin width is not stated are left out.
+    Published scores whose bin width is not stated are left out, because they are not comparable.
 
     Args:
         ranks: as from `nlbflow.boards.tables.comparison_table`.
@@ -40,7 +40,7 @@ def reproduction(ranks: pd.DataFrame, published: pd.DataFrame, reproduced: pd.Da
 
 
 def verdict(published: float, low: float, high: float) -> str:
-    """`within` or `outside` our interval; `no interval` where we have none, `nothing published` where they have not."""
+    """`within` or `outside` our interval; `no interval` or `nothing published` where one of the two is missing."""
     if pd.isna(published):
         return NOTHING
     if pd.isna(low):
@@ -49,12 +49,12 @@ def verdict(published: float, low: float, high: float) -> str:
 
 
 def compares(table: pd.DataFrame) -> bool:
-    """Whether a table, as from `reproduction`, has anything published in it."""
+    """Whether a table, as from `reproduction`, has any published score."""
     return bool((table["verdict"] != NOTHING).any())
 
 
 def reproduction_sheet(table: pd.DataFrame, about: dict[str, dict]) -> Sheet:
-    """For reading: the models with something published at a place, all their metrics; the others are told in a note."""
+    """The table for reading: all metrics of the models with a published score at a place; a note names the others."""
     header = ["model", "metric", "ours", "published", "difference", "verdict", "method", "source"]
     groups, keys, nothing, datasets = [], {}, [], []
     for place, rows in table.groupby(PLACE, sort=True):

@@ -6,33 +6,33 @@ from nlbflow.boards.boards import Board, Cell, Group, Results, Row, place_board
 from nlbflow.metrics.meanings import direction, meaning
 
 LEGEND = (
-    "Ranked by co-bps; in parentheses the ranks that the data allow, since models are told apart only where the paired "
+    "Ranked by co-bps. Parentheses give the ranks that the data allow: models are told apart only where their paired "
     "difference over the evaluation trials is real. [low, high] is the 95 % interval over evaluation trials, ± the "
-    "standard deviation over seeds. * marks the competitors that no other really beats, at a level that holds for all "
-    "pairs of a model at once. The best is bold where it really beats every other competitor, pair by pair; then the "
-    "second is underlined where it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
+    "standard deviation over seeds. * marks competitors that no other really beats, at a level that holds for all "
+    "pairs of a model at once. The best is bold if it really beats every other competitor, pair by pair; then the "
+    "second is underlined if it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
     "bits per spike. (control): a simple statistical model, ranked with the others. (oracle): has seen the answers, "
-    "never ranked. (implausible): scores what only the answers give, "
-    "not ranked. – is missing, never zero; the letter tells why. Published scores are others', not made here; the "
-    "letter of the source is its grade: A, a paper's table; B, somebody's repository; C, self-reported, not checked."
+    "never ranked. (implausible): has a score that only the answers can give, not ranked. – is a missing score, never "
+    "zero; its letter gives the reason. Published scores were made by others; the letter of their source is a grade: "
+    "A, a paper's table; B, somebody's repository; C, self-reported, not checked."
 )
 OF_AVERAGES = (
     "psth R2 is lower where it averages over fewer evaluation trials, so compare it on one dataset and phase only; "
     "a model that predicts all trials of a condition alike has no spread over trials."
 )
 MEAN_RANK = (
-    "mean rank: over the datasets, of a competitor's rank among those that have a score on each of them. Models that "
-    "lack one have no mean rank and stand below, the best where they have scores first."
+    "mean rank: the mean over datasets of a competitor's rank among the models that have a score on every dataset. "
+    "Models that lack a score have no mean rank and stand below, ordered by their mean position where they have scores."
 )
-# the kinds that are said beside a model's name
+# the kinds that are shown beside a model's name
 TOLD = ("oracle", "implausible", "control")
-# more columns than that are no longer readable on a page
+# with more columns of intervals a table is too wide for a page
 MOST_WITH_INTERVALS = 5
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Rows as text or as cells, by the title of their group; `aside` marks those of models that do not compete."""
+    """Rows of text and cells, by the title of their group; `aside` marks the rows of models that do not compete."""
 
     title: str
     header: list[str]
@@ -42,7 +42,7 @@ class Sheet:
 
 
 def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
-    """The benchmark's metrics with what others published, and the further metrics where there are any.
+    """A sheet of the benchmark's metrics, with published scores, and one of the further metrics if there are any.
 
     Args:
         about: title, citation and license of each dataset, by name.
@@ -58,7 +58,7 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
         notes.insert(0, f"Not scored: {board.missing}.")
     elif len(board.datasets) > MOST_WITH_INTERVALS:
         groups = [Group(group.title, [_without_intervals(row) for row in group.rows]) for group in groups]
-        notes.insert(0, "The intervals stand in the tables of the datasets.")
+        notes.insert(0, "The tables of single datasets give the intervals.")
     sheets = [_sheet(board.title, groups, main, "mean rank" if several else "rank", notes)]
     if board.further:
         rows = [row for row in board.groups[0].rows if any(_valued(row, name) for name in board.further)]
@@ -68,18 +68,18 @@ def board_sheets(board: Board, about: dict[str, dict]) -> list[Sheet]:
 
 
 def definitions(sheets: list[Sheet]) -> list[str]:
-    """A line on each metric that a column or a group of rows is of: what it means and which way is better."""
+    """A line for each metric in the sheets: what it means and which way is better."""
     names = [name for sheet in sheets for name in (*sheet.header, *(title.split(", ")[0] for title, _ in sheet.groups))]
     return [f"{name}: {meaning(name)} {direction(name)}" for name in dict.fromkeys(names) if meaning(name)]
 
 
 def citations(datasets: list[str], about: dict[str, dict]) -> str:
-    """What to cite for the data, and their licence."""
+    """How to cite the data, and their licence."""
     return "Data: " + "; ".join("{title}, {citation}, {license}".format(**about[d]) for d in datasets) + "."
 
 
 def data_note(note: str) -> str:
-    """A note on the data, as tables say it."""
+    """A note on the data, as tables print it."""
     return f"Note: {note}"
 
 
@@ -135,7 +135,7 @@ def _rank(row: Row) -> str:
 
 
 def reasons(sheet: Sheet) -> dict[str, str]:
-    """The letter that stands for each reason of a missing cell."""
+    """The letter that stands for each reason why a score is missing."""
     found = dict.fromkeys(
         cell.missing for _, rows in sheet.groups for row in rows for cell in row if isinstance(cell, Cell)
     )
@@ -147,5 +147,5 @@ def _letter(i: int) -> str:
 
 
 def leaderboard_sheets(results: Results, about: dict[str, dict]) -> list[Sheet]:
-    """For each dataset, bin width and phase that was scored: our models, and beside them what others published."""
+    """The sheets of each scored dataset, bin width and phase: our models and, beside them, published scores."""
     return [sheet for place in sorted(results.metrics) for sheet in board_sheets(place_board(results, place), about)]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 
-# Columns where nothing means no number; everywhere else it is text, and "null" is the name of a model.
+# In these columns an empty field is a missing number; elsewhere it is text, as is "null", the name of a model.
 NUMBERS = (
     "value",
     "low",
@@ -32,12 +32,12 @@ COMPARISONS = {
 
 
 def place_title(dataset: str, bin_ms: int, phase: str) -> str:
-    """A place for people."""
+    """The name of a place, for reading."""
     return f"{dataset}, {bin_ms} ms bins, {phase} phase"
 
 
 def with_bin_widths(published: pd.DataFrame) -> pd.DataFrame:
-    """Published scores with a bin width each: the benchmark's own where a source does not state one (`stated`).
+    """Published scores, each with a bin width: the benchmark's own if the source does not give one (`stated`).
 
     Args:
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
@@ -72,9 +72,10 @@ def score_table(entries: list[dict]) -> pd.DataFrame:
 
 
 def neuron_table(entries: list[dict]) -> pd.DataFrame:
-    """One row per run and held-out neuron, counted from 0 in ascending unit id: bits per spike, missing if silent.
+    """One row per run and held-out neuron: bits per spike, missing if it is silent. Neurons are numbered from 0 by
+    ascending unit id.
 
-    The mean weighted by the neurons' spikes is the population's co-bps (Pei et al. 2021 score the population).
+    Their mean, weighted by the neurons' spikes, is the population's co-bps (Pei et al. 2021 score the population).
     """
     rows = [
         {**{key: entry[key] for key in RUN}, "neuron": neuron, "co-bps": bits}
@@ -85,10 +86,11 @@ def neuron_table(entries: list[dict]) -> pd.DataFrame:
 
 
 def comparison_table(comparisons: list[dict], name: str) -> pd.DataFrame:
-    """One row per row of every place's comparison: `ranks`, `differences`, `cross_decoding` or `consistency`.
+    """The rows of one table of every place's comparison.
 
     Args:
         comparisons: contents of comparison.json files.
+        name: `ranks`, `differences`, `cross_decoding` or `consistency`.
     """
     rows = [{**{key: place[key] for key in PLACE}, **row} for place in comparisons for row in place[name]]
     table = pd.DataFrame(rows, columns=[*PLACE, *COMPARISONS[name]])
@@ -96,7 +98,7 @@ def comparison_table(comparisons: list[dict], name: str) -> pd.DataFrame:
 
 
 def summary_table(datasets: list[dict]) -> pd.DataFrame:
-    """One row per fact of each place's data: dataset, bin_ms, phase, label, text.
+    """One row per place and fact about its data: dataset, bin_ms, phase, label, text.
 
     Args:
         datasets: contents of dataset.json files.
@@ -106,10 +108,10 @@ def summary_table(datasets: list[dict]) -> pd.DataFrame:
 
 
 def note_table(sources: Iterable[dict]) -> pd.DataFrame:
-    """One row per place and note: dataset, bin_ms, phase, note; what several sources say is there once.
+    """One row per place and note: dataset, bin_ms, phase, note; a note that several sources have appears once.
 
     Args:
-        sources: contents of dataset.json and scores.json files, whose `notes`, if there are any, are sentences.
+        sources: contents of dataset.json and scores.json files, whose `notes`, if any, are sentences.
     """
     rows = [(*(source[key] for key in PLACE), note) for source in sources for note in source.get("notes", [])]
     return pd.DataFrame([*dict.fromkeys(rows)], columns=[*PLACE, "note"])
@@ -121,7 +123,7 @@ def notes_by_place(notes: pd.DataFrame) -> dict[tuple, list[str]]:
 
 
 def cost_table(entries: list[dict]) -> pd.DataFrame:
-    """One row per prediction: seconds and memory of making and of scoring it, device, confinement, commit, date."""
+    """One row per prediction: seconds and memory it took, seconds of scoring, device, confinement, commit, date."""
     rows = []
     for entry in entries:
         made, scored = entry["provenance"]["prediction"] or {}, entry["provenance"]["score"]

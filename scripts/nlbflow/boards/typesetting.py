@@ -16,22 +16,22 @@ LATEX_SPECIAL = {
     ">": r"\textgreater{}", "–": "--", "—": "---", "±": r"$\pm$", "×": r"$\times$", "−": "$-$", "|": r"\textbar{}",
     '"': "''", **{c: "\\" + c for c in "{}$&#%_"}, **{c: c for c in "ßøØæÆåÅ"}, "ł": r"\l{}", "Ł": r"\L{}",
     "“": "``", "”": "''", "‘": "`", "’": "'", "\u2044": "/",
-    # at the start of a row they would be an argument of the end of the last
+    # at the start of a row, LaTeX would take them for an argument of the previous row's end
     "[": "{[}", "*": "{*}",
 }  # fmt: skip
-# "<" is told by its name; an underscore within a word is none of Markdown's
+# "<" becomes "&lt;" instead; within a word Markdown does not read an underscore as markup
 MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
-# grave, acute, circumflex, tilde, diaeresis, cedilla, caron: LaTeX sets them in any font, on the letters before this
+# grave, acute, circumflex, tilde, diaeresis, cedilla, caron: in any font LaTeX sets them on letters before LATIN_END
 LATIN_END = "\u0180"
 ACCENTS = "\u0300\u0301\u0302\u0303\u0308\u0327\u030c"
 
-# no score that is worth its digits
+# a score this large is not worth its digits
 FAR_OUT = 1000
 
 
 @dataclass(frozen=True)
 class Markup:
-    """How a language writes a text, a number, the two marks, the key of a note, and a score's interval and spread."""
+    """How a markup language writes a text, a number, the two marks, the key of a note, a spread and the star."""
 
     text: Callable[[str], str]
     number: Callable[[str], str]
@@ -43,12 +43,12 @@ class Markup:
 
 
 def markdown_text(text: str) -> str:
-    """Text for one line of Markdown, a cell or a paragraph, in which nothing is markup."""
+    """Text for one line of Markdown, a cell or a paragraph, in which nothing is read as markup."""
     return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
 
 
 def latex_text(text: str) -> str:
-    """Text for LaTeX; characters that its usual fonts lack lose their accents or become question marks."""
+    """Text for LaTeX; a character that its usual fonts lack loses its accents or becomes a question mark."""
     return "".join(map(_latex_character, " ".join(unicodedata.normalize("NFC", text).split())))
 
 
@@ -71,13 +71,13 @@ HTML = Markup(html.escape, str, "<b>{}</b>", "<u>{}</u>", "<sup>{}</sup>", " ± 
 
 
 def written(value: float, digits: int) -> str:
-    """A number of so many digits after its point; one that is far out takes no more room than others."""
+    """A number with `digits` decimals; very large numbers take no more room than others."""
     return f"{value:.{digits}f}" if abs(value) < FAR_OUT else f"{value:.2e}"
 
 
 def cell_text(cell: str | Cell, markup: Markup, keys: Mapping[str, str]) -> str:
-    """A score with its interval, its spread over seeds and its marks; without one a dash or `failed`, and the key of
-    the reason."""
+    """A score with its interval, its spread over seeds and its marks; or a dash or `failed`, with the key of the
+    reason."""
     if isinstance(cell, str):
         return markup.text(cell)
     if cell.value is None:
@@ -93,7 +93,7 @@ def cell_text(cell: str | Cell, markup: Markup, keys: Mapping[str, str]) -> str:
 
 
 def to_markdown(sheet: Sheet, level: int = 2) -> str:
-    """The sheet as an aligned Markdown table under a heading of that level, and its notes."""
+    """The sheet as an aligned Markdown table with its notes, under a heading of the given level."""
     keys, lines = reasons(sheet), [f"{'#' * level} {markdown_text(sheet.title)}", ""]
     table = [[markdown_text(name) for name in sheet.header]]
     for title, rows in sheet.groups:
@@ -113,7 +113,7 @@ def to_markdown(sheet: Sheet, level: int = 2) -> str:
 
 
 def to_latex(sheet: Sheet, label: str) -> str:
-    """The sheet as a `longtable`, and its notes; needs the packages booktabs and longtable."""
+    """The sheet as a `longtable` with its notes; needs the packages booktabs and longtable."""
     keys, columns = reasons(sheet), len(sheet.header)
     out = [r"\begingroup\sloppy\scriptsize\setlength{\tabcolsep}{3pt}", rf"\begin{{longtable}}{{{'l' * columns}}}"]
     out.append(rf"\caption{{{latex_text(sheet.title)}}}\label{{{label}}}\\")
@@ -132,7 +132,7 @@ def to_latex(sheet: Sheet, label: str) -> str:
 
 
 def to_html(sheet: Sheet) -> str:
-    """The sheet as an HTML table, and its notes."""
+    """The sheet as an HTML table with its notes."""
     keys, columns = reasons(sheet), len(sheet.header)
     out = [f"<div><table><caption>{html.escape(sheet.title)}</caption><thead><tr>"]
     out += [f"<th scope='col'>{html.escape(name)}</th>" for name in sheet.header]
@@ -175,8 +175,8 @@ def html_page(title: str, body: str) -> str:
 def markdown_page(
     sheets: list[Sheet], absent: list[list], made: str, notes: dict[tuple, list[str]] | None = None
 ) -> str:
-    """The leaderboards in Markdown; `absent` rows (dataset, bin_ms, phase, what, reason) follow, and the notes on the
-    data of places that have no table. `made` says from what they were made, by what and when."""
+    """The leaderboards in Markdown, followed by the `absent` rows (dataset, bin_ms, phase, what, reason) and the notes
+    on places that have no table. `made` says from what config, by what software and when they were made."""
     lines = ["# Leaderboards", "", f"Made {markdown_text(made)}.", "", LEGEND, ""]
     lines += [*(f"- {markdown_text(line)}" for line in definitions(sheets)), ""]
     lines += [to_markdown(sheet) for sheet in sheets]

@@ -1,5 +1,5 @@
-"""Behaviour of example trials, true and as the benchmark's decoder reads it from the models' rates: the path of a hand
-whose velocity is decoded, or else the course of each channel."""
+"""Behaviour of example trials, recorded and as the benchmark's decoder reads it from the models' rates: the path of the
+hand if its velocity is decoded, otherwise each channel over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ from nlbflow.metrics.decoder import counted_channels, decoded, decoder_rows, dec
 
 PATH_MM, COURSE_MM, BETWEEN_MM, LEGEND_MM = 40.0, 13.0, 3.0, 16.0
 MOST_CHANNELS = 4
-# How far left of the panels the names of channels stand, and what there is room for.
+# How far left of the panels the names of channels stand, and how many letters have room.
 LABEL_MM, LABEL_LETTERS, LEGEND_LETTERS, MORE_MM = 8.5, 11, 24, 4.0
 STILL = "does not vary in training or evaluation: not decoded"
 
 
 def behavior_height(place: Place) -> float:
-    """The mm that `draw_behavior` needs; 0 where no series of behaviour is decoded."""
+    """The height in mm that `draw_behavior` needs; 0 if no series of behaviour is decoded."""
     channels = _channels(place)
     if not channels:
         return 0.0
@@ -36,7 +36,7 @@ def behavior_height(place: Place) -> float:
 def draw_behavior(
     figure: Figure, place: Place, trials: np.ndarray, models: dict[str, Path], lefts: list, top: float, each: float
 ) -> None:
-    """A panel `each` mm wide at each of `lefts` for each trial, from `top` mm downwards, and what the lines are."""
+    """A panel for each trial, `each` mm wide, at its place in `lefts`, from `top` mm downwards; and a legend."""
     counted = counted_channels(*_decoded(place)).any()
     found = {model: decoded_behavior(place, path, trials) for model, path in models.items()} if counted else {}
     colors = dict(zip(found, rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
@@ -54,8 +54,8 @@ def draw_behavior(
 
 
 def decoded_behavior(place: Place, path: Path, trials: Sequence[int]) -> np.ndarray:
-    """(trials, bins, channels) by the benchmark's decoder of the trial's kind, fitted to the training trials; NaN in
-    channels that do not count."""
+    """(trials, bins, channels) as read by the benchmark's decoder for the trial's kind, fitted to the training trials;
+    NaN in channels that do not count."""
     arrays, train = _decoded(place), rates(path, "train")
     shown = rates(path, "eval", np.asarray(trials))
     made = np.full((*shown.shape[:2], _channels(place)), np.nan)
@@ -69,13 +69,13 @@ def decoded_behavior(place: Place, path: Path, trials: Sequence[int]) -> np.ndar
 
 
 def path_of(velocity: np.ndarray, bin_ms: int) -> np.ndarray:
-    """(bins + 1, 2) where velocity (bins, 2) leads from 0; unknown bins do not move."""
+    """(bins + 1, 2) the path from 0 along velocity (bins, 2); it stays in place in unknown bins."""
     steps = np.nan_to_num(velocity) * bin_ms / 1000
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
 def _decoded(place: Place) -> tuple[np.ndarray | None, ...]:
-    """Behaviour of training and evaluation trials, and the decoders' trials, the arguments of `counted_channels`."""
+    """The arguments of `counted_channels`: behaviour and decode masks of training and evaluation trials."""
     parts = [f"{part}_{what}" for what in ("behavior", "decode_mask") for part in ("train", "eval")]
     return tuple(place.target.get(name) for name in parts)
 
@@ -102,7 +102,7 @@ def _draw_paths(
         axes = panel(figure, left, top, each, PATH_MM, aspect="equal", adjustable="datalim")
         axes.plot(*path_of(true[i], place.bin_ms).T, color="black", linewidth=1.4)
         for model, velocity in found.items():
-            # where the hand is not known, no path is compared
+            # without a known hand there is no path to compare with
             axes.plot(*path_of(np.where(known[i], velocity[i], np.nan), place.bin_ms).T, color=colors[model])
         axes.plot(0, 0, "o", color="black")
         axes.margins(0.1)
@@ -114,7 +114,7 @@ def _draw_paths(
 def _draw_courses(
     figure: Figure, place: Place, trials: np.ndarray, found: dict, colors: dict, lefts: list, top: float, each: float
 ) -> float:
-    """A row of panels per channel; how far down they reach, in mm."""
+    """A row of panels per channel; returns where they end, in mm from the top of the page."""
     true = place.target["eval_behavior"][trials]
     counts = counted_channels(*_decoded(place)).any(axis=0)
     channels = true.shape[2]
@@ -129,7 +129,7 @@ def _draw_courses(
             axes.set_xlim(place.times[0] - place.bin_ms / 2, place.times[-1] + place.bin_ms / 2)
             axes.tick_params(labelbottom=channel == min(channels, MOST_CHANNELS) - 1, labelleft=i == 0)
             axes.locator_params(axis="y", nbins=3)
-            # short numbers, for there is little room between them and the names
+            # short numbers, because there is little room between them and the names
             axes.ticklabel_format(axis="y", scilimits=(-1, 3))
         row[0].set_ylabel(f"channel {channel}" if channels > 1 else shortened(_name(place), LABEL_LETTERS))
         row[0].yaxis.set_label_coords(-LABEL_MM / each, 0.5)

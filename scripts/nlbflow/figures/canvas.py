@@ -1,4 +1,4 @@
-"""What all figures share: pages measured in millimetres, names of files, saving that gives the same bytes each time."""
+"""What all figures share: pages measured in millimetres, and saving that gives the same bytes each time."""
 
 import logging
 import textwrap
@@ -14,25 +14,25 @@ from PIL import Image
 COLUMN_MM, PAGE_MM = 85.0, 180.0
 MM_PER_INCH = 25.4
 POINTS_PER_MM = 72 / MM_PER_INCH
-# What a file says of its making, but for the date; and png packed with less effort, which takes a third of the time.
+# Files without a date, so that their bytes repeat; png with less compression, which takes a third of the time.
 OPTIONS = {
     "svg": {"metadata": {"Date": None}},
     "pdf": {"metadata": {"CreationDate": None}},
     "png": {"pil_kwargs": {"compress_level": 3}},
 }
-# Whoever embeds the fonts tells of every glyph, in the job's log too.
+# fontTools, which embeds the fonts, would log every glyph.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 GREY, RULE = "#777777", "#BBBBBB"
 
 
 def use_style(path: str | Path) -> None:
-    """Draw all that follows in the style of a file, over matplotlib's defaults whatever the user's own settings are."""
+    """Draw every later figure in the style of a file, over matplotlib's defaults and not the user's settings."""
     mpl.rcdefaults()
     mpl.style.use(Path(path))
 
 
 def page(width_mm: float, height_mm: float, title: str = "") -> Figure:
-    """An empty figure; its title stands at the top left, within 5 mm."""
+    """An empty figure with its title in the top 5 mm, at the left."""
     figure = Figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH))
     if title:
         write(figure, 1.5, 1.5, title, fontsize=mpl.rcParams["figure.titlesize"])
@@ -45,20 +45,20 @@ def _size_mm(figure: Figure) -> tuple[float, float]:
 
 
 def panel(figure: Figure, left: float, top: float, width: float, height: float, **settings) -> Axes:
-    """Axes by the place of their frame in mm from the page's top left corner; `settings` are those of the axes."""
+    """Axes whose frame lies `left` and `top` mm from the page's top left corner; `settings` go to the axes."""
     across, down = _size_mm(figure)
     frame = (left / across, 1 - (top + height) / down, width / across, height / down)
     return figure.add_axes(frame, **settings)
 
 
 def write(figure: Figure, left: float, top: float, text: str, **settings) -> None:
-    """Text by its top left corner, in mm from the page's."""
+    """Write text whose top left corner lies `left` and `top` mm from the page's."""
     across, down = _size_mm(figure)
     figure.text(left / across, 1 - top / down, text, **{"va": "top", "ha": "left"} | settings)
 
 
 def say(title: str, sentence: str) -> Figure:
-    """In place of a figure that does not apply: why."""
+    """A page that says why there is no figure."""
     lines = textwrap.wrap(sentence, 62)
     figure = page(COLUMN_MM, 8 + 3.6 * len(lines), title)
     write(figure, 1.5, 6, "\n".join(lines), color=GREY)
@@ -66,20 +66,20 @@ def say(title: str, sentence: str) -> Figure:
 
 
 def save(figure: Figure, paths: Mapping[str, Path]) -> None:
-    """Write a figure in each format; `paths` by format."""
+    """Write a figure to the path of each format."""
     for form, path in paths.items():
         figure.savefig(path, format=form, **OPTIONS[form])
 
 
 def make_smaller(png: Path, colors: int = 128) -> None:
-    """Write a picture anew with so many colours, in about a third of its bytes, for a page that carries it."""
+    """Rewrite a picture with fewer colours, in about a third of its bytes, for a page that embeds it."""
     with Image.open(png) as picture:
         few = picture.convert("RGB").quantize(colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(png, format="png", optimize=True)
 
 
 def shortened(name: str, length: int) -> str:
-    """A name of at most so many letters, its middle left out if it must be."""
+    """A name of at most `length` letters; a longer one loses its middle."""
     if len(name) <= length:
         return name
     keep = length - 1

@@ -1,5 +1,5 @@
-"""What a dataset is, at a glance: single trials around the event, rates, behaviour. It is drawn from what a model may
-see, so it holds no answer and is there where the answers are not."""
+"""A dataset at a glance: single trials around the event, rates, behaviour. The figure is drawn from what a model may
+see, so it shows no answers and does not need them."""
 
 import textwrap
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from nlbflow.figures.recorded import SMOOTHED_MS, Recorded, known_mean, smoothed
 TRIALS, CONDITIONS, CHANNELS = 4, 8, 4
 LEFT_MM, RIGHT_MM, GAP_MM, LINE_MM, LETTERS = 14.0, 4.0, 5.0, 3.2, 165
 RASTER_MM, RATES_MM, BEHAVIOR_MM, BETWEEN_MM = 46.0, 34.0, 28.0, 21.0
-# from the foot of a panel to what stands below its label
+# from the foot of a panel to the text below its label
 BELOW_MM = 8.5
 EVENT, FORECAST, UNKNOWN, SEPARATOR = "#D55E00", "#EDF3F8", "#C4C4C4", "#0072B2"
 HELDIN, HELDOUT = "#333333", "#0072B2"
@@ -28,11 +28,11 @@ PARTS = {"train": "training", "eval": "evaluation"}
 
 
 def draw_dataset(recorded: Recorded | None, title: str, summary: list[list[str]]) -> Figure:
-    """Rasters above; then rates of the population and of the units; then behaviour, where there is any.
+    """Rasters at the top; below them rates of the population and of the units; then behaviour, if there is any.
 
     Args:
         recorded: the place, None if it has no trial.
-        summary: [label, text] of what is said in words.
+        summary: the facts written below the title, each [label, text].
     """
     if recorded is None:
         return say(title, "There is no trial to draw.")
@@ -69,13 +69,13 @@ def draw_dataset(recorded: Recorded | None, title: str, summary: list[list[str]]
 
 
 def _row(figure: Figure, number: int, top: float, height: float, gap: float = GAP_MM) -> list[Axes]:
-    """So many equal panels beside each other, over the whole width."""
+    """`number` equal panels side by side, over the whole width."""
     each = (PAGE_MM - LEFT_MM - RIGHT_MM - (number - 1) * gap) / number
     return [panel(figure, LEFT_MM + i * (each + gap), top, each, height) for i in range(number)]
 
 
 def _mark_time(axes: Axes, recorded: Recorded, end: float, name: bool = True) -> None:
-    """The ground of the forecast and the line of the event, with its name above."""
+    """The shaded forward window, and the line of the event with its name above."""
     start = recorded.observed[0]
     axes.set_xlim(start, end)
     if end > recorded.observed[1]:
@@ -93,7 +93,7 @@ def _mark_event(axes: Axes, name: str) -> None:
 
 
 def _draw_raster(axes: Axes, recorded: Recorded, trial: int, first: bool) -> None:
-    """A tick per bin with a spike, bolder for several."""
+    """A tick for each bin with a spike, bolder if it has several."""
     counts = recorded.spikes[trial].astype(np.float32)
     units = counts.shape[1]
     _mark_time(axes, recorded, recorded.end)
@@ -118,7 +118,7 @@ def _draw_raster(axes: Axes, recorded: Recorded, trial: int, first: bool) -> Non
     if first:
         for word, low, high in (("held-in", 0, recorded.heldin), ("held-out", recorded.heldin, units)):
             if high > low:
-                # few units: their word ends at the foot of the panel
+                # with few units the word ends at the foot of the panel
                 narrow = (high - low) / units * RASTER_MM < 12
                 at = (high - 0.5, "bottom") if narrow and low else ((low + high - 1) / 2, "center")
                 color = HELDOUT if low else HELDIN
@@ -145,14 +145,14 @@ def _explain(figure: Figure, recorded: Recorded, top: float) -> None:
 
 
 def _legend(figure: Figure, marks: list, top: float, left: float = LEFT_MM, columns: int | None = None) -> None:
-    """Marks beside each other, below a row of panels."""
+    """Marks side by side, below a row of panels."""
     width, height = figure.get_size_inches() * 72 / POINTS_PER_MM
     anchor = (left / width, 1 - top / height)
     figure.legend(handles=marks, loc="upper left", bbox_to_anchor=anchor, ncols=columns or len(marks), borderaxespad=0)
 
 
 def _draw_rates(axes: Axes, recorded: Recorded, groups: list[np.ndarray], colors: Sequence[str]) -> None:
-    """Of the held-in units, since of the evaluation trials no others may be seen."""
+    """Rates of the held-in units, the only ones that may be seen in evaluation trials."""
     scale = 1000 / recorded.bin_ms
     each = known_mean(recorded.spikes[:, :, : recorded.heldin], axis=2) * scale
     _mark_time(axes, recorded, recorded.end)
@@ -175,7 +175,7 @@ def _draw_rates(axes: Axes, recorded: Recorded, groups: list[np.ndarray], colors
 
 
 def _draw_units(axes: Axes, recorded: Recorded) -> None:
-    """How many units have which mean rate."""
+    """A histogram of the units' mean rates."""
     rates = known_mean(recorded.spikes, axis=(0, 1)) * 1000 / recorded.bin_ms
     edges = np.linspace(0, max(np.nanmax(rates, initial=0), 1.0), RASTER_BINS + 1)
     for name, part, color in (
@@ -196,7 +196,7 @@ def _draw_units(axes: Axes, recorded: Recorded) -> None:
 def _draw_courses(
     figure: Figure, recorded: Recorded, top: float, groups: list[np.ndarray], colors: Sequence[str], trials: np.ndarray
 ) -> None:
-    """A panel per channel, at the time of the behaviour itself: a line per condition, or per trial shown above."""
+    """A panel per channel, at the behaviour's own time, with a line per condition or per trial of the rasters."""
     named = recorded.definition["behavior"]
     lag = int(named["lag_ms"])
     channels = recorded.behavior.shape[2]
@@ -214,13 +214,13 @@ def _draw_courses(
         axes.set_title(f"{named['series']}, channel {channel + 1} of {channels}", pad=9)
         axes.set_xlabel(_clock(recorded))
     side = "earlier" if lag >= 0 else "later"
-    lines = "a line per condition, its mean" if groups else "in the trials shown above"
-    write(figure, LEFT_MM, top - 8.5, f"Behaviour: {lines}; it is decoded from spikes {abs(lag)} ms {side}.",
+    lines = "the mean of each condition" if groups else "the trials shown above"
+    write(figure, LEFT_MM, top - 8.5, f"Behaviour: {lines}. It is decoded from spikes {abs(lag)} ms {side}.",
           color=GREY, fontsize=6)  # fmt: skip
 
 
 def _draw_columns(figure: Figure, recorded: Recorded, top: float) -> None:
-    """Of columns of the table of trials: a histogram of each of the first, the last two against each other."""
+    """For columns of the table of trials: histograms of the first columns, and the last two against each other."""
     names = recorded.definition["behavior"]["columns"]
     values = recorded.behavior[np.isfinite(recorded.behavior).all(axis=1)]
     pair = len(names) > 1
@@ -233,7 +233,7 @@ def _draw_columns(figure: Figure, recorded: Recorded, top: float) -> None:
     if pair:
         axes = row[-1]
         axes.plot(values[:, -2], values[:, -1], "o", color=HELDOUT, markersize=2, alpha=0.5, markeredgewidth=0)
-        # the line of equality is no reason to show more than the trials
+        # the line of equality must not widen the limits
         axes.autoscale_view()
         axes.autoscale(False)
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.5, linestyle=":")

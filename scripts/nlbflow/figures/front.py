@@ -16,13 +16,14 @@ from nlbflow.metrics.kinds import RANKED
 
 SIDE_MM, LEFT_MM, TOP_MM, GAP_MM = 49.0, 12.5, 8.0, 9.0
 KEY_COLUMNS, KEY_LETTERS = 4, 31
-# With more models, numbers stand beside the points and the names below.
+# With more models, the points are numbered and a key below gives the names.
 MOST_NAMES = 10
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What co-bps is drawn against: its axis label, whether less of it is better, a log axis, who lacks it."""
+    """A measure that co-bps is drawn against: its axis label, whether less is better, whether its axis is logarithmic,
+    and what is said of models that lack it."""
 
     name: str
     label: str
@@ -32,7 +33,7 @@ class Measure:
 
 
 def measures(scores: pd.DataFrame) -> list[Measure]:
-    """Latent dimension, parameters and k-shot co-bps, for the k that the scores have."""
+    """Latent dimension, parameters and, if the scores have it, k-shot co-bps for one k."""
     few = [metric for metric in sorted(set(scores["metric"])) if metric.endswith("-shot co-bps")]
     return [
         Measure("latent dimension", "latent dimension", True, False, "no latents"),
@@ -42,10 +43,10 @@ def measures(scores: pd.DataFrame) -> list[Measure]:
 
 
 def competitors(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """A row per competing model of one place, best co-bps first; a column per measure, mean over seeds."""
+    """A row per competing model of one place, best co-bps first; a column per measure, the mean over seeds."""
     table = scores[scores["kind"].isin(RANKED)].groupby(["model", "metric"])["value"].mean().unstack()
     table["parameters"] = costs.groupby("model")["parameters"].mean().reindex(table.index)
-    # a logarithm has no place for none at all
+    # a logarithmic axis cannot show zero parameters
     table["parameters"] = table["parameters"].where(table["parameters"] > 0)
     return table if table.empty else table.sort_values("co-bps", ascending=False, kind="stable")
 
@@ -76,7 +77,7 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
         shown = table[[measure.name]].notna().all(axis=1).to_numpy() if measure.name in table else np.zeros(0, bool)
         left = LEFT_MM + number * (SIDE_MM + GAP_MM)
         if not shown.any():
-            write(figure, left, TOP_MM + 2, f"{measure.label}:\n{measure.lacking} of any competitor", color=GREY)
+            write(figure, left, TOP_MM + 2, f"{measure.label}:\nno competitor shown: {measure.lacking}", color=GREY)
             continue
         axes = panel(figure, left, TOP_MM, SIDE_MM, SIDE_MM)
         _draw_measure(axes, measure, table[shown], [name for name, s in zip(short, shown, strict=True) if s])
@@ -90,7 +91,7 @@ def draw_front(title: str, scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
         write(figure, left, below, "\n".join(part), fontsize=5.5, linespacing=1.25)
     marks = [
         Line2D(
-            [], [], color=ORANGE, marker="o", label="on the front: no other model is as good in both, better in one"
+            [], [], color=ORANGE, marker="o", label="on the front: no other model is as good in both and better in one"
         ),
         Line2D([], [], color=BLUE, marker="o", linestyle="none", label="another model does better"),
     ]

@@ -1,4 +1,4 @@
-"""Names beside points, without one over another."""
+"""Names beside points that do not cover each other."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from nlbflow.figures.canvas import GREY, MM_PER_INCH, POINTS_PER_MM
 
-# Of a letter of the body font, in parts of its size.
+# The size of a letter, as a fraction of the font size.
 LETTER_WIDTH, LETTER_HEIGHT = 0.64, 1.05
 RADII_MM = (1.0, 1.6, 2.4, 3.4, 4.6, 6.0, 8.0, 10.5, 13.5)
 DIRECTIONS = 16
@@ -23,14 +23,14 @@ def label_points(
     path: tuple[np.ndarray, np.ndarray],
     fontsize: float = 5.5,
 ) -> None:
-    """Write each point's name at the nearest free place around it, with a thin line where that is not beside it.
+    """Write each point's name at the nearest free place around it; a thin line joins them if the name is not close.
 
-    Earlier points choose first. Limits and scales of the axes must be set before.
+    Earlier points choose first. Set the limits and scales of the axes before the call.
 
     Args:
         x, y: (points,) in the axes' data units.
-        names: of the points, in the same order.
-        path: x and y of the corners of a line that no name is to cover.
+        names: the points' names, in the same order.
+        path: x and y of the corners of a line that no name should cover.
     """
     per_mm = axes.figure.dpi / MM_PER_INCH
     points = axes.transData.transform(np.column_stack([x, y])) / per_mm
@@ -53,7 +53,7 @@ def label_points(
 
 
 def _along(corners: np.ndarray) -> np.ndarray:
-    """Small boxes (left, bottom, right, top) on the way from corner to corner, (corners, 2) in mm."""
+    """Small boxes (left, bottom, right, top) along the line from corner to corner, (corners, 2) in mm."""
     ways = [
         start + np.linspace(0, 1, 2 + int(np.linalg.norm(end - start) / STEP_MM))[:, None] * (end - start)
         for start, end in pairwise(corners)
@@ -65,12 +65,12 @@ def _along(corners: np.ndarray) -> np.ndarray:
 def _free_place(
     point: np.ndarray, width: float, height: float, taken: np.ndarray, frame: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """The box (left, bottom, right, top) nearest to a point that covers the least of what is taken, and how far off."""
+    """The box (left, bottom, right, top) that covers least of `taken`, the nearest such box, and its distance."""
     boxes, radii, half = [], [], np.array([width, height]) / 2
     for radius in RADII_MM:
         for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
             away = np.array([np.cos(angle), np.sin(angle)])
-            # its edge, not its centre, is so far from the point
+            # `radius` is the distance to the box's edge, not to its centre
             centre = point + away * (radius + half)
             boxes.append([*(centre - half), *(centre + half)])
             radii.append(radius)
@@ -83,7 +83,7 @@ def _free_place(
 
 
 def spread_out(heights: np.ndarray, gap: float) -> np.ndarray:
-    """Heights moved apart until neighbours are `gap` from each other, in the same order, about the same middle."""
+    """Heights moved apart until neighbours are at least `gap` apart, in the same order, about the same middle."""
     order = np.argsort(heights, kind="stable")
     moved = heights[order].astype(float)
     for _ in range(200):

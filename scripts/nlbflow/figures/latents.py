@@ -10,16 +10,16 @@ from nlbflow.figures.predictions import Place, color_meaning, evenly, group_colo
 
 MODELS, SINGLE_TRIALS = 4, 24
 LEFT_MM, TOP_MM, RIGHT_MM, GAP_MM, BELOW_MM, KEY_MM = 15.0, 12.0, 3.0, 14.5, 9.0, 5.0
-# Of the squares that it is a part of; less is rounding of float32.
+# As a share of the mean squares; a smaller variance is float32 rounding.
 LEAST_VARIANCE = 1e-12
-# How far left of a panel the name of its axis stands.
+# How far the axis label stands left of its panel.
 LABEL_MM = 10.5
 
 
 def draw_latents(place: Place) -> Figure:
     """A column per model, and one for the true states of simulated data; PC 2 and PC 3 against PC 1.
 
-    Of a model whose averages do not vary there is nothing to draw, which its column says.
+    If a model's averages do not vary, its column says so.
     """
     columns = {}
     if "true_states" in place.target:
@@ -65,11 +65,11 @@ def draw_latents(place: Place) -> Figure:
 
 
 def principal_components(found: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Averages of latents (trials, bins, dimensions) over groups of trials, on the averages' principal axes.
+    """Averages of latents (trials, bins, dimensions) over groups of trials, on their principal axes.
 
     Returns:
-        (groups, bins, components) of at most three, each axis turned so that its largest weight is positive; and their
-        shares of the averages' variance.
+        (groups, bins, components) at most three components, whose axes have a positive largest weight; and their shares
+        of the averages' variance.
     """
     means = np.stack([found[trials].mean(axis=0, dtype=float) for trials in groups])
     flat = means.reshape(-1, means.shape[2])
@@ -78,6 +78,6 @@ def principal_components(found: np.ndarray, groups: list[np.ndarray]) -> tuple[n
     axes, values = axes[:, ::-1][:, :3], np.maximum(values[::-1], 0)
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     total = values.sum()
-    # of constant latents rounding alone is left
+    # constant latents leave rounding alone
     varies = total > LEAST_VARIANCE * np.square(means, dtype=float).sum()
     return (flat @ axes).reshape(*means.shape[:2], -1), values[: axes.shape[1]] * varies / (total or 1.0)

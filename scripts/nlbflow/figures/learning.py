@@ -1,4 +1,4 @@
-"""Learning curves of networks, and the history of population-based training (the group `history` of predictions)."""
+"""Learning curves of networks and the course of population-based training, from the group `history` of predictions."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ from nlbflow.figures.canvas import MM_PER_INCH, PAGE_MM, RULE, page, panel, say,
 from nlbflow.figures.predictions import Place, columns
 
 LEFT_MM, TOP_MM, RIGHT_MM, HEIGHT_MM, BELOW_MM = 13.0, 17.0, 3.0, 32.0, 15.0
-# Panels beside each other: of learning curves, of a population's hyperparameters.
+# Panels in a row: of learning curves, of a population's hyperparameters.
 CURVES, TRAITS = 3, 4
-# Losses above the 98th percentile, those of the first epochs, leave the panel.
+# Losses above this percentile, usually those of the first epochs, leave the panel.
 HIGHEST = 98.0
-# A hyperparameter that spans more has a logarithmic axis.
+# A hyperparameter that spans more decades has a logarithmic axis.
 DECADES = 1.3
 FITTING, CHOSEN = "#0072B2", "#000000"
 
@@ -26,7 +26,7 @@ History = Mapping[str, np.ndarray]
 
 
 def draw_learning(place: Place) -> Figure:
-    """A panel of curves per network, all its seeds in it; below, the first seed of each population."""
+    """A panel per network with the curves of all its seeds; below, the first seed of each population."""
     histories: dict[str, dict[int, History]] = {}
     for model, seed, path in place.runs:
         found = columns(path, "history")
@@ -52,7 +52,7 @@ def draw_learning(place: Place) -> Figure:
         Line2D([], [], color=FITTING, linewidth=1.1, label="validation loss"),
         Line2D([], [], color=FITTING, linewidth=0.4, label="training loss"),
         Line2D([], [], color=FITTING, linewidth=0.8, linestyle=":", label="fitted again to all training trials"),
-        *([Line2D([], [], color=CHOSEN, label="population: the way to the final model")] if populations else []),
+        *([Line2D([], [], color=CHOSEN, label="population: the path to the final model")] if populations else []),
     ]
     write(figure, PAGE_MM - RIGHT_MM, 2.0, "a colour for each seed", ha="right", fontsize=6)
     below_title = 1 - 6 / (figure.get_figheight() * MM_PER_INCH)
@@ -105,15 +105,15 @@ def _repeated(colors: list[str], number: int) -> list[str]:
 
 
 def lineage(history: History) -> tuple[np.ndarray, np.ndarray]:
-    """Which member each came from, and the way to the best one.
+    """Each member's ancestry, and the path to the best one.
 
     Args:
-        history: generation, member, parent (the member that slot copies after the generation, itself if none) and
-            validation_loss, a row per generation and member.
+        history: a row per generation and member: generation, member, parent (the member that this one copies after the
+            generation; itself if none) and validation_loss.
 
     Returns:
-        (segments, 2) row numbers, from a parent's row to that of its copy or of itself one generation later; (path,)
-        row numbers of the lowest loss's ancestors, oldest first, and its own.
+        (segments, 2) row numbers, from a parent's row to that of its copy, or of itself, one generation later; (path,)
+        row numbers of the ancestors of the lowest loss, oldest first, and its own.
     """
     row_of = {
         (int(g), int(m)): row for row, (g, m) in enumerate(zip(history["generation"], history["member"], strict=True))

@@ -1,4 +1,4 @@
-"""The workflow drawn: its rules in boxes, the main files between them as arrows."""
+"""A drawing of the workflow: rules as boxes, the main files between them as arrows."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from matplotlib.patches import FancyBboxPatch
 from nlbflow.figures.canvas import PAGE_MM, page, panel
 
 HEIGHT_MM, WIDE_MM, HIGH_MM = 90.0, 26.0, 9.0
-# Rules by the middle of their box, in mm from the page's top left corner; those that do like work share one.
+# The centre of each box in mm from the page's top left corner; rules that do similar work share a box.
 BOXES = {
     ("fetch", "link"): (16, 14),
     ("simulate",): (16, 30),
@@ -36,7 +36,7 @@ FILL, EDGE, FILES, ANSWERS = "#EAF2F8", "#0072B2", "#444444", "#D55E00"
 
 @dataclass(frozen=True)
 class Way:
-    """Where a file goes: the corners of its line in mm, an arrow at the last, and its name at a place of its own."""
+    """A line that a file follows: its corners in mm, whether it ends in an arrow, and the file's name and position."""
 
     corners: tuple[tuple[float, float], ...]
     file: str = ""
@@ -76,7 +76,7 @@ WAYS = (
 
 
 def draw_pipeline() -> Figure:
-    """One page wide; broken lines are the answers."""
+    """The drawing, one page wide; broken lines are the answers."""
     figure = page(PAGE_MM, HEIGHT_MM)
     axes = panel(figure, 0, 0, PAGE_MM, HEIGHT_MM, xlim=(0, PAGE_MM), ylim=(HEIGHT_MM, 0))
     axes.set_axis_off()

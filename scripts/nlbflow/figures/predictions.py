@@ -1,4 +1,4 @@
-"""What the figures of one place (dataset, bin width, phase) are drawn from: the answers and the best models' rates."""
+"""The data for the figures of one place (dataset, bin width, phase): the answers and the best models' rates."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ RING = LinearSegmentedColormap.from_list(
 
 @dataclass
 class Place:
-    """The answers of a place, and where its input and the predictions lie.
+    """The answers of a place, and the paths of its input and predictions.
 
-    `predictions` has the first seed of every competitor, best co-bps first; `runs` every (model, seed, path);
-    `series` is the name of the series of behaviour that is decoded.
+    `predictions` has the first seed of every competitor, best co-bps first; `runs` has every (model, seed, path);
+    `series` is the name of the decoded series of behaviour.
     """
 
     title: str
@@ -44,11 +44,11 @@ class Place:
         return self.start_ms + (np.arange(bins) + 0.5) * self.bin_ms
 
     def best(self, number: int) -> dict[str, Path]:
-        """The predictions of so many of the best models."""
+        """The predictions of the `number` best models."""
         return dict(list(self.predictions.items())[:number])
 
     def groups(self, most: int | None = None) -> list[np.ndarray]:
-        """Evaluation trials by condition, evenly chosen if there are more than `most`; [] without conditions."""
+        """Evaluation trials of each condition, of at most `most` evenly spread ones; [] without conditions."""
         found = [trials for trials in self.target.get("eval_cond_idx", []) if len(trials)]
         return evenly(found, most) if most else found
 
@@ -77,7 +77,7 @@ def read_place(smk) -> Place:
 
 
 def evenly(items: list, most: int) -> list:
-    """At most so many of a list, evenly spread over it."""
+    """At most `most` items of a list, evenly spread over it."""
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
@@ -88,30 +88,30 @@ def rates(path: Path, part: str, trials: np.ndarray | slice = slice(None)) -> np
 
 
 def latents(path: Path) -> np.ndarray | None:
-    """(evaluation trials, bins, dimensions), or None where the model returns none."""
+    """(evaluation trials, bins, dimensions), or None if the prediction has no latents."""
     with open_h5(path) as file:
         return file["eval_latents"][()] if "eval_latents" in file else None
 
 
 def arrays_of(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that a prediction has."""
+    """The arrays of these names, as far as a prediction has them."""
     with open_h5(path) as file:
         return {name: file[name][()] for name in names if name in file}
 
 
 def columns(path: Path, group: str) -> dict[str, np.ndarray] | None:
-    """A group of equally long columns of a prediction, or None where it has none."""
+    """A prediction's group of columns of equal length, or None if it has no such group."""
     with open_h5(path) as file:
         return {name: column[()] for name, column in file[group].items()} if group in file else None
 
 
 def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
-    """A colour for each group of trials, in the order of the direction of its mean behaviour where that has two
-    channels, of the principal component of its mean where it has others, or of its produced interval.
+    """A colour for each group of trials. Groups are ordered by the direction of their mean behaviour if it has two
+    channels, by its first principal component if it has another number, or by the mean produced interval.
 
     Args:
         target: arrays of target.h5.
-        groups: evaluation trials.
+        groups: the evaluation trials of each group.
     """
     behavior = target.get("eval_behavior")
     if behavior is not None and behavior.ndim == 3:
@@ -125,11 +125,11 @@ def group_colors(target: Mapping, groups: list[np.ndarray]) -> list[str]:
 
 
 def color_meaning(target: Mapping) -> str:
-    """What the colours of `group_colors` stand for, of lines that are a condition or a trial each."""
+    """What a line stands for (a condition or a trial), and its colour as from `group_colors`."""
     each = "a condition" if target.get("eval_cond_idx") is not None else "a trial"
     behavior = target.get("eval_behavior")
     if behavior is None:
-        return f"a line is {each}"
+        return f"each line is {each}"
     by = (
         "produced interval"
         if behavior.ndim != 3
@@ -137,21 +137,21 @@ def color_meaning(target: Mapping) -> str:
         if behavior.shape[2] == 2
         else "behaviour"
     )
-    return f"a line is {each}, its colour by the mean {by}"
+    return f"each line is {each}, coloured by mean {by}"
 
 
 def _along_main_axis(means: np.ndarray) -> np.ndarray:
-    """(groups,) the first principal component of (groups, channels), larger where the channel that it is most of is."""
+    """(groups,) the first principal component of (groups, channels), its largest weight positive."""
     axis = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)[2][0]
     return means @ axis * np.sign(axis[np.argmax(np.abs(axis))])
 
 
 def _ranks(values: Iterable[float]) -> np.ndarray:
-    """From 0, the smallest first."""
+    """The ranks of values, from 0 for the smallest."""
     return np.argsort(np.argsort([*values], kind="stable"), kind="stable")
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
-    """Of the known rows; 0 where there is none."""
+    """The mean of the known rows; 0 if there are none."""
     known = rows[~np.isnan(rows).any(axis=1)]
     return known.mean(axis=0) if len(known) else np.zeros(rows.shape[1])

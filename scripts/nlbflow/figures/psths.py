@@ -1,4 +1,4 @@
-"""PSTHs of single neurons, recorded and as models predict them."""
+"""PSTHs of single neurons, recorded and predicted."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ LEFT_MM, TOP_MM, HEIGHT_MM, RIGHT_MM, GAP_MM = 17.0, 11.0, 24.0, 3.0, 3.5
 
 
 def draw_psths(place: Place) -> Figure:
-    """A row per neuron, a column for the recorded PSTHs and one per model, a line per condition."""
+    """A row per neuron; a column for the recorded PSTHs and one per model; a line per condition."""
     if "psth" not in place.target:
         return say(place.title, "There are no PSTHs here: the dataset's definition names no conditions.")
     shown = [(c, trials) for c, trials in enumerate(place.target["eval_cond_idx"]) if len(trials)]
@@ -54,14 +54,14 @@ def draw_psths(place: Place) -> Figure:
 
 
 def most_varied(psth: np.ndarray, heldout: int) -> np.ndarray:
-    """The held-out neurons, the last ones of (conditions, bins, neurons), whose PSTHs vary most, most first."""
+    """The held-out neurons (the last of (conditions, bins, neurons)) whose PSTHs vary most, the most varied first."""
     spread = np.nanvar(psth, axis=(0, 1))
     first = len(spread) - heldout
     return first + np.argsort(-spread[first:], kind="stable")[:NEURONS]
 
 
 def condition_means(place: Place, predicted: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
-    """(groups, bins, neurons) rates averaged over trials, NaN where the recorded PSTH is not known or not scored."""
+    """(groups, bins, neurons) rates averaged over trials; jittered trials are shifted back, which leaves NaN."""
     if "eval_jitter" in place.target:
         jitter = place.target["eval_jitter"]
         predicted = np.stack([shifted(rate, bins) for rate, bins in zip(predicted, jitter, strict=True)])

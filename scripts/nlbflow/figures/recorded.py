@@ -1,4 +1,4 @@
-"""What the figure of a dataset is drawn from: the tensors of one place, whatever of them there are."""
+"""The data for the figure of a dataset: those tensors of one place that exist."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from nlbflow.figures.predictions import evenly
 from nlbflow.recordings.datasets import window_ranges
 from nlbflow.running.files import read_arrays
 
-# of the Gaussian that rates are smoothed with for the eye
+# The standard deviation of the Gaussian that smooths the drawn rates.
 SMOOTHED_MS = 20.0
 
 
@@ -19,15 +19,15 @@ class Recorded:
     """One place of a dataset, as a model may see it.
 
     Attributes:
-        part: of which trials `spikes` are: train, or eval where there is no train file.
-        spikes: (trials, bins, units) counts, the forecast's bins after the observed, held-in units first; NaN where
+        part: the trials of `spikes`: train, or eval if there is no train file.
+        spikes: (trials, bins, units) counts, forward bins after the observed ones, held-in units first; NaN where
             nothing was recorded.
-        heldin: how many of the units are held-in.
+        heldin: the number of held-in units.
         observed, forward: the two windows in ms from the event.
-        evaluated: (trials, bins, units) counts of the held-in units in the evaluation trials, if those are others.
+        evaluated: (trials, bins, units) counts of the held-in units in the evaluation trials, if `part` is train.
         behavior: (trials, bins, channels), (trials, columns) of the table of trials, or None.
         groups: the trials of each condition; [] without conditions.
-        definition: the dataset's.
+        definition: the dataset's definition.
     """
 
     bin_ms: int
@@ -48,11 +48,11 @@ class Recorded:
 
     @property
     def end(self) -> int:
-        """Where `spikes` end, in ms from the event."""
+        """The end of `spikes`, in ms from the event."""
         return self.observed[0] + self.spikes.shape[1] * self.bin_ms
 
     def examples(self, most: int) -> np.ndarray:
-        """So many trials, of conditions that are evenly spread, or evenly spread themselves; those with most known."""
+        """At most `most` trials: the most completely recorded of evenly spread conditions, or evenly spread trials."""
         known = np.isfinite(self.spikes).mean(axis=(1, 2), dtype=np.float32)
         best = [int(trials[np.argmax(known[trials])]) for trials in self.groups]
         return np.unique(evenly(best or list(range(len(self.spikes))), most))
@@ -66,11 +66,11 @@ def read_recorded(path: str | Path) -> Recorded | None:
     """A place from its input.h5, or None if it has no trial.
 
     Raises:
-        NlbflowError: the file does not say what it holds.
+        NlbflowError: the file lacks the dataset's definition.
     """
     arrays, about = read_arrays(path)
     if "definition" not in about:
-        raise NlbflowError(f"{path} has no dataset's definition in its attributes; delete it and run again.")
+        raise NlbflowError(f"{path} has no dataset definition in its attributes; delete it and run again.")
     bin_ms = int(about["bin_ms"])
     part = next((p for p in ("train", "eval") if len(arrays.get(f"{p}_spikes_heldin", ()))), None)
     if part is None:
@@ -97,7 +97,7 @@ def read_recorded(path: str | Path) -> Recorded | None:
 
 
 def known_mean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
-    """The mean of what is not NaN, NaN where all is."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     known = np.isfinite(values)
     number = known.sum(axis=axis)
     total = np.where(known, values, 0).sum(axis=axis, dtype=np.float64)
@@ -105,7 +105,7 @@ def known_mean(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
 
 
 def smoothed(rates: np.ndarray, bin_ms: int) -> np.ndarray:
-    """(..., bins) convolved with a Gaussian, over what is known alone; NaN stays NaN."""
+    """(..., bins) known rates smoothed with a Gaussian; NaN stays NaN and does not spread."""
     bins = np.arange(rates.shape[-1]) * bin_ms
     weights = np.exp(-(((bins[:, None] - bins) / SMOOTHED_MS) ** 2) / 2)
     known = np.isfinite(rates)

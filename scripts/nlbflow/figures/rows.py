@@ -1,4 +1,4 @@
-"""Figures with a row per model and a panel per metric: scores, ranks, neurons. The best co-bps stands on top."""
+"""Figures with a row per model and a panel per metric: scores, ranks, neurons. The best co-bps is at the top."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,9 @@ from nlbflow.metrics.kinds import RANKED
 
 ROW_MM, TOP_MM, BOTTOM_MM, RIGHT_MM, GAP_MM = 3.5, 11.0, 16.0, 3.0, 3.5
 LETTER_MM, LONGEST_NAME = 1.3, 28
-# Of the width of a panel.
+# As a share of a panel's width.
 NEAR_END = 0.07
-# Beside each other on the axis of a narrow panel.
+# So many numbers fit on the axis of a narrow panel.
 MOST_RANKS = 6
 ZERO = {"color": GREY, "linestyle": "--", "linewidth": 0.6, "zorder": 1}
 GRID = {"color": "#E4E4E4", "linewidth": 0.4, "zorder": 0.5}
@@ -35,14 +35,14 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A model at one place; `kind` is one of `nlbflow.metrics.kinds`, or absent where it has no score there."""
+    """A model at one place; `kind` is one of `nlbflow.metrics.kinds`, or absent if it has no score there."""
 
     model: str
     kind: str
 
 
 def order(placed: pd.DataFrame, known: list[str]) -> list[Row]:
-    """The models of one place, best co-bps first, and last those that are known elsewhere but have no score here.
+    """The models of one place, best co-bps first; competing models without a score there come last.
 
     Args:
         placed: rows of ranks.csv of one place.
@@ -55,14 +55,14 @@ def order(placed: pd.DataFrame, known: list[str]) -> list[Row]:
 
 
 def metrics_of(placed: pd.DataFrame) -> list[str]:
-    """The benchmark's metrics that anything at the place has, in its order."""
+    """The benchmark's metrics that any model at the place has, in the benchmark's order."""
     return benchmark_metrics(placed["metric"])
 
 
 def draw_rows(title: str, rows: list[Row], panels: list[str], width_mm: float | None = None) -> tuple[Figure, dict]:
-    """A page with the models' names at the left, and an empty panel for each title; the axes by title.
+    """A page with the models' names at the left and an empty panel for each title; and the axes by title.
 
-    Row i is at height i from above. A model without any score here is said to have none.
+    Row i is at height i, counted from the top.
     """
     if width_mm is None:
         width_mm = PAGE_MM if len(panels) > 1 else COLUMN_MM
@@ -75,7 +75,7 @@ def draw_rows(title: str, rows: list[Row], panels: list[str], width_mm: float | 
     for number, name in enumerate(panels):
         axes = panel(figure, left + number * (each + GAP_MM), TOP_MM, each, height)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        # one artist for all rows: 40 ticks in each of four panels are what drawing would spend most time on
+        # one artist for all rows: 40 ticks in each of four panels would take most of the drawing time
         axes.set_yticks([])
         axes.hlines(range(len(rows)), 0, 1, transform=axes.get_yaxis_transform(), **GRID)
         axes.grid(True, axis="x")
@@ -91,13 +91,13 @@ def draw_rows(title: str, rows: list[Row], panels: list[str], width_mm: float | 
 
 
 def mark_missing(axes: Axes, missing: list[tuple[int, str]]) -> None:
-    """Say in a row what is missing there; (row, words)."""
+    """Write why a score is missing into its row; (row, words)."""
     for row, words in missing:
         axes.text(0.02, row, words, transform=axes.get_yaxis_transform(), va="center", fontsize=5.5, color=GREY)
 
 
 def inliers(values: np.ndarray) -> np.ndarray:
-    """Which values to choose limits by: all, unless a few that lie far out would take more than a third of an axis."""
+    """Which values the limits should show: all, unless a few far ones would take more than a third of the axis."""
     known = ~np.isnan(values)
     lower, upper = np.percentile(values[known], [25, 75])
     reach = 2.5 * max(upper - lower, 1e-3)
@@ -106,10 +106,10 @@ def inliers(values: np.ndarray) -> np.ndarray:
 
 
 def keep_in_view(axes: Axes, values: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> None:
-    """Limits that show nearly all; what lies far out gets an arrow and its number.
+    """Set limits that show nearly all values; one that lies far out becomes an arrow and its number.
 
     Args:
-        values: of each row, NaN where missing.
+        values: the value of each row, NaN where missing.
         lows, highs: ends of the intervals, NaN where there is none.
     """
     inside = inliers(values)
@@ -128,7 +128,7 @@ def keep_in_view(axes: Axes, values: np.ndarray, lows: np.ndarray, highs: np.nda
 
 
 def keep_numbers_apart(axes: Axes) -> None:
-    """No tick so near an end of the axis that its number reaches into the next panel's, where two are left."""
+    """Drop ticks whose numbers would reach into the next panel, as long as two ticks remain."""
     low, high = axes.get_xlim()
     inner = [tick for tick in axes.get_xticks() if min(tick - low, high - tick) > NEAR_END * (high - low)]
     if len(inner) > 1:
@@ -136,7 +136,7 @@ def keep_numbers_apart(axes: Axes) -> None:
 
 
 def legend(figure: Figure, marks: list[Line2D]) -> None:
-    """What the marks mean, at the foot of the page."""
+    """A legend of the marks at the foot of the page."""
     across = figure.get_figwidth() * 25.4
     figure.legend(handles=marks, loc="lower left", bbox_to_anchor=(1.5 / across, 0.0), ncols=4 if across > 100 else 2)
 
@@ -179,7 +179,7 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
 
 
 def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
-    """The ranks that the data allow each competitor, and its rank by score; arguments as of `draw_scores`."""
+    """The ranks that the data allow each competitor, and its rank by score; arguments as for `draw_scores`."""
     metrics = metrics_of(placed)
     rows = [row for row in order(placed, known) if row.kind in (*RANKED, "absent")]
     if not rows:
@@ -208,7 +208,7 @@ def draw_ranks(title: str, placed: pd.DataFrame, known: list[str]) -> Figure:
 
 
 def rank_ticks(last: int) -> list[int]:
-    """The ranks that an axis names: all of a few, else the first and every second, fifth or tenth."""
+    """The ranks on an axis: all if they are few, otherwise the first and every second, fifth or tenth."""
     if last <= MOST_RANKS:
         return [*range(1, last + 1)]
     step = next(step for step in (2, 5, 10, 20, 50, last) if last < MOST_RANKS * step or step == last)
@@ -219,7 +219,7 @@ def draw_neurons(title: str, placed: pd.DataFrame, neurons: pd.DataFrame, known:
     """Bits per spike of every held-out neuron, mean over seeds, and their median.
 
     Args:
-        placed, known: as of `draw_scores`.
+        placed, known: as for `draw_scores`.
         neurons: rows of neurons.csv of that place.
     """
     rows = order(placed, known)
@@ -246,7 +246,7 @@ def draw_neurons(title: str, placed: pd.DataFrame, neurons: pd.DataFrame, known:
     mark_missing(axes, [(i, "no result") for i in np.flatnonzero(~with_bits)])
     median = Line2D([], [], color="black", marker="|", linestyle="none", markersize=7, label="median of the neurons")
     dots = [Line2D([], [], marker="o", linestyle="none", color=c, label=n) for c, n in
-            ((BLUE, "a neuron, of a competitor"), (GREY, "of an oracle"))]  # fmt: skip
+            ((BLUE, "a competitor's neuron"), (GREY, "an oracle's neuron"))]  # fmt: skip
     legend(figure, [*dots, median, Line2D([], [], **ZERO, label="null model")])
     return figure
 

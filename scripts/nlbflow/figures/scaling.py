@@ -13,7 +13,7 @@ from nlbflow.figures.rows import NOBODY, inliers, metrics_of
 from nlbflow.metrics.kinds import RANKED
 
 LEFT_MM, TOP_MM, HEIGHT_MM, NAMES_MM, GAP_MM = 9.0, 11.0, 46.0, 31.0, 8.0
-# As many lines as there are colours that can be told apart; the others are grey.
+# No more colours than can be told apart; the other lines are grey.
 COLOURED = 6
 
 
@@ -22,8 +22,8 @@ def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int], names:
 
     Args:
         ranks: rows of ranks.csv of one bin width and phase.
-        trials: training trials of each dataset of the family.
-        names: their titles.
+        trials: the number of training trials of each dataset of the family.
+        names: the datasets' titles.
     """
     sizes = sorted(trials, key=lambda dataset: (trials[dataset], dataset))
     x = np.array([trials[dataset] for dataset in sizes], float)
@@ -36,7 +36,7 @@ def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int], names:
         for metric in metrics
     }
     bits = tables["co-bps"].reindex(columns=sizes)
-    # by the largest dataset that most models have, so the best there are in colour
+    # sorted by the largest dataset, so that the best models there are in colour
     order = list(bits.sort_values(sizes[::-1], ascending=False, kind="stable").index)
     colors = dict(zip(order[:COLOURED], rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     each = (PAGE_MM - LEFT_MM - NAMES_MM - GAP_MM * (len(metrics) - 1)) / len(metrics)
@@ -72,7 +72,7 @@ def draw_scaling(title: str, ranks: pd.DataFrame, trials: dict[str, int], names:
 
 
 def _keep_in_view(axes: Axes, values: np.ndarray) -> None:
-    """Limits by nearly all models, (models, sizes), and how many are out of sight."""
+    """Set limits that show nearly all values (models, sizes), and write how many models leave the panel."""
     near = inliers(values)
     margin = 0.06 * np.ptp(values[near]) or 0.5
     axes.set_ylim(values[near].min() - margin, values[near].max() + margin)
@@ -84,7 +84,7 @@ def _keep_in_view(axes: Axes, values: np.ndarray) -> None:
 
 
 def _name_lines(axes: Axes, table: pd.DataFrame, colors: dict[str, str], models: int) -> None:
-    """The models in colour, by name at the right, in the order of their last points."""
+    """Write the names of the coloured models at the right, in the order of their last points."""
     last = table.ffill(axis=1).iloc[:, -1].reindex([*colors])
     known = last[last.notna()]
     low, high = axes.get_ylim()

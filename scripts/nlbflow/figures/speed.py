@@ -14,7 +14,7 @@ LEFT_MM, TOP_MM, RIGHT_MM, HEIGHT_MM, BELOW_MM = 13.0, 12.0, 3.0, 40.0, 14.0
 
 
 def draw_speed(place: Place) -> Figure:
-    """A panel for each of the best models by co-bps; its title says tp corr."""
+    """A panel for each of the best models by co-bps; its title gives tp corr."""
     target, models = place.target, place.best(MODELS)
     if not models:
         return say(place.title, "No competing model has made a prediction here.")
@@ -30,7 +30,7 @@ def draw_speed(place: Place) -> Figure:
         axes = panel(figure, left, TOP_MM + row * (HEIGHT_MM + BELOW_MM), each, HEIGHT_MM)
         for i, (_, speed, produced) in enumerate(speeds_by_condition(predicted, spikes, behavior)):
             color = colors[i % len(colors)]
-            # of rates per bin and per step of a bin: per second, twice
+            # rates are per bin and steps are one bin long, so two conversions to seconds
             speed = speed * (1000 / place.bin_ms) ** 2
             axes.plot(speed, produced, "o", color=color, markersize=1.8, alpha=0.7, markeredgewidth=0)
             if np.ptp(speed) > 0:

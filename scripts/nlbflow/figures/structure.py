@@ -1,4 +1,4 @@
-"""What models show beyond rates: states of some trials over time, and which neurons belong together or are coupled."""
+"""What models show beyond rates: states over time in some trials, and which neurons belong together or are coupled."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ COLORS = ListedColormap([colormaps["tab20"](i) for i in (0, 2, 4, 6, 8, 10, 12, 
 
 
 def draw_structure(place: Place) -> Figure:
-    """A column per model that shows any, and one for the truth where it is known: states over time, a row per trial;
-    and neurons by neurons, in the order of the first labels there are."""
+    """A column per model that shows any, and one for the truth if it is known: states over time, a row per trial; and
+    neurons by neurons, ordered by the labels of the first column that has any."""
     columns = {"truth": place.target["true_structure"]} if "true_structure" in place.target else {}
     for model, path in place.predictions.items():
         if len(columns) < COLUMNS and (found := arrays_of(path, SHOWN)):
             columns[model] = found
     if not columns:
-        return say(place.title, "No competing model here shows states, labels of neurons or how alike they are.")
+        return say(place.title, "No competing model here shows states, or labels or similarities of neurons.")
     rows = [draw for draw, names in ((_draw_states, SHOWN[:1]), (_draw_neurons, (*SHOWN[1:], "couplings")))
             if any({*names} & found.keys() for found in columns.values())]  # fmt: skip
     labels = next((found["neuron_labels"] for found in columns.values() if "neuron_labels" in found), None)
@@ -68,7 +68,7 @@ def _draw_neurons(axes, found: Mapping, place: Place, labels: np.ndarray | None)
 
 
 def by_occupancy(states: np.ndarray) -> np.ndarray:
-    """States (trials, bins) renamed from 0, the one of most bins first, so that equal colours mean equal shares."""
+    """States (trials, bins) numbered from 0, the most frequent first, so that colours follow frequency."""
     _, named, counts = np.unique(states, return_inverse=True, return_counts=True)
     rank = np.empty(len(counts), int)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
@@ -76,7 +76,7 @@ def by_occupancy(states: np.ndarray) -> np.ndarray:
 
 
 def neuron_matrix(found: Mapping) -> np.ndarray | None:
-    """(neurons, neurons): how alike or coupled they are, or else whether they have the same label; None of neither."""
+    """(neurons, neurons) how alike or coupled they are, or else whether they share a label; None without either."""
     for name in ("neuron_similarity", "couplings"):
         if name in found:
             return np.asarray(found[name], float)

@@ -1,4 +1,4 @@
-"""Example trials: the recorded spikes, the rates that models infer from them, and behaviour decoded from these."""
+"""Example trials: the recorded spikes, the rates that models infer from them, and behaviour decoded from the rates."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,19 +12,19 @@ from nlbflow.running.files import open_h5
 TRIALS, MODELS = 3, 3
 LEFT_MM, TOP_MM, RIGHT_MM, GAP_MM = 13.0, 10.0, 14.0, 8.0
 SPIKES_MM, RATES_MM, BETWEEN_MM = 32.0, 24.0, 4.0
-# The brightest colour is the rate that one bin in a hundred exceeds.
+# The brightest colour stands for this percentile of the rates.
 BRIGHTEST = 99.0
 
 
 def chosen_trials(place: Place) -> np.ndarray:
-    """Evaluation trials of conditions that are evenly spread, or evenly spread themselves."""
+    """Evaluation trials, the first of evenly spread conditions; without conditions, evenly spread trials."""
     known = range(len(place.target["eval_spikes_heldout"]))
     firsts = [int(trials[0]) for trials in place.groups()] or list(known)
     return np.array(sorted(set(evenly(firsts, TRIALS))))
 
 
 def draw_trials(place: Place) -> Figure:
-    """A column per trial; below the spikes a row per model, at the foot decoded behaviour where there is any."""
+    """A column per trial: spikes at the top, a row per model below, decoded behaviour, if any, at the foot."""
     models = place.best(MODELS)
     if not models:
         return say(place.title, "No competing model has made a prediction here.")
@@ -69,7 +69,7 @@ def recorded_spikes(place: Place, trials: np.ndarray) -> np.ndarray:
 
 
 def peak_order(mean: np.ndarray, heldin: int) -> np.ndarray:
-    """Neurons by the time of their peak in (bins, neurons), held-in and held-out apart."""
+    """Neurons ordered by the time of their peak in (bins, neurons), held-in ones before held-out ones."""
     peak = np.argmax(mean, axis=0)
     parts = np.arange(heldin), np.arange(heldin, mean.shape[1])
     return np.concatenate([part[np.argsort(peak[part], kind="stable")] for part in parts])
@@ -80,7 +80,7 @@ def _label_neurons(axes: Axes, label: str | None, heldin: int, neurons: int) -> 
     axes.axhline(heldin - 0.5, color="#D55E00", linewidth=0.6)
     words = ["held-in", "held-out"] if label else ["", ""]
     axes.set_yticks([heldin / 2, neurons - 0.5], words, rotation=90, va="center")
-    # few held-out neurons: their word begins at the foot, and may reach beyond them
+    # held-out neurons may be few: their word begins at the foot and may reach beyond them
     axes.get_yticklabels()[1].set_va("bottom")
     axes.tick_params(axis="y", length=0)
     if label:

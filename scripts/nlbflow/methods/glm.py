@@ -2,8 +2,8 @@
 
 All neurons share the features, so their gradients and curvatures are matrix products over one block of rows
 at a time. Newton's step is solved by conjugate gradients (Nocedal and Wright 2006, Numerical Optimization,
-section 7.1), preconditioned with the Hessian that each neuron would have at its constant mean rate: one
-eigendecomposition serves all neurons, where exact Hessians need rows * p**2 operations per neuron and step.
+section 7.1), preconditioned with the Hessian that each neuron would have at its constant mean rate. One
+eigendecomposition serves all neurons, whereas exact Hessians need rows * p**2 operations per neuron and step.
 """
 
 import warnings
@@ -15,7 +15,7 @@ from nlbflow.errors import NlbflowError
 
 # Rows per block: features and products of one block stay in a core's cache.
 BLOCK_ROWS = 2048
-# The rate of a neuron that never fires, which is what the benchmark takes a rate of zero for.
+# The rate of a neuron that never fires; the benchmark puts it in place of a rate of zero.
 SILENT_RATE = 1e-9
 
 
@@ -25,21 +25,21 @@ def fit_poisson(
     """Fit log rates that are linear in the features, one regression per neuron.
 
     Minimises mean(exp(eta) - counts * eta) + alpha / 2 * |coef|**2 with eta = features @ coef + intercept. A
-    neuron without a spike gets coefficients 0 and the intercept log(1e-9), its optimum being minus infinity.
+    neuron without a spike gets coefficients 0 and the intercept log(1e-9), because its optimum is minus infinity.
     With alpha = 0 and collinear features the coefficients stay in the span of the features.
 
     Args:
-        features: (rows, p), any float type; computed with in float64, block by block.
+        features: (rows, p), any float type; converted to float64 block by block.
         counts: (rows, neurons), spikes per row.
         alpha: penalty, >= 0.
-        tol: where to stop, as the root mean square error of eta that is left.
-        max_steps: Newton steps; more than that warns, naming how many neurons are not done.
+        tol: the remaining root mean square error of eta at which to stop.
+        max_steps: most Newton steps; a warning says how many neurons need more.
 
     Returns:
         coef (p, neurons) and intercept (neurons,), float64.
 
     Raises:
-        NlbflowError: shapes, a value that is not finite, a negative count or a negative alpha.
+        NlbflowError: shapes do not fit, a value is not finite, or a count or alpha is negative.
     """
     _check(features, counts, alpha)
     p, neurons = features.shape[1], counts.shape[1]
@@ -55,7 +55,7 @@ def fit_poisson(
     value, gradient, rates = _evaluate(features, centre, counts[:, active], theta[:, active], penalty)
     for _ in range(max_steps):
         inverse = _inverse(spread, mean[active], penalty)
-        # Newton's decrement relative to the rate's: about the root mean square error of eta.
+        # Newton's decrement, relative to the mean rate, is about the root mean square error of eta.
         error = np.sqrt(np.sum((basis.T @ gradient) ** 2 * inverse, axis=0) / mean[active])
         left = error > tol
         if not left.any():
@@ -68,14 +68,14 @@ def fit_poisson(
             lambda v, r=rates: _curvature(features, centre, r, v, penalty),
             lambda v, d=inverse: basis @ (d * (basis.T @ v)),
             -gradient,
-            # Tight enough for quadratic convergence, never tighter than the tolerance needs.
+            # Tight enough for quadratic convergence, but no tighter than the tolerance needs.
             np.maximum(np.minimum(0.1, error), 0.3 * tol / error),
         )
         old, start = value, theta[:, active]
         length = np.ones(len(active))
         while True:
             value, gradient, rates = _evaluate(features, centre, counts[:, active], start + length * step, penalty)
-            # Written so that NaN and infinity count as risen; below 1e-12 a rise is rounding.
+            # In this form NaN and infinity count as a rise; a rise below 1e-12 is rounding.
             risen = ~(value <= old + 1e-12 * np.abs(old))
             if not risen.any():
                 break
@@ -100,14 +100,14 @@ def _check(features: np.ndarray, counts: np.ndarray, alpha: float) -> None:
     if not (np.isfinite(features).all() and np.isfinite(counts).all() and (counts >= 0).all()):
         raise NlbflowError(
             "fit_poisson expects finite features and finite counts >= 0, but found other values; drop the "
-            "rows that hold NaN or infinity."
+            "rows that contain them."
         )
     if not 0 <= alpha < np.inf:
         raise NlbflowError(f"fit_poisson expects an alpha >= 0, but found {alpha}; choose one such as 0.1.")
 
 
 def _blocks(features: np.ndarray, centre: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of rows with their centred features (rows, p + 1), the last column of ones for the intercept."""
+    """Slices of rows with their centred features (rows, p + 1), whose last column is ones for the intercept."""
     rows, p = features.shape
     buffer = np.ones((min(rows, BLOCK_ROWS), p + 1))
     for start in range(0, rows, BLOCK_ROWS):
@@ -118,7 +118,7 @@ def _blocks(features: np.ndarray, centre: np.ndarray) -> Iterator[tuple[slice, n
 
 
 def _principal_axes(features: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Axes (p + 1, p + 1) and variances (p + 1, 1) of the features, the intercept's column being the last."""
+    """Axes (p + 1, p + 1) and variances (p + 1, 1) of the features; the intercept comes last."""
     rows, p = features.shape
     gram = np.zeros((p + 1, p + 1))
     for _, block in _blocks(features, centre):
@@ -141,7 +141,7 @@ def _evaluate(
     """Objective (neurons,), its gradient (p + 1, neurons) and the rates (rows, neurons)."""
     rows = len(features)
     value, gradient, rates = np.zeros(theta.shape[1]), np.zeros_like(theta), np.empty(counts.shape)
-    # A step that is too long overflows: its objective is then infinite or NaN and the step is halved.
+    # A step that is too long may overflow; the objective is then infinite or NaN and the step is halved.
     with np.errstate(over="ignore", invalid="ignore"):
         for part, block in _blocks(features, centre):
             eta = block @ theta
@@ -168,7 +168,7 @@ def _solve(
     target: np.ndarray,
     accuracy: np.ndarray,
 ) -> np.ndarray:
-    """Preconditioned conjugate gradients for each column of target (p + 1, neurons), to its accuracy."""
+    """Preconditioned conjugate gradients for each column of target (p + 1, neurons), each to its own accuracy."""
     solution, residual = np.zeros_like(target), target.copy()
     direction = precondition(residual)
     size = np.sum(residual * direction, axis=0)

@@ -1,4 +1,4 @@
-"""Linear models of lagged counts: windows around a moment, reduced-rank regression, ridge."""
+"""Linear models of lagged counts: counts of other steps as features, reduced-rank regression, ridge."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ def lagged(counts: np.ndarray, lags: range) -> np.ndarray:
 
     Args:
         counts: (trials, steps, neurons).
-        lags: how many steps earlier each copy is from; negative ones are later.
+        lags: how many steps earlier the counts of each copy are; negative means later.
     """
     found = np.zeros((*counts.shape[:2], len(lags), counts.shape[2]))
     steps = counts.shape[1]
@@ -20,10 +20,10 @@ def lagged(counts: np.ndarray, lags: range) -> np.ndarray:
 
 
 def ridge(features: np.ndarray, targets: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (p, n) and intercept (n,), which is not penalised, of targets (rows, n) on features (rows, p).
+    """Weights (p, n) and an unpenalised intercept (n,) of targets (rows, n) on features (rows, p).
 
-    Minimises the mean squared error plus alpha * |weights|**2 / 2 with features in units of their standard deviation,
-    so that the penalty means the same for all data; a feature that does not vary gets no weight.
+    Minimises the mean squared error plus alpha * |weights|**2 / 2. Features are in units of their standard deviation,
+    so the penalty means the same for all data; a feature that does not vary gets no weight.
     """
     centre, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 0, scale, np.inf)
@@ -34,11 +34,11 @@ def ridge(features: np.ndarray, targets: np.ndarray, alpha: float) -> tuple[np.n
 
 
 def reduced_rank(features: np.ndarray, targets: np.ndarray, alpha: float, rank: int) -> np.ndarray:
-    """The `rank` directions (p, rank) in the features from which the targets are best predicted, the best first.
+    """The `rank` directions (p, rank) in the features that best predict the targets, the best first.
 
     Reduced-rank regression (Izenman 1975, J. Multivariate Analysis 5:248) with a ridge penalty: the principal axes of
-    what a ridge regression predicts. Targets count in units of their standard deviation. Fewer directions come back
-    where fewer predict anything; where none does, one without any weight.
+    the predictions of a ridge regression. Targets are in units of their standard deviation. If fewer directions predict
+    anything, only these are returned; if none does, one with zero weights.
     """
     spread = targets.std(axis=0)
     if not spread.any():
@@ -49,5 +49,5 @@ def reduced_rank(features: np.ndarray, targets: np.ndarray, alpha: float, rank: 
     directions = (weights @ axes)[:, ::-1][:, :rank]
     kept = values[::-1][:rank] > 1e-9 * values[-1]
     directions = directions[:, kept] if kept.any() else np.zeros((len(directions), 1))
-    # the sign of an axis is nobody's: the largest weight is positive
+    # the sign of an axis is arbitrary, so the largest weight is made positive
     return directions * np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])

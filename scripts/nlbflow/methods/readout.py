@@ -1,7 +1,7 @@
 """From features of the held-in counts to rates of all neurons: Poisson regression, its penalty by cross-validation.
 
-A held-in neuron is read from features that its own counts of the moment are not in, or its rate would copy them. The
-forward window is read from the features at the end of the observed one, by a regression for each of its steps.
+A held-in neuron is read from features without the counts of the same step, otherwise its rate would copy its own
+counts. The forward window is read from the last features of the observed window, with a regression for each step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.recordings.model_input import ModelInput
 
 FOLDS = 5
-# Lowest rate in spikes per bin: a neuron that is silent in training may fire in evaluation.
+# Lowest rate in spikes per bin; not 0, because a neuron that is silent in training may fire in evaluation.
 FLOOR = 1e-5
-# Root mean square error left in the fitted log rates, far below what is told apart.
+# Root mean square error allowed in the fitted log rates, far below any difference that matters.
 TOLERANCE = 1e-5
 
 
@@ -31,15 +31,15 @@ def read_out(
     """Rates of a model from its features.
 
     Args:
-        data: the counts of training trials are fitted.
+        data: the model's input; the counts of training trials are fitted.
         features: by train and eval (trials, steps, dims), of the held-in counts; held-out neurons are read from them.
-        without_now: the same in which the counts of a step itself have no part; held-in neurons are read from them.
-        steps_ms: length of a step of the features, and of one of the forward window.
-        alphas, forward_alphas: penalties of the regressions in the observed and in the forward window, to choose from
-            by bits per spike in folds of the training trials; that of the held-out neurons serves the held-in ones.
+        without_now: the same, without the counts of the step itself; held-in neurons are read from them.
+        steps_ms: length of a step of the features, and of a step of the forward window.
+        alphas, forward_alphas: penalties of the regressions in the observed and the forward window. They are chosen by
+            bits per spike in folds of the training trials; held-in neurons get the penalty of the held-out ones.
 
     Returns:
-        rates in spikes per bin under the names of a prediction, and facts: the penalties chosen, the number of weights.
+        rates in spikes per bin under the names of a prediction; and facts: the chosen penalties, the number of weights.
     """
     step_bins, forward_bins = (bins_per_step(step, data.bin_ms) for step in steps_ms)
     steps = Steps(data.train_spikes_heldin.shape[1], step_bins)
@@ -50,7 +50,7 @@ def read_out(
         for part, log_rates in fitted_log_rates(seen, counts[group], alpha, facts).items():
             rates[f"{part}_rates_{group}"] = np.maximum(steps.rates(log_rates), FLOOR).astype(np.float32)
     ahead = data.train_spikes_heldin_forward
-    # of windows that were never recorded there is nothing to learn
+    # there is nothing to learn if no forward window was recorded
     if ahead is not None and np.isfinite(ahead).all(axis=(1, 2)).any():
         ahead = np.concatenate([ahead, data.train_spikes_heldout_forward], axis=2)
         last = {part: found[:, -1:] for part, found in features.items()}
@@ -66,7 +66,7 @@ def _forecast(
     """Rates (trials, bins, neurons) of a forward window from the last features (trials, 1, dims)."""
     counts = steps.sums(ahead)
     known = np.isfinite(counts).all(axis=(1, 2))
-    # a column for each neuron at each step: they share the features
+    # one column for each neuron and step, because all share the features
     columns = counts[known].reshape(known.sum(), 1, -1)
     seen = {"train": last["train"][known], "eval": last["eval"]}
     facts["alpha_forward"] = alpha = choose_alpha(seen["train"], columns, alphas)
@@ -78,15 +78,15 @@ def _forecast(
 def fitted_log_rates(
     features: Mapping[str, np.ndarray], counts: np.ndarray, alpha: float, facts: dict | None = None
 ) -> dict[str, np.ndarray]:
-    """Log rates (trials, steps, neurons) of each part by regressions on the training trials.
+    """Log rates (trials, steps, neurons) of each part, from regressions on the training trials.
 
-    They are kept inside the range that they have in training, beyond which nothing was learnt.
+    They are clipped to their range in training, beyond which nothing was learnt.
 
     Args:
         features: by train and eval (trials, steps, dims), standardised here over the training trials.
         counts: (trials, steps, neurons) of the training trials.
         alpha: penalty.
-        facts: `parameters` is raised by the number of weights.
+        facts: the number of weights is added to `parameters`.
     """
     rows = features["train"].reshape(-1, features["train"].shape[2])
     centre, scale = rows.mean(axis=0), rows.std(axis=0)
@@ -100,7 +100,7 @@ def fitted_log_rates(
 
 
 def choose_alpha(features: np.ndarray, counts: np.ndarray, alphas: Sequence[float]) -> float:
-    """The penalty with the highest bits per spike in folds of the trials, every n-th from each on; the first in a tie.
+    """The penalty with the most bits per spike in folds of the trials (every n-th trial each); the first in a tie.
 
     Args:
         features: (trials, steps, dims).

@@ -1,4 +1,4 @@
-"""A reservoir: a fixed random recurrent network, driven by counts, of which nothing is trained.
+"""A reservoir: a fixed random recurrent network that is driven by counts and not trained.
 
 Jaeger 2001 (GMD report 148, "echo state networks"); Lukoševičius and Jaeger 2009, Computer Science Review 3:127.
 """
@@ -11,8 +11,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Reservoir:
-    """Weights `recurrent` (units, units) and `inputs` (units, neurons), `bias` (units,), and `leak` (units,): the share
-    of a unit's state that is new at each step."""
+    """Weights `recurrent` (units, units) and `inputs` (units, neurons), `bias` (units,), and `leak` (units,), the share
+    of a unit's state that is replaced in each step."""
 
     recurrent: np.ndarray
     inputs: np.ndarray
@@ -33,11 +33,11 @@ def draw_reservoir(
     """A random network.
 
     Args:
-        neurons: number of inputs, of unit variance on average.
+        neurons: the number of inputs, whose variance is 1 on average.
         radius: spectral radius of the recurrent weights.
         density: share of the recurrent weights that are not zero.
-        input_scale: standard deviation of what all inputs together bring to a unit.
-        tau_ms: shortest and longest time constant of a unit, in ms, log-uniform between.
+        input_scale: standard deviation of a unit's summed input.
+        tau_ms: the shortest and the longest time constant of a unit in ms; units are log-uniform between them.
         step_ms: length of a step.
     """
     recurrent = rng.standard_normal((units, units)) * (rng.random((units, units)) < density)
@@ -71,10 +71,10 @@ def states(
 
 
 def both_ways(reservoir: Reservoir, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """States of a run forwards and of one backwards in time, side by side: (trials, steps, 2 units), twice.
+    """States of a run forwards in time and of one backwards, side by side: (trials, steps, 2 units), twice.
 
-    First those that the input of the step itself has entered; then those from before and after the step, which it has
-    not. Beyond the ends of the window stands the state that a run starts from.
+    The first array has the states after a step's own input; the second has the states just before it in each run, which
+    that input has not entered. At the ends of the window these are the state that a run starts from.
     """
     forwards = states(reservoir, inputs)
     backwards = states(reservoir, inputs[:, ::-1])[:, ::-1]
@@ -85,8 +85,8 @@ def both_ways(reservoir: Reservoir, inputs: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def principal_axes(rows: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray]:
-    """(mean (p,), axes (p, components)) such that (rows - mean) @ axes has unit variances, the largest first; fewer
-    where there is less that varies."""
+    """(mean (p,), axes (p, components)) such that (rows - mean) @ axes has unit variances; the axis of largest variance
+    comes first, and there are fewer axes if fewer vary."""
     mean = rows.mean(axis=0)
     values, axes = np.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
     values, axes = values[::-1][:components], axes[:, ::-1][:, :components]

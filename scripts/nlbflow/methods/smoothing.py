@@ -6,7 +6,7 @@ import numpy as np
 def gaussian_kernel(length: int, sd: float) -> np.ndarray:
     """A symmetric Gaussian of `length` bins and standard deviation `sd` bins, sum 1.
 
-    A standard deviation of 0 gives the one bin that leaves everything as it is.
+    A standard deviation of 0 gives a single bin, which changes nothing.
     """
     if sd == 0:
         return np.ones(1)
@@ -16,10 +16,10 @@ def gaussian_kernel(length: int, sd: float) -> np.ndarray:
 
 
 def smoothing_matrix(kernel: np.ndarray, bins: int) -> np.ndarray:
-    """(bins, bins), such that `matrix @ x` is x (..., bins, neurons) convolved with the kernel over time.
+    """(bins, bins) such that `matrix @ x` is x (..., bins, neurons) convolved with the kernel over time.
 
-    Zeros are taken outside the window; of the full convolution the rows from (len(kernel) - 1) // 2 on are kept,
-    which is np.convolve's mode "same" while the kernel is no longer than the window.
+    x is zero outside the window. The rows of the full convolution from (len(kernel) - 1) // 2 on are kept, as in
+    np.convolve's mode "same" for a kernel that is no longer than the window.
     """
     tap = np.arange(bins)[:, None] - np.arange(bins) + (len(kernel) - 1) // 2
     inside = (tap >= 0) & (tap < len(kernel))

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def bins_per_step(step_ms: float, bin_ms: int) -> int:
-    """Bins of a step of about that length, at least one."""
+    """The number of bins in a step of about this length, at least one."""
     return max(1, round(step_ms / bin_ms))
 
 
@@ -12,7 +12,7 @@ class Steps:
     """Steps of about `length` bins over a window, as even as whole bins allow.
 
     Args:
-        bins: of the window.
+        bins: bins of the window.
         length: bins per step.
     """
 
@@ -27,12 +27,12 @@ class Steps:
         self._weights = np.maximum(0, 1 - abs(place[:, None] - np.arange(self.count)))
 
     def sums(self, counts: np.ndarray) -> np.ndarray:
-        """Counts (trials, bins, n) per step of `length` bins, (trials, steps, n) float64; NaN where one is."""
+        """Counts (trials, bins, n) per step of `length` bins, (trials, steps, n) float64; NaN if one in the step is."""
         total = np.add.reduceat(counts, self._first, axis=1, dtype=np.float64)
         return total * (self.length / self._width)[:, None]
 
     def rates(self, log_rates: np.ndarray) -> np.ndarray:
-        """Expected spikes per bin (trials, bins, n) of logarithms per step (trials, steps, n), linear between them."""
+        """Expected spikes per bin (trials, bins, n) from log rates per step (trials, steps, n), log-linear between."""
         return np.exp(self._weights @ log_rates) / self.length
 
     def values(self, values: np.ndarray) -> np.ndarray:
@@ -40,5 +40,5 @@ class Steps:
         return self._weights @ values
 
     def held(self, values: np.ndarray) -> np.ndarray:
-        """At each bin the value (trials, steps) of the step that it lies in: (trials, bins)."""
+        """At each bin the value (trials, steps) of its step: (trials, bins)."""
         return np.repeat(values, self._width, axis=1)

@@ -1,4 +1,4 @@
-"""The config is checked against a closed schema; faults are told in sentences that a person can act on."""
+"""Check the config against a closed schema; report a fault in a sentence that a person can act on."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,7 +11,7 @@ from nlbflow.models.catalogue import TUNED, read_as_text, with_tuned
 from nlbflow.models.ensembles import check_members
 
 SCHEMA = "see schemas/config.schema.yaml"
-# 5.0 is a whole number to JSON, but not to a file name
+# JSON takes 5.0 for a whole number, but a file name does not
 VALIDATOR = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, x: type(x) is int),

@@ -24,12 +24,12 @@ FIGURE_TITLES = {
 
 
 def has_produced_times(definition: dict) -> bool:
-    """Whether tp corr applies: behavior is columns of the table of trials, the last of them the produced interval."""
+    """Whether tp corr applies: behavior is columns of the table of trials, and the last is the produced interval."""
     return "columns" in definition.get("behavior", {})
 
 
 def score_figures(selection: Selection) -> list[tuple[str, tuple]]:
-    """(kind, place) of the figures of the tables; the place of a scaling figure begins with a family's name."""
+    """(kind, place) of the figures drawn from tables; the place of a scaling figure begins with a family's name."""
     placed = [(kind, place) for place in selection.scored_places() for kind in ("scores", "ranks", "front", "neurons")]
     return placed + [("scaling", family[:3]) for family in selection.scored_families()]
 
@@ -54,7 +54,7 @@ def page_figures(selection: Selection) -> list[tuple[str, tuple]]:
 
 
 def figure_names(selection: Selection) -> list[str]:
-    """The names of all figures of a selection, without their ending."""
+    """The names of all figures of a selection, without a suffix."""
     return ["pipeline", *(figure_name(kind, *place) for kind, place in placed_figures(selection))]
 
 
@@ -64,10 +64,10 @@ def figure_files(selection: Selection) -> list[str]:
 
 
 def captions(selection: Selection, texts: Path) -> list[dict]:
-    """What the paper says of the figures: for each kind its title, how to read it, and [name, caption] of each figure.
+    """The paper's text on the figures: for each kind its title, how to read it, and [name, caption] of each figure.
 
     Args:
-        texts: the folder with figure_KIND.rst, which says how to read a kind of figure.
+        texts: the folder of the files figure_KIND.rst, which say how to read a kind of figure.
     """
     titles = selection.titles()
     found = {kind: [] for kind in FIGURE_TITLES}

@@ -1,4 +1,4 @@
-"""The models of a config, as a plan needs them: what each one's stanza and file say, without importing the file."""
+"""The models of a config as a plan needs them: what each stanza and model file says; the files are not imported."""
 
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ NOT_A_FILE = {
 
 
 class ModelStanzas:
-    """The catalogue `models:` of a config, with a tuned model for each that has a grid.
+    """The catalogue `models:` of a config, and a tuned model for each model that has a grid.
 
     Args:
         config: as Snakemake merged it, checked by `config.check_config`.
@@ -41,21 +41,21 @@ class ModelStanzas:
         self.ensemble_runs = cache(self._ensemble_runs)
 
     def _declaration(self, model: str) -> dict:
-        """What a model's file says of itself, and where the file is; submissions and ensembles have none."""
+        """What a model's file declares, and the file's path; submissions and ensembles have no file."""
         if "file" not in self.stanzas[model]:
             return NOT_A_FILE
         path = find_model(self.stanzas[model]["file"], self._root / "scripts/models")
         return {"path": path, **read_declaration(path)}
 
     def _params(self, model: str, dataset: str | None = None, bin_ms: int | str | None = None) -> dict:
-        """A model's parameters on a dataset; without a dataset, those that it has where `per_dataset` says nothing."""
+        """A model's parameters on a dataset; without a dataset, its parameters where `per_dataset` sets none."""
         return resolve_params(model, self.stanzas[model], self.declaration(model)["DEFAULTS"], dataset, bin_ms)
 
     def _candidates(self, model: str, dataset: str) -> dict[str, dict]:
         """The candidates for a model on a dataset: the parameters to try, by the candidate's name.
 
         Raises:
-            NlbflowError: the model is an oracle, or its grid is at fault.
+            NlbflowError: the model is an oracle, or its grid has a fault.
         """
         name = self.stanzas[model].get("tuned_from", model)
         if self.declaration(model)["ORACLE"]:
@@ -64,14 +64,14 @@ class ModelStanzas:
         return draw_candidates(grid, self._tuning["candidates"], self._tuning["seed"])
 
     def seeds(self, model: str) -> list[int]:
-        """The seeds that a model is run with."""
+        """The seeds with which a model is run."""
         return self._seeds if self.declaration(model)["SEEDED"] else [0]
 
     def environment(self, model: str) -> str:
         """The conda environment file of a model's jobs.
 
         Raises:
-            NlbflowError: it does not exist.
+            NlbflowError: the file does not exist.
         """
         path = self._root / self.stanzas[model].get("env", "envs/models.yaml")
         if not path.is_file():
@@ -79,7 +79,7 @@ class ModelStanzas:
         return str(path)
 
     def resource(self, model: str, name: str, usual: int) -> int:
-        """How much of a resource a model's stanza asks for, or the usual amount."""
+        """The amount of a resource that a model's stanza asks for, or the usual amount."""
         return self.stanzas[model].get("resources", {}).get(name, usual)
 
     def kind(self, model: str) -> str:
@@ -89,7 +89,7 @@ class ModelStanzas:
         return "oracle" if self.is_oracle(model) else "trained"
 
     def of_kind(self, kind: str) -> list[str]:
-        """The models of the catalogue whose predictions are made in that way."""
+        """The models of the catalogue that are of this kind."""
         return [model for model in self.stanzas if self.kind(model) == kind]
 
     def is_oracle(self, model: str) -> bool:
@@ -97,7 +97,7 @@ class ModelStanzas:
         try:
             return self.declaration(model)["ORACLE"]
         except NlbflowError:
-            # a stanza that nobody selected may name a file that is not there
+            # the file of a model that is not selected need not exist
             if model in self._selected:
                 raise
             return False
@@ -118,20 +118,20 @@ class ModelStanzas:
             if self.is_oracle(member):
                 raise NlbflowError(f"{key}: an oracle has seen the answers; leave it out.")
             if not self.declaration(member)["SEEDED"] and seeds != [0]:
-                raise NlbflowError(f"{key} is {seeds}; a model that is not seeded runs once: expected [0].")
+                raise NlbflowError(f"{key} is {seeds}; a deterministic model runs once: expected [0].")
             if "top" in self.stanzas[model]["ensemble"] and "file" not in self.stanzas[member]:
                 raise NlbflowError(
-                    f"{key}: `top` chooses by the co-bps of validation trials that a training keeps, and a "
+                    f"{key}: `top` chooses by co-bps on validation trials, which a training stores, but a "
                     f"{self.kind(member)} is not trained; leave it out, or leave `top` out."
                 )
             found += [(member, seed) for seed in seeds]
         return found
 
     def check(self, dataset: str, bin_ms: int, phase: str, model: str) -> None:
-        """Check what can be checked of a selected run, and of an ensemble's members, before anything runs.
+        """Check a selected run, and an ensemble's members, as far as possible before anything runs.
 
         Raises:
-            NlbflowError: its model's stanza is at fault.
+            NlbflowError: the model's stanza has a fault.
         """
         self.params(model, dataset, bin_ms)
         self.environment(model)
@@ -141,8 +141,8 @@ class ModelStanzas:
             path = self.submission_file(model, phase)
             if not Path(path).is_file():
                 raise NlbflowError(
-                    f"config key models.{model}.prediction names {path} for phase {phase}, which is no file; correct "
-                    f"it, or take {phase} out of run.phases."
+                    f"config key models.{model}.prediction names {path} for phase {phase}, which is not a file; "
+                    f"correct it, or take {phase} out of run.phases."
                 )
         if self.kind(model) == "ensemble":
             for member, _ in self.ensemble_runs(model):

@@ -1,4 +1,4 @@
-"""What tables, page and figures are of: the config of the run that makes them; those of another one are moved away."""
+"""Which config the tables, page and figures belong to; those of another config are moved away."""
 
 import os
 import shutil
@@ -11,19 +11,19 @@ from nlbflow.running.code import digest_of
 from nlbflow.running.files import read_json, write_json
 
 ORIGIN, OLD = Path("results/origin.json"), Path("results/old")
-# What all of a selection is shown by, below results/. Predictions and scores are shared by all selections.
+# The files below results/ that show a whole selection. Predictions and scores are shared by all selections.
 SHOWN = ("leaderboard.md", "leaderboard.html", "report.html", "paper", *(f"{name}.csv" for name in TABLES))
 SHOWN_FOLDERS = ("tables", "figures")
-# Keys of the config that change nothing of what is asked for.
+# Keys of the config that do not change what is asked for.
 NOT_ASKED = ("partial", "data_folder")
 
 
 def origin_of(config: Mapping, files: Iterable[str]) -> dict:
-    """The config files of a run by name, and a digest of all that the config says.
+    """The names of a run's config files, and a digest of what the config asks for.
 
     Args:
         config: as Snakemake merged it.
-        files: those that the user named, if any.
+        files: the config files that the user named, if any.
     """
     names = [Path(file).name for file in files] or ["config.yaml"]
     return {"config": names, "selection": digest_of({key: config[key] for key in config if key not in NOT_ASKED})[:12]}
@@ -36,14 +36,14 @@ def is_shown(file: str) -> bool:
 
 
 def set_others_aside(origin: Mapping, current: Collection[str]) -> str:
-    """Move what shows another selection, or one that nobody knows, to results/old, and note whose the rest is.
+    """Move files that show another or an unknown selection to results/old, and record `origin` for the others.
 
     Args:
-        origin: of the run that is about to make tables, page or figures.
-        current: the files that are up to date for it.
+        origin: as from `origin_of`, of the run that is about to make tables, page or figures.
+        current: the files that are up to date for this run.
 
     Returns:
-        What was moved, in a sentence; empty where nothing was.
+        A sentence on what was moved; empty if nothing was.
     """
     results = ORIGIN.parent
     before = read_json(ORIGIN) if ORIGIN.is_file() else None

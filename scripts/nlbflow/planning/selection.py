@@ -1,4 +1,4 @@
-"""The selection of a config: its places (dataset, bin width, phase), the runs there, and what cannot be had.
+"""The selection of a config: its places (dataset, bin width, phase), the runs there, and what cannot be made.
 
 A run is (dataset, bin_ms, phase, model, seed).
 """
@@ -23,7 +23,7 @@ from nlbflow.recordings.datasets import (
     window_ranges,
 )
 
-# The row that `score` makes from the answers, without a model.
+# The row that `score` computes from the answers, without a model.
 NULL = "null"
 ANSWERS = "data/answers/eval_data_test.h5"
 TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "consistency", "summaries", "notes")
@@ -33,13 +33,13 @@ Run = tuple[str, int, str, str, int]
 
 
 def result(run: Run, file: str) -> str:
-    """Where a file of a run lies."""
+    """The path of a file of a run."""
     dataset, bin_ms, phase, model, seed = run
     return f"results/{dataset}/{bin_ms}ms/{phase}/{model}/{seed}/{file}"
 
 
 def at_place(place: Place, file: str) -> str:
-    """Where a file of a place lies."""
+    """The path of a file of a place."""
     dataset, bin_ms, phase = place
     return f"results/{dataset}/{bin_ms}ms/{phase}/{file}"
 
@@ -51,7 +51,7 @@ class Selection:
         config: as Snakemake merged it.
         pins: the table of pinned files.
         models: the config's models.
-        unfinished: what is left out, since the last run could not make it.
+        unfinished: what is left out because the last run could not make it.
     """
 
     def __init__(
@@ -89,23 +89,23 @@ class Selection:
     # Files
 
     def _parts(self, dataset: str) -> dict[str, str]:
-        """Where a dataset's files lie, by part."""
+        """The paths of a dataset's files, by part."""
         return part_paths(dataset, self.datasets[dataset], self.pins)
 
     def input_parts(self, dataset: str) -> dict[str, str]:
-        """The files that a model's input is cut from."""
+        """The files from which a model's input is cut."""
         return {part: path for part, path in self.parts(dataset).items() if part in ("train", "test", "whole")}
 
     def target_parts(self, dataset: str, bin_ms: int | str, phase: str) -> dict[str, str]:
-        """The files that the answers are made from.
+        """The files from which the answers are made.
 
         In phase val the test file is read too, because the benchmark's clock starts with it. In phase test the truth is
-        read instead, or the answers are the published ones.
+        read instead, or the published answers.
         """
         hidden = "truth" if phase == "test" else "test"
         parts = self.parts(dataset)
         if hidden == "truth" and not {"truth", "whole"} & parts.keys():
-            # made from the same test recording as the tensors, which the job compares
+            # the job checks that the published answers and the tensors come from the same test recording
             return {"answers": ANSWERS, "input": at_place((dataset, bin_ms, phase), "input.h5")}
         return {part: path for part, path in parts.items() if part in ("train", "test", hidden, "whole", "rates")}
 
@@ -113,7 +113,7 @@ class Selection:
         """The file that a dataset's stanza names, below the data folder if one is set.
 
         Raises:
-            NlbflowError: it names none for that part.
+            NlbflowError: the stanza names no file for that part.
         """
         file = self.datasets[dataset].get("files", {}).get(part)
         if file is None:
@@ -121,7 +121,7 @@ class Selection:
         return user_path(self._data_folder, file["path"]).as_posix()
 
     def user_files(self) -> list[tuple[str, str]]:
-        """(dataset, part) of every file of the user's own among the selected datasets."""
+        """(dataset, part) of each of the user's own files in the selected datasets."""
         own = [name for name in self.run["datasets"] if self.datasets[name]["source"] == "files"]
         return [(name, part) for name in own for part in self.datasets[name]["files"]]
 
@@ -130,13 +130,13 @@ class Selection:
         return dataset_version(dataset, self.datasets[dataset], self.pins)
 
     def checksums(self, dataset: str) -> dict[str, str]:
-        """The sha256 of each file that a dataset is cut from, as far as one is known."""
+        """The sha256 of each file from which a dataset is cut, as far as it is known."""
         return checksums(dataset, self.datasets[dataset], self.pins)
 
     # Runs
 
     def unavailable(self, dataset: str, bin_ms: int, phase: str, model: str | None = None) -> str:
-        """Why a dataset cannot be scored at a bin width in a phase, or a model cannot be run on it; empty if it can."""
+        """Why a place cannot be scored or, given a model, why the model cannot be run there; empty if it can."""
         place, lacks = (dataset, bin_ms, phase), lacking(self.datasets[dataset], self.parts(dataset), phase, bin_ms)
         if model in (None, NULL):
             lacked = next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
@@ -164,7 +164,7 @@ class Selection:
         return self._failed_cut(place) or self._unfinished.reason(*answers, failed=[compared])
 
     def _failed_run(self, run: Run) -> str:
-        """Why the last run could not make a prediction, or not score it where the answers could be had."""
+        """Why the last run could not make a prediction, or could not score it although the place could be scored."""
         scores = [] if self._failed_place(run[:3]) else [result(run, "scores.json")]
         return self._unfinished.reason(result(run, "prediction.h5"), *scores)
 
@@ -175,7 +175,7 @@ class Selection:
         return [run for run in runs if not self._failed_run(run)]
 
     def cut_places(self) -> list[Place]:
-        """The selected places that there are tensors of."""
+        """The selected places that have tensors."""
         return [place for place in self.places if not self._failed_cut(place)]
 
     def runs(self) -> list[Run]:
@@ -187,7 +187,7 @@ class Selection:
         return [place for place in self.places if not self.unavailable(*place)]
 
     def declares(self, place: Place, what: str) -> bool:
-        """Whether the file of a model that is run there declares HISTORY or STRUCTURE, which are figures."""
+        """Whether a model that is run there declares `what`: HISTORY or STRUCTURE, each of which has a figure."""
         return any(self.models.declaration(model)[what] for *_, model, _ in self.runs_at(*place))
 
     def scored(self) -> list[Run]:
@@ -196,7 +196,7 @@ class Selection:
         return [(*place, NULL, 0) for place in known] + [run for place in known for run in self.runs_at(*place)]
 
     def scored_families(self) -> list[tuple[str, int, str, list[str]]]:
-        """(family, bin_ms, phase, datasets) of each family with two scored datasets or more."""
+        """(family, bin_ms, phase, datasets) of each family with two or more scored datasets."""
         known = self.scored_places()
         return [
             (family, bin_ms, phase, members)
@@ -216,17 +216,17 @@ class Selection:
         phases = self.run["phases"]
         return [f"results/submissions/{m}_{p}.h5" for m in models for p in phases if self.submitted(m, p)]
 
-    # What tables say of the selection
+    # What tables say about the selection
 
     def absences(self) -> list[list]:
-        """What is asked for and cannot be had: [dataset, bin_ms, phase, model or `all models`, reason]."""
+        """What is selected and cannot be made: [dataset, bin_ms, phase, model or `all models`, reason]."""
         rows = [(*place, "all models", self.unavailable(*place)) for place in self.places]
         rows += [(*p, m, self.unavailable(*p, m)) for p in self.places for m in self.run["models"]]
         whole = {row[:3] for row in rows if row[3] == "all models" and row[4]}
         return [list(row) for row in rows if row[4] and (row[3] == "all models" or row[:3] not in whole)]
 
     def failed_seeds(self) -> list[dict]:
-        """A note for each run that failed where its model has others: what the tables of the place must say."""
+        """A note, for the tables of its place, on each failed run whose model has other runs there."""
         return [
             {
                 **dict(zip(("dataset", "bin_ms", "phase"), place, strict=True)),
@@ -265,7 +265,7 @@ class Selection:
         ]
 
     def check(self) -> None:
-        """Look up windows, files, pins and parameters, so that a fault is told before anything runs.
+        """Look up windows, files, pins and parameters, so that a fault is reported before anything runs.
 
         Raises:
             NlbflowError: the first fault.

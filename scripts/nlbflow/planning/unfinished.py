@@ -1,4 +1,4 @@
-"""What a run could not make, and why: told at its end, and left out of the tables of what there is."""
+"""What a run could not make, and why: it is reported at the run's end and left out of the tables."""
 
 import json
 import shlex
@@ -18,7 +18,7 @@ STOPPED = "the run was stopped before it was made."
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed: what it was to do, in one sentence why it did not, its log, and the files it did not make."""
+    """A job that failed: what it should do, why it failed in one sentence, its log, and the files it did not make."""
 
     what: str
     sentence: str
@@ -28,14 +28,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The jobs that failed, and by file, for all that was not made, the sentence of the failure that it waited for."""
+    """The jobs that failed; and for each file that was not made, the sentence of the failure that it waited for."""
 
     failures: list[Failure] = field(default_factory=list)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path = UNFINISHED) -> "Unfinished":
-        """What the last run left unmade; nothing where it made everything."""
+        """What the last run did not make; empty if it made everything."""
         if not path.is_file():
             return cls()
         kept = json.loads(path.read_text())
@@ -43,26 +43,26 @@ class Unfinished:
 
     @property
     def stopped(self) -> bool:
-        """Whether something was not made though nothing that it needs had failed."""
+        """Whether a file was not made although nothing that it needs had failed."""
         return STOPPED in self.reasons.values()
 
     def write(self, path: Path = UNFINISHED) -> None:
         write_json(path, asdict(self))
 
     def reason(self, *files: str, failed: Iterable[str] = ()) -> str:
-        """Why the first of these files that is missing is; of the `failed` ones, only if the job of its own failed."""
+        """Why the first missing file was not made; a file in `failed` counts only if its own job failed."""
         own = {file for failure in self.failures for file in failure.files}
         missing = [file for file in files if file in self.reasons] + [file for file in failed if file in own]
         return FAILED + self.reasons[missing[0]].rstrip(".") if missing else ""
 
     def tell(self, shown: list[str], whole: bool, healed: bool, again: str) -> str:
-        """The last words of a run with failures: the first few, where to read more, what was made of the rest.
+        """The last words of a run with failures: the first few failures, where to read more, what was still made.
 
         Args:
             shown: the files that show what succeeded.
-            whole: whether all tables and figures of it were made.
+            whole: whether all tables and figures of what succeeded were made.
             healed: whether a second attempt made what had failed.
-            again: the command that goes on.
+            again: the command that continues the run.
         """
         count = len(self.failures)
         lines = [f"nlbflow: {count} {'job' if count == 1 else 'jobs'} failed:"]
@@ -73,65 +73,65 @@ class Unfinished:
             lines.append(f"  ... and {count - SHOWN} more: {UNFINISHED}")
         where = f"What succeeded is shown in {' and '.join(shown)}." if shown else "No tables were made."
         if self.stopped and not shown:
-            where = "The run was stopped and made no tables; add `--config partial=True` for those of what there is."
+            where = "The run was stopped and made no tables; add `--config partial=True` for tables of what there is."
         elif healed:
             return "\n".join([*lines, where, "A second attempt made all that was missing: nothing is left to do."])
         elif not whole:
             where += " Not all tables and figures of what succeeded could be made: see above."
-        return "\n".join([*lines, where, f"Mend what failed, then go on with: {again}"])
+        return "\n".join([*lines, where, f"Fix what failed, then continue with: {again}"])
 
 
 def failure_sentence(log: str, started: float) -> str:
-    """What a failed job said last in its log; a job that said nothing was ended from outside.
+    """The last sentence in a failed job's log; a job without one was ended from outside.
 
     Args:
-        log: the job's log file; empty where it has none.
-        started: when the run began, in seconds since the epoch: an older log is of another run.
+        log: the job's log file; empty if it has none.
+        started: when the run began, in seconds since the epoch; an older log belongs to another run.
     """
     path = Path(log)
     if log and path.is_file() and path.stat().st_mtime >= started:
         for line in reversed(path.read_text(errors="replace").splitlines()):
             if line.startswith(SAID):
                 return line.removeprefix(SAID)
-    return "it ended without a word; it may have been killed, or have run out of memory."
+    return "it ended without a message; it may have been killed, or have run out of memory."
 
 
 def command_again(program: str, words: list[str]) -> str:
-    """The command that goes on after a run, as a shell takes it.
+    """The command that continues a run, quoted for a shell.
 
     Args:
         program: what was called: `snakemake`, by its path, or the module that Python ran.
-        words: those after it.
+        words: the words after it.
     """
     called = [program] if Path(program).name == "snakemake" else [sys.executable, "-m", "snakemake"]
     return shlex.join([*called, *_unforced(words)])
 
 
 def partial_command(words: list[str]) -> list[str] | None:
-    """The words after `snakemake` of the run that makes tables of what there is; none where the run was a special one.
+    """The words after `snakemake` for a run that makes tables of what there is; None after a run with special options.
 
     Args:
-        words: those of the run that failed.
+        words: the words of the run that failed.
     """
     special = ("-U", "--until", "-O", "--omit-from", "--batch", "-t", "--touch")
     if any(word.split("=")[0] in special for word in words):
         return None
-    # after `--` stand targets alone
+    # only targets follow `--`
     end = words.index("--") if "--" in words else len(words)
     kept, targets, partial = _unforced(words[:end]), words[end:], ["--nolock", "--config", "partial=True"]
-    # of several, snakemake takes the last
+    # snakemake takes the last of several
     place = next((i for i in reversed(range(len(kept))) if kept[i].split("=")[0] in ("--config", "-C")), None)
     if place is None:
         return [*kept, *partial, *targets]
     option, after = kept[place], kept[place + 1 :]
-    # after a `=` stands one value, and what follows is none
+    # `--config=` takes one value, and the words after it are not values
     if "=" in option:
         return [*kept[:place], *after, *partial, option.split("=", 1)[1], *targets]
     return [*kept[:place], *partial, *after, *targets]
 
 
 def _unforced(words: list[str]) -> list[str]:
-    """The words without what makes files anew: that was asked for once, not twice."""
+    """The words without options that force jobs, because these were meant for one run."""
     kept, forced = [], False
     for word in words:
         if word in ("-f", "-F", "-R") or word.startswith("--force"):

@@ -1,8 +1,7 @@
-"""Checksums of files, seals, and progress lines for long work on their bytes.
+"""Checksums of files, seals, and progress lines for reading or fetching big files.
 
 A seal is the checksum of a file that a job made, in a small file beside it, so that damage is found before use:
-`prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is taken as it
-is.
+`prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is not checked.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ DAMAGED = ".damaged"
 
 
 class Meter:
-    """Progress lines that say what is done, how far, how fast and how much longer; at most one every few seconds."""
+    """Progress lines (what is done, how far, how fast, time left), at most one every few seconds."""
 
     def __init__(self, what: str, total: int, done: int, log: Log) -> None:
         self.what, self.total, self.first, self.log = what, total, done, log
@@ -49,14 +48,14 @@ def sha256_of(path: Path, log: Log) -> str:
 
 
 def seal_of(path: Path) -> Path:
-    """Where the seal of a file lies."""
+    """The path of a file's seal."""
     return path.with_name(f".{path.name}.sha256")
 
 
 def seal(temporary: Path, target: Path, log: Log) -> None:
     """Seal the content of `temporary`, which is renamed to `target` afterwards.
 
-    In this order a kill in between leaves a seal without a file, never a file with the wrong seal.
+    A kill between the two leaves a seal without a file, never a file with the wrong seal.
     """
     unfinished = temporary.with_suffix(".seal.tmp")
     unfinished.write_text(f"{sha256_of(temporary, log)}  {target.name}\n")
@@ -67,22 +66,22 @@ def set_aside_if_damaged(path: Path, log: Log) -> None:
     """Rename a file that does not fit its seal, so that the next run makes it anew.
 
     Raises:
-        NlbflowError: it was damaged, or replaced by hand.
+        NlbflowError: the file was damaged, or replaced by hand.
     """
     sealed = seal_of(path)
     if not (path.is_file() and sealed.is_file()) or sealed.read_bytes()[:64] == sha256_of(path, log).encode():
         return
     aside = path.with_name(path.name + DAMAGED)
-    with suppress(FileNotFoundError):  # another job that reads it was faster
+    with suppress(FileNotFoundError):  # another job that reads it has already moved it
         os.replace(path, aside)
     raise NlbflowError(
-        f"{path} is not what was written there (its SHA-256 differs from the one beside it), so it was set aside as "
-        f"{aside.name}; run again, which makes it anew."
+        f"{path} has changed since it was written (its SHA-256 does not fit its seal), so it was set aside as "
+        f"{aside.name}; run again to make it anew."
     )
 
 
 def set_aside_damaged(folders: list[Path], log: Log) -> int:
-    """Set aside every damaged file below the folders, with a line for each; return how many there were."""
+    """Set aside every damaged file below the folders, log a line for each, and return their number."""
     damaged = 0
     for found in sorted(path for folder in folders for path in folder.rglob(".*.sha256")):
         try:

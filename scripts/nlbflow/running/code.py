@@ -1,4 +1,4 @@
-"""What code a job runs: the files of ours that a script imports, and a digest of each that comments do not change."""
+"""Which code a job runs: the files of ours that a script imports, and a digest of each that ignores comments."""
 
 import ast
 import hashlib
@@ -16,7 +16,7 @@ ABOVE = LIBRARY.parent
 
 
 def digest_of(content: object) -> str:
-    """A short digest of anything JSON can hold."""
+    """A short digest of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -40,12 +40,12 @@ def parse(path: Path) -> ast.Module:
 
 
 def _outline(node: object) -> object:
-    """A syntax tree as plain lists: the same for every Python version, without docstrings, which change no result."""
+    """A syntax tree as plain lists, the same for every Python version, without docstrings, which change no result."""
     if isinstance(node, ast.AST):
         fields = dict(ast.iter_fields(node))
         if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             fields["body"] = node.body[ast.get_docstring(node, clean=False) is not None :]
-        # newer versions add fields that are empty where older syntax was used
+        # newer Python versions add fields, which are empty for older syntax
         return [type(node).__name__, *([k, _outline(v)] for k, v in sorted(fields.items()) if v not in (None, []))]
     if isinstance(node, list):
         return [_outline(item) for item in node]
@@ -64,7 +64,7 @@ def _imports(tree: ast.Module) -> list[tuple[int, str]]:
 
 
 def _kept_facts(path: Path) -> Path:
-    """Where the facts of a file with this content are kept: in the user's cache, named after it and this module."""
+    """Where the facts about a file are kept: in the user's cache, under a name made from its content and ours."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = hashlib.sha256(path.read_bytes() + _own_content()).hexdigest()
     return folder / "nlbflow" / "code" / f"{key}.json"
@@ -79,15 +79,15 @@ def _own_content() -> bytes:
 def _facts(path: Path, modified_ns: int) -> tuple[str, list[tuple[int, str]]]:
     """The digest of a file's code, and what it imports.
 
-    To work them out for all of the library takes a second, at every start of Snakemake, so they are kept as Python
-    keeps byte code.
+    Working them out for the whole library takes a second at every start of Snakemake, so they are cached, as Python
+    caches byte code.
     """
     with suppress(OSError, RuntimeError, ValueError, KeyError, TypeError):
         kept = json.loads(_kept_facts(path).read_text())
         return str(kept["digest"]), [(int(level), str(name)) for level, name in kept["imports"]]
     tree = parse(path)
     digest, imports = digest_of(_outline(tree)), _imports(tree)
-    # without a home, or with one that is full or read-only, it is worked out anew each time
+    # without a home folder, or if it is full or read-only, nothing is cached
     with suppress(OSError, RuntimeError):
         kept = _kept_facts(path)
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def code_digest(path: Path) -> str:
 
 @cache
 def _imported(path: Path, modified_ns: int, roots: tuple[Path, ...]) -> set[Path]:
-    """The files of ours that one file imports, packages' __init__ among them."""
+    """The files of ours that one file imports, including the __init__ of packages."""
     found = set()
     for level, name in _facts(path, modified_ns)[1]:
         for module in (path.parents[level - 1],) if level else roots:
@@ -125,7 +125,7 @@ def _imported(path: Path, modified_ns: int, roots: tuple[Path, ...]) -> set[Path
 def code_files(script: Path) -> list[Path]:
     """The script and every module of ours that it imports, directly or through another, sorted.
 
-    Ours are the modules of this library and the files and packages that lie beside the script.
+    Ours are the modules of this library, and files and packages beside the script.
     """
     script = script.resolve()
     found: set[Path] = set()
@@ -134,7 +134,7 @@ def code_files(script: Path) -> list[Path]:
         path = pending.pop()
         if path not in found:
             found.add(path)
-            # a module of the library says `nlbflow.x`; a bare `statistics` there is Python's own
+            # modules of the library import `nlbflow.x`, so a bare `statistics` there is Python's own
             beside = () if path.is_relative_to(LIBRARY) else (script.parent, path.parent)
             pending += _imported(path, path.stat().st_mtime_ns, (ABOVE, *beside))
     return sorted(found)

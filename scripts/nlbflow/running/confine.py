@@ -1,7 +1,7 @@
-"""Confinement of a process by the kernel: which files it can open, and that it opens no connection (Linux, Landlock).
+"""Confinement of a process by the kernel: it can open only certain files and no TCP connection (Linux, Landlock).
 
-Landlock (Linux 5.13; Salaün 2017, landlock.io; man 7 landlock) takes rights away from a process and from all that it
-starts, for good. The constants are those of linux/landlock.h.
+Landlock (Linux 5.13; Salaün 2017, landlock.io; man 7 landlock) permanently takes rights away from a process and from
+all processes that it starts. The constants are those of linux/landlock.h.
 """
 
 import ctypes
@@ -19,14 +19,14 @@ PR_SET_NO_NEW_PRIVS = 38
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
-# what a rule may grant for a file, which holds no other files
+# the rights that apply to a file; the others apply to folders only
 OF_A_FILE = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-# how many rights over files each version of Landlock knows
+# the number of file rights that each version of Landlock knows
 RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 MOST_RIGHTS = 16
 TCP = 0b11
 ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
-# Among them are those of NVIDIA's and AMD's drivers.
+# dri and kfd are for GPU drivers; `devices` adds NVIDIA's.
 DEVICES = ("null", "zero", "full", "random", "urandom", "shm", "dri", "kfd")
 
 
@@ -40,19 +40,19 @@ class _Beneath(ctypes.Structure):
 
 
 def version() -> int:
-    """The kernel's version of Landlock; 0 where there is none."""
+    """The kernel's version of Landlock; 0 if it has none."""
     if sys.platform != "linux":
         return 0
     return max(_syscall(CREATE_RULESET, None, 0, ASK_VERSION), 0)
 
 
 def confine(readable: Iterable[Path], writable: Iterable[Path], hidden: Iterable[Path]) -> None:
-    """Take from this process, for good, all other files, TCP connections, and signals to processes outside.
+    """Permanently deny this process all other files, TCP connections, and signals to processes outside.
 
     Args:
-        readable: files, and folders with all below them, that can be read and executed.
-        writable: likewise, files and folders that can also be written.
-        hidden: what cannot be read although it lies below something readable.
+        readable: files, and folders with all that lies below them, that can be read and executed.
+        writable: files and folders that can also be written.
+        hidden: files and folders that cannot be read although they lie below a readable one.
 
     Raises:
         OSError: the kernel refuses, or has no Landlock.
@@ -76,12 +76,12 @@ def confine(readable: Iterable[Path], writable: Iterable[Path], hidden: Iterable
 
 
 def without(path: Path, hidden: list[Path]) -> list[Path]:
-    """A path, or the largest parts of it that contain nothing hidden."""
+    """The path, or the largest parts of it that contain nothing hidden."""
     if any(path == one or one in path.parents for one in hidden):
         return []
     if not any(path in one.parents for one in hidden):
         return [path]
-    # a link may lead out, or back to what is hidden
+    # a link may lead out of the folder or to something hidden
     inside = [child for child in sorted(path.iterdir()) if not child.is_symlink()]
     return [part for child in inside for part in without(child, hidden)]
 
@@ -93,7 +93,7 @@ def devices() -> list[Path]:
 
 
 def system() -> list[Path]:
-    """What programs of this Python read: Python itself, its packages, the system's libraries and settings."""
+    """What Python programs read: Python itself, its packages, the system's libraries and settings."""
     places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *filter(None, sys.path)}
     places |= {*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))}
     places |= {"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys"}
@@ -104,7 +104,7 @@ def _grant(ruleset: int, path: Path, rights: int) -> None:
     try:
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return  # it is gone, or we may not open it: then we cannot grant it
+        return  # a path that is gone, or that we may not open, cannot be granted
     try:
         if not stat.S_ISDIR(os.fstat(opened).st_mode):
             rights &= OF_A_FILE

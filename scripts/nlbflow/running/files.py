@@ -1,6 +1,6 @@
 """Reading and writing the workflow's own HDF5 and JSON files.
 
-A file's arrays are reproducible byte for byte. What is not (dates, seconds, device, commit) is in its attribute
+A file's arrays are reproducible byte for byte. Dates, seconds, device and commit, which are not, are in its attribute
 `provenance`. Vectors of different lengths (the trials of each condition) are stored as one flat array with row ends,
 never as Python objects, so nothing has to be unpickled.
 """
@@ -24,7 +24,7 @@ def open_h5(path: str | Path) -> h5py.File:
     """
     if not Path(path).is_file():
         found = "is not a file" if Path(path).exists() else "does not exist"
-        raise NlbflowError(f"{path} {found}; expected an HDF5 file there: check the path or make it again.")
+        raise NlbflowError(f"{path} {found}; expected an HDF5 file there: check the path or make the file again.")
     try:
         return h5py.File(path, "r")
     except OSError as error:
@@ -35,7 +35,7 @@ def open_h5(path: str | Path) -> h5py.File:
 
 
 def write_arrays(path: str | Path, arrays: dict, attributes: dict) -> None:
-    """Write arrays, lists of index vectors and nested dicts of them; attributes as JSON strings or numbers."""
+    """Write arrays, lists of index vectors and nested dicts of these; attributes as JSON strings or numbers."""
     with h5py.File(path, "w") as file:
         _write_group(file, arrays)
         for name, value in attributes.items():
@@ -52,7 +52,7 @@ def _write_group(group: h5py.Group, arrays: dict) -> None:
             data.attrs[RAGGED] = np.cumsum([len(v) for v in value], dtype=np.int64)
         else:
             value = np.asarray(value)
-            # shuffled bytes of counts and smooth rates become several times smaller at gzip's cheapest level
+            # with shuffled bytes, gzip's cheapest level makes counts and smooth rates several times smaller
             packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if value.size > 1024 else {}
             group.create_dataset(name, data=value, **packing)
 
@@ -72,7 +72,7 @@ def read_arrays(path: str | Path) -> tuple[dict, dict]:
 
 
 def read_attributes(path: str | Path) -> dict:
-    """The attributes alone, without reading an array."""
+    """The attributes alone; no array is read."""
     with open_h5(path) as file:
         return {
             name: json.loads(value) if isinstance(value, str) and value[:1] in "{[" else value

@@ -1,4 +1,4 @@
-"""One run at a time in a folder, by a lock that the kernel releases when its holder dies, however it dies."""
+"""One run at a time in a folder, by a lock that the kernel releases however its holder dies."""
 
 import errno
 import fcntl
@@ -16,17 +16,17 @@ _held = []
 
 
 def lead_jobs() -> None:
-    """Have the jobs that this process starts end with it (see job.py)."""
+    """Make the jobs that this process starts end with it (see job.py)."""
     os.environ["NLBFLOW_RUN"] = str(os.getpid())
 
 
 def hold_folder() -> None:
     """Hold the results folder for as long as this process lives; a second call does nothing.
 
-    A file system without locks leaves this to Snakemake's own lock.
+    On a file system without locks, only Snakemake's own lock holds it.
 
     Raises:
-        NlbflowError: another live run holds it, or it cannot be written to.
+        NlbflowError: another live run holds the folder, or it cannot be written to.
     """
     if _held:
         return
@@ -48,7 +48,7 @@ def hold_folder() -> None:
 
 
 def release_folder() -> None:
-    """Give the results folder back: the run is over, and another process is to go on in its place."""
+    """Release the results folder, because this run is over and another process continues."""
     while _held:
         _held.pop().close()
 
@@ -65,15 +65,15 @@ def _lock(file: TextIO) -> None:
         _held.clear()
         raise NlbflowError(
             f"the folder {Path.cwd()} is in use by a live run of snakemake (process {holder}); wait for it or stop it, "
-            "then go on with `make resume`."
+            "then continue with `make resume`."
         ) from None
 
 
 def date_back() -> None:
-    """Date files of the future to a second ago, in their order: the clock was ahead, and whatever is made from them
-    today would count as older."""
+    """Date files from the future to a second ago, keeping their order. They were made while the clock was ahead, and
+    what is made from them now would count as older."""
     now, ahead = time.time_ns(), {}
-    # logs too: Snakemake counts a job's benchmark file among what it made
+    # logs too, because Snakemake counts a job's benchmark file among its outputs
     for top in ("data", "results", "logs"):
         for folder, _, names in os.walk(top):
             for path in (os.path.join(folder, name) for name in names):
@@ -81,5 +81,5 @@ def date_back() -> None:
                     ahead.setdefault(modified, []).append(path)
     for age, (_, paths) in enumerate(sorted(ahead.items(), reverse=True)):
         for path in paths:
-            with suppress(OSError):  # somebody else's keeps its date
+            with suppress(OSError):  # another user's file keeps its date
                 os.utime(path, ns=(now, now - 1_000_000_000 - age), follow_symlinks=False)

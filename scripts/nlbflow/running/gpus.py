@@ -1,4 +1,4 @@
-"""One GPU for one job, where several jobs share a workstation with several. On a cluster, SLURM sees to it."""
+"""Each GPU for one job at a time, where jobs share a workstation with several. On a cluster, SLURM does this."""
 
 import fcntl
 import os
@@ -18,14 +18,14 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
     """Wait for free GPUs and show this process only these (CUDA_VISIBLE_DEVICES), until it ends, however it ends.
 
     A lock file for each GPU, in the folder for temporary files, keeps the jobs of all of a user's runs apart. Nothing
-    is done where CUDA_VISIBLE_DEVICES is set (by SLURM or the user), where no GPU is asked for, or where there is none.
+    is done if CUDA_VISIBLE_DEVICES is set (by SLURM or the user), if no GPU is asked for, or if there is none.
 
     Args:
-        asked: how many GPUs.
-        log: takes a line of what happens.
+        asked: the number of GPUs.
+        log: gets a line for each step.
 
     Raises:
-        NlbflowError: more are asked for than there are.
+        NlbflowError: the job asks for more GPUs than there are.
     """
     if asked == 0 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return
@@ -34,7 +34,7 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
         return
     if asked > len(names):
         raise NlbflowError(
-            f"the model's stanza asks for {asked} GPUs, and this machine has {len(names)}; lower `resources: gpu`."
+            f"the model's stanza asks for {asked} GPUs, but this machine has {len(names)}; lower `resources: gpu`."
         )
     log(f"waiting for {asked} of {len(names)} GPUs")
     while len(free := _lock(names, asked)) < asked:
@@ -44,7 +44,7 @@ def hold_gpus(asked: int, log: Callable[[str], None]) -> None:
 
 
 def gpu_names() -> list[str]:
-    """The names of this machine's GPUs, the same in every process; empty where there is no driver."""
+    """The names of this machine's GPUs, the same in every process; empty without a driver."""
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
@@ -53,7 +53,7 @@ def gpu_names() -> list[str]:
 
 
 def _lock(names: list[str], asked: int) -> list[str]:
-    """Lock as many free GPUs as asked for, or none, since two jobs that hold one each would wait for ever."""
+    """Lock as many free GPUs as asked for, or none: two jobs that each hold one of two would wait for ever."""
     locked = {}
     for name in names:
         file = open(Path(tempfile.gettempdir(), f"nlbflow-{os.getuid()}-{name}.lock"), "w")
@@ -72,11 +72,11 @@ def _lock(names: list[str], asked: int) -> list[str]:
 
 
 def most_hours(asking: Iterable[tuple[int, int, float]], gpus: bool) -> str:
-    """The longest that jobs which ask for a GPU can take, as words.
+    """The longest time, in words, that jobs which ask for a GPU can take.
 
     Args:
         asking: (GPUs, cores, time limit in minutes) of each job that asks for a GPU.
-        gpus: whether there are any; otherwise these jobs run on the CPU.
+        gpus: whether there are GPUs; otherwise these jobs run on the CPU.
     """
     asking = list(asking)
     if not asking:

@@ -1,4 +1,4 @@
-"""What surrounds the work of every rule: a log, atomic outputs, one sentence for a fault, and an end with the run."""
+"""What surrounds the work of every rule: a log, atomic outputs, one sentence for a fault; and it ends with its run."""
 
 import errno
 import io
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# One BLAS thread whatever the machine: sums in another order give other last digits.
+# One BLAS thread on every machine, because sums in another order give other last digits.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[_name] = "1"
 
@@ -24,14 +24,14 @@ from nlbflow.running.gpus import hold_gpus
 from nlbflow.running.process import die_with_run, end_children, limit_time
 from nlbflow.running.stamps import is_stamp_of, refuse_edited
 
-# The most that a log holds; a model may print at every step.
+# The largest size of a log, because a model may print at every step.
 LOG_BYTES = 20_000_000
 # How torch, CUDA and Python say that memory ran out.
 NO_MEMORY = ("out of memory", "can't allocate memory", "can't start new thread")
 
 
 class Job:
-    """A running job: `out` maps the names of its outputs to the temporary paths to write to; `log` prints a line."""
+    """A running job: `out` has the temporary path to write each output to, by name; `log` prints a line."""
 
     def __init__(self, out: dict[str, Path], started: float):
         self.out, self.started = out, started
@@ -46,8 +46,8 @@ class Job:
 
 
 class LogFile(io.TextIOBase):
-    """A job's log. It drops what comes after its first LOG_BYTES, and what a full disk does not take: no result is lost
-    because its log cannot be written."""
+    """A job's log. It drops what exceeds LOG_BYTES and what a full disk refuses, so that no result is lost because its
+    log cannot be written."""
 
     encoding = "utf-8"
 
@@ -55,10 +55,10 @@ class LogFile(io.TextIOBase):
         self.left, self.file = LOG_BYTES, None
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            # a buffer would be flushed once more, and fail, when nobody can catch it
+            # a buffer would be flushed at exit, when nobody can catch a failure
             self.file = open(path, "wb", buffering=0)
         except OSError as error:
-            print(f"nlbflow: there is no log {path} ({error.strerror}).", file=sys.stderr, flush=True)
+            print(f"nlbflow: the log {path} cannot be written ({error.strerror}).", file=sys.stderr, flush=True)
 
     def write(self, text: str) -> int:
         content, full = text.encode(errors="replace"), self.left <= 0
@@ -80,15 +80,15 @@ class LogFile(io.TextIOBase):
 def job(smk) -> Iterator[Job]:
     """Run a rule's work.
 
-    Outputs are written to unique files beside their targets, sealed and renamed, all together, when the work is done;
-    nothing is left under a final name by a job that fails or is killed. A job that starts removes what
-    an earlier, killed job left, so a survivor of that run fails at its rename instead of overwriting newer results.
+    Outputs are written to unique files beside their targets; when the work is done, all are sealed and renamed. A job
+    that fails or is killed leaves nothing under a final name. A job that starts removes what an earlier, killed job
+    left, so a survivor of that run fails at its rename instead of overwriting newer results.
 
     Args:
         smk: the `snakemake` object of a script (output by name, log, input, resources).
 
     Raises:
-        SystemExit: the work raised; the log holds the traceback, stderr the sentence.
+        SystemExit: the work failed; the log holds the traceback, stderr the sentence.
     """
     die_with_run()
     stderr = sys.stderr
@@ -97,16 +97,16 @@ def job(smk) -> Iterator[Job]:
         sys.stdout = sys.stderr = log
     handlers = [logging.StreamHandler(log)]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
-    # absolute, since a model may change the working directory
+    # absolute, because a model may change the working directory
     targets = {name: Path(path).absolute() for name, path in smk.output.items()}
     stamp = Path(smk.input.stamp).absolute() if "stamp" in smk.input.keys() else None
     out = {name: path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp") for name, path in targets.items()}
-    # a child that a model forked and let return would write the same files
+    # a child that a model forks, and that returns here, would write the same files
     os.register_at_fork(after_in_child=out.clear)
 
     def expire() -> None:
         tell(
-            f"rule {smk.rule} did not end within its {smk.resources.runtime} minutes; if it needs more, say so by "
+            f"rule {smk.rule} did not end within its {smk.resources.runtime} minutes; if it needs more, use "
             f"{_resource(smk, 'runtime')}."
         )
         remove(out.values())
@@ -130,13 +130,13 @@ def job(smk) -> Iterator[Job]:
         for path in map(Path, smk.input):
             set_aside_if_damaged(path, Job.log)
             if not path.exists():
-                raise NlbflowError(f"{path} is gone since this run was planned; run again.")
+                raise NlbflowError(f"{path} has disappeared since this run was planned; run again.")
         yield Job(out, time.monotonic())
         _check_plan(stamp, smk)
         for name, target in targets.items():
             if not out[name].exists():
                 raise NlbflowError(
-                    f"{target} is gone while it was written: another run has started it anew; let that finish."
+                    f"{target} disappeared while it was written, because another run started it anew; let that finish."
                 )
             if out[name].is_file():
                 seal(out[name], target, Job.log)
@@ -159,7 +159,7 @@ def job(smk) -> Iterator[Job]:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files and folders that exist; what a broken disk does not release is left to the next job."""
+    """Remove files and folders that exist; what a broken disk cannot remove is left to the next job."""
     for path in paths:
         with suppress(OSError):
             if path.is_dir():
@@ -169,7 +169,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def _check_plan(stamp: Path | None, smk) -> None:
-    """Refuse to go on if another call of snakemake has replaced what this job was planned with."""
+    """Refuse to continue if another call of snakemake has replaced the stamp that this job was planned with."""
     if stamp is not None and (not stamp.is_file() or not is_stamp_of(read_json(stamp), smk.params.digest)):
         raise NlbflowError(
             f"the code or the parameters behind {smk.input.stamp} changed since this run was planned; run again."
@@ -177,7 +177,7 @@ def _check_plan(stamp: Path | None, smk) -> None:
 
 
 def _resource(smk, name: str) -> str:
-    """How a job is given more of a resource."""
+    """The setting that gives a job more of a resource."""
     model = smk.wildcards.get("model", "").removesuffix("_tuned")
     if model in smk.config["models"]:
         return f"the config key models.{model}.resources.{name}"
@@ -185,16 +185,18 @@ def _resource(smk, name: str) -> str:
 
 
 def _sentence(error: BaseException, smk) -> str | None:
-    """What a user can do about a fault; None where only its traceback says."""
+    """What a user can do about a fault; None if only its traceback can tell."""
     if isinstance(error, NlbflowError):
         return str(error)
     if isinstance(error, SystemExit | KeyboardInterrupt):
-        return f"rule {smk.rule} was ended by {error!r} before it had finished."
+        return f"rule {smk.rule} was ended by {error!r} before it finished."
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         more = _resource(smk, "mem_mb")
-        return f"rule {smk.rule} ran out of memory ({error}); use a smaller model or batch, or give it more by {more}."
+        return (
+            f"rule {smk.rule} ran out of memory ({error}); use a smaller model or batch, or give it more with {more}."
+        )
     for code, what in ((errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EROFS, "make it writable")):
-        # h5py gives the reason only in its text
+        # h5py gives the reason only in its message
         if os.strerror(code) in str(error):
             return f"rule {smk.rule} could not write its results ({os.strerror(code)}); {what} and run again."
     return None

@@ -26,7 +26,7 @@ def package_versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the code, with `+changes` where the working tree differs; empty outside a checkout."""
+    """The commit of the code, with `+changes` if the working tree differs; empty outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
         found = subprocess.run(
@@ -39,7 +39,7 @@ def commit() -> str:
 
 
 def made_here() -> str:
-    """Of what is made now: the version and the commit of the code, and the date."""
+    """The version and commit of the code and the date, for what is made now."""
     at = commit()
     code = f"version {__version__}, commit {at}" if at else f"version {__version__}"
     return f"by nlbflow {code}, on {time.strftime('%Y-%m-%d at %H:%M UTC', time.gmtime())}"
@@ -50,7 +50,7 @@ def provenance(stamp: str | Path, dataset_version: str, seconds: float, device: 
 
     Args:
         stamp: the stamp file of the job.
-        dataset_version: the DANDI version, or what stands for it.
+        dataset_version: the DANDI version, or its substitute.
         seconds: wall time of the work.
         device: what the arithmetic ran on.
     """

@@ -1,8 +1,8 @@
 """What made a result: digests of code, environment and parameters, kept in small stamp files.
 
-Snakemake compares dates, and an edited module that a script imports has none it looks at. A stamp holds the digest of
-the code a job really uses; it is rewritten only when that differs, and it is an input of the job. So a result is made
-again exactly when what made it has changed, also when results were copied from elsewhere.
+Snakemake compares dates, but does not look at modules that a script imports. A stamp holds the digest of the code that
+a job really uses. It is rewritten only when that differs, and it is an input of the job, so a result is made again
+exactly when what made it has changed, even if results were copied from elsewhere.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from nlbflow.running.code import ABOVE, code_digest, code_files, digest_of
 
 
 def describe_code(scripts: list[Path], environment: Path) -> dict:
-    """What a kind of job runs: digests of its code, by file, and of its conda environment.
+    """What a kind of job runs: digests of its code files and of its conda environment.
 
     Raises:
         NlbflowError: a file is missing or is not Python.
@@ -31,23 +31,23 @@ def describe_code(scripts: list[Path], environment: Path) -> dict:
 
 
 def describe(code: dict, parameters: dict) -> dict:
-    """What a job is made of: its code, as of `describe_code`, and its parameters, under a digest of both."""
+    """What a job is made of: its code, as from `describe_code`, its parameters, and a digest of both."""
     content = {**code, "parameters": parameters}
     return {"digest": digest_of(content), **content}
 
 
 def is_stamp_of(content: dict, digest: str) -> bool:
-    """Whether a stamp's content is whole and has the digest."""
+    """Whether a stamp's content is undamaged and has the digest."""
     parts = {key: value for key, value in content.items() if key != "digest"}
     return content.get("digest") == digest == digest_of(parts)
 
 
 def refuse_edited(content: dict, beside: Path = ABOVE) -> None:
-    """Refuse to run code that was edited after its stamp was written: the result would pass for that of the old code.
+    """Refuse to run code that was edited after its stamp was written, because its result would pass for the old code's.
 
     Args:
-        content: of the stamp.
-        beside: where the code lies that is none of ours, the folder of a user's model.
+        content: the stamp's content.
+        beside: the folder of a user's model, where code lies that is not ours.
 
     Raises:
         NlbflowError: a file was edited.
@@ -61,8 +61,8 @@ def refuse_edited(content: dict, beside: Path = ABOVE) -> None:
 class Stamps:
     """The stamp files that a run was planned with.
 
-    Until `keep` is called (by a run that really starts), files that were replaced are put back at exit, so that a dry
-    run with other code or parameters leaves no trace.
+    Unless `keep` is called (by a run that really starts), replaced files are put back at exit, so a dry run with other
+    code or parameters leaves no trace.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Stamps:
         atexit.register(self._restore)
 
     def write(self, path: Path, content: dict) -> str:
-        """Write a stamp unless it says the same already; its path as Snakemake wants it."""
+        """Write a stamp unless it has this content already; return its path as Snakemake wants it."""
         self.digests[path.as_posix()] = content["digest"]
         text = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
         before = (path.read_bytes(), path.stat().st_mtime_ns) if path.is_file() else None

@@ -1,6 +1,6 @@
 """The folder `work` beside a prediction, in which a job finds what its killed predecessor left.
 
-Snakemake removes the declared outputs of a job that fails, and knows nothing of this folder.
+Snakemake removes the declared outputs of a job that fails, but not this folder, which it does not know.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nlbflow.running.code import digest_of
 
-# What the folder was made for, and from what a training continues.
+# Files in the folder: what it was made for, and the checkpoint from which training continues.
 DIGEST = "digest"
 CHECKPOINT = "checkpoint.pt"
 
@@ -19,8 +19,8 @@ def work_folder(prediction: Path, data: Mapping, of: Mapping) -> Path:
     """Make the folder, and empty it unless it was made for the same work: the same arrays and the same `of`.
 
     Args:
-        prediction: where the job's prediction will lie.
-        data: what the model sees, arrays among it.
+        prediction: the path of the job's prediction.
+        data: what the model sees, including arrays.
         of: what else the prediction depends on, such as code, parameters and seed.
     """
     arrays = {
@@ -38,7 +38,7 @@ def work_folder(prediction: Path, data: Mapping, of: Mapping) -> Path:
 
 
 def tidy_work(folder: Path) -> None:
-    """Once the prediction is written: remove the checkpoint, and the folder where nothing else is in it."""
+    """Remove the checkpoint, and the folder if nothing else is in it. Call this once the prediction is written."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
     if [path.name for path in folder.iterdir()] == [DIGEST]:
         shutil.rmtree(folder)

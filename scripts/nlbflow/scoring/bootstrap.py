@@ -1,22 +1,22 @@
 """Uncertainty of a score: bootstrap over evaluation trials, with decoder and predictions held fixed.
 
 Trials are resampled within strata (the conditions of psth R2 and tp corr, the decoders of vel R2), n - 1 of a
-stratum's n with replacement: its mean then varies as the mean of n trials does, where n of n would vary too little
-by (n - 1)/n (McCarthy and Snowden 1985; n is 5 in a condition).
+stratum's n with replacement. The stratum's mean then varies as the mean of n trials does; n of n would give a variance
+too small by the factor (n - 1)/n (McCarthy and Snowden 1985; a condition may have n = 5).
 
 Intervals are bootstrap-t (Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 12.5): a resample's
-distance from the estimate is measured in the standard error that its own trials give. So the interval allows for the
-spread of 25 trials being uncertain itself, and going with their score. The standard error is linear: the score's
-slope by each trial's weight says what that trial contributes.
+distance from the estimate is measured in the standard error of its own trials. So the interval allows for an uncertain
+spread of few trials, and for one that depends on the score. The standard error is linear: the score's derivative by a
+trial's weight is what that trial contributes.
 
-A score of averages over trials, psth R2, falls with fewer trials, since what is left of their noise counts as error.
-It is unbiased for what equally many other trials would give, and that is what its interval is about: Student's t times
-the linear standard error, as for differences. Resamples would mislead there, since they add noise of their own.
+psth R2, a score of averages over trials, falls with fewer trials, because the noise left in the averages counts as
+error. It is unbiased for what equally many other trials would give, and its interval is for that value: Student's t
+times the linear standard error, as for differences. Resamples would mislead here, because they add noise of their own.
 
-Two models are scored on the same trials, so their difference is judged by the differences of what each trial
-contributes, as in a paired t test (the infinitesimal jackknife, chapter 21 there). Rank intervals of many models need
-differences at levels like 0.999, for whose quantiles a thousand resamples would be far too few. benchmarks/coverage.py
-measures both kinds of interval.
+Two models are scored on the same trials, so their difference is judged by the difference of each trial's contributions,
+as in a paired t test (the infinitesimal jackknife, chapter 21 there). Rank intervals of many models need differences at
+levels like 0.999, for which a thousand resamples would be far too few. benchmarks/coverage.py measures both kinds of
+interval.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +25,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.special import stdtrit
 
-# With fewer units that vary freely, too many resamples are one unit over and over and have no error of their own.
+# With fewer degrees of freedom, too many resamples repeat a single unit and have no standard error.
 LEAST_FREEDOM = 4
-# Conditions of one trial have no measurable spread; with a larger share of them an interval would be too short.
+# Conditions with one trial have no measurable spread; with a larger share of them an interval would be too short.
 MOST_SINGLE = 0.1
-# Differences below this are rounding: rates are kept as float32.
+# Smaller differences are rounding, because rates are stored as float32.
 ROUNDING = 1e-6
-# Resamples may leave a score or its error undefined; with a larger share of these an interval would mean little.
+# A resample may leave the score or its error undefined; with a larger share of these an interval would mean little.
 MOST_UNDEFINED = 0.05
 
 
@@ -44,9 +44,9 @@ class TrialStatistic:
         slopes: from weights to the score's derivative by each trial's weight (draws, trials).
         strata: the trials of each group that is resampled by itself; other trials have no effect.
         trials: number of trials.
-        of_averages: whether the score is of averages over trials, whose remaining noise lowers it.
-        limits: the lowest and the highest score there can be.
-        fitted: parameters that the score fits in each stratum: its mean, and for a correlation also the slope.
+        of_averages: whether the score compares averages over trials, whose remaining noise lowers it.
+        limits: the lowest and the highest possible score.
+        fitted: the number of parameters fitted in each stratum: the mean, and for a correlation also the slope.
     """
 
     score: Callable[[np.ndarray], np.ndarray]
@@ -60,18 +60,18 @@ class TrialStatistic:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resampled scores of one model and metric; those of equal target, seed and draws are paired.
+    """Resampled scores of one model and metric; with the same target, seed and draws they are paired.
 
-    A unit is what is resampled, a trial or a block of trials. The root of the summed squared contributions is the
-    standard error.
+    A unit is a trial or a block of trials, whichever is resampled. The standard error is the root of the summed squared
+    contributions.
 
     Attributes:
         estimate: the score itself.
         draws: (draws,) resampled scores, NaN where undefined.
-        errors: (draws,) the standard error that each resample's own trials give.
-        contributions: (units,) of each unit to the estimate.
-        freedom: units that vary freely; 0 if there is no interval to be had.
-        limits: the lowest and the highest score there can be.
+        errors: (draws,) the standard error from each resample's own trials.
+        contributions: (units,) what each unit contributes to the estimate.
+        freedom: degrees of freedom; 0 if there can be no interval.
+        limits: the lowest and the highest possible score.
         of_averages: whether the interval is Student's t, not bootstrap-t.
     """
 
@@ -84,7 +84,7 @@ class Bootstrap:
     of_averages: bool
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """The interval, which holds the estimate; None where the trials do not suffice for one."""
+        """The interval, which contains the estimate; None if there are too few trials for one."""
         error = np.linalg.norm(self.contributions)
         if self.freedom < LEAST_FREEDOM:
             return None
@@ -92,7 +92,7 @@ class Bootstrap:
             reach = stdtrit(self.freedom, (1 + level) / 2) * error
             ends = self.estimate + np.array([-reach, reach])
         else:
-            # Resamples of equal trials have no error but for rounding.
+            # A resample of equal trials has no error but rounding.
             known = np.isfinite(self.draws) & (self.errors > 1e-9 * error)
             if np.mean(known) < 1 - MOST_UNDEFINED:
                 return None
@@ -107,7 +107,7 @@ class Bootstrap:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Bootstrap":
-        """What `arrays` was made of."""
+        """The object whose `arrays` these are."""
         single = {"estimate": float, "freedom": int, "limits": tuple, "of_averages": bool}
         return cls(**{field.name: single.get(field.name, np.asarray)(arrays[field.name]) for field in fields(cls)})
 
@@ -115,7 +115,7 @@ class Bootstrap:
 def mean_of(bootstraps: Sequence[Bootstrap]) -> Bootstrap:
     """The mean score of several paired predictions, such as one model's seeds.
 
-    Its interval is that of the mean of these very predictions on other trials, not of predictions by other seeds.
+    Its interval is for the mean of these same predictions on other trials, not for predictions by other seeds.
     """
 
     def mean(name: str) -> np.ndarray:
@@ -123,7 +123,7 @@ def mean_of(bootstraps: Sequence[Bootstrap]) -> Bootstrap:
 
     contributions = mean("contributions")
     alone = np.mean([np.linalg.norm(b.contributions) for b in bootstraps])
-    # The errors of a mean of resamples are taken to be as much smaller than the single ones as the estimate's is.
+    # Averaging is taken to shrink the errors of resamples by the same factor as that of the estimate.
     shrunk = np.linalg.norm(contributions) / alone if alone > 0 else 1.0
     return Bootstrap(
         float(mean("estimate")),
@@ -139,7 +139,7 @@ def mean_of(bootstraps: Sequence[Bootstrap]) -> Bootstrap:
 def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95) -> tuple[float, float] | None:
     """The interval of the first model's score less the second's; a difference is real if 0 lies outside.
 
-    None where the trials do not suffice for one. The models' target must be the same.
+    None if there are too few trials for one. Both models must have the same target.
     """
     freedom = min(first.freedom, second.freedom)
     if freedom < LEAST_FREEDOM:
@@ -153,11 +153,11 @@ def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95
 def rank_intervals(
     models: Mapping[str, Bootstrap], level: float = 0.95, higher_is_better: bool = True
 ) -> dict[str, tuple[int, int]]:
-    """The best and the worst rank of each model, 1 the best, that its paired differences allow.
+    """The best and the worst rank that each model's paired differences allow; rank 1 is the best.
 
     A model ranks behind those that are really better and before those that are really worse (Mogstad et al.
     2024, Rev. Econ. Stud. 91:476). Each of its differences is judged at a level that makes its rank interval
-    hold with probability `level` (Bonferroni); a difference without interval leaves the order open.
+    hold with probability `level` (Bonferroni); a difference without an interval leaves the order open.
     """
     pair_level = 1 - (1 - level) / max(len(models) - 1, 1)
     sign, ranks = 1 if higher_is_better else -1, {}
@@ -201,7 +201,7 @@ def bootstrap(statistic: TrialStatistic, draws: int, seed: int, block: int = 1) 
 
 
 def _contributions(statistic: TrialStatistic, weights: np.ndarray, block: int) -> np.ndarray:
-    """(draws, units), each unit's effect less its stratum's mean; units that are alone in theirs are left out."""
+    """(draws, units) each unit's effect less the mean of its stratum; a stratum of one unit is left out."""
     slopes, parts = statistic.slopes(weights), []
     for stratum in statistic.strata:
         starts = np.arange(0, len(stratum), block)
@@ -209,7 +209,7 @@ def _contributions(statistic: TrialStatistic, weights: np.ndarray, block: int) -
             effects = np.add.reduceat(slopes[:, stratum], starts, axis=1)
             counts = weights[:, stratum[starts]]
             drawn = counts.sum(axis=1, keepdims=True)
-            # The single unit drawn of a pair has no spread of its own; that of the pair stands in.
+            # Only one unit of a pair is drawn, which has no spread; the spread of the pair replaces it.
             counts = np.where(drawn > 1, counts, drawn / len(starts))
             known = np.where(drawn > 1, drawn, len(starts))
             effects -= (counts * effects).sum(axis=1, keepdims=True) / drawn

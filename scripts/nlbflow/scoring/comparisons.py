@@ -1,4 +1,4 @@
-"""Models against each other at one place (dataset, bin width, phase): ranks, differences, decoding between latents."""
+"""Comparisons of models at one place (dataset, bin width, phase): ranks, differences, decoding between latents."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -8,16 +8,17 @@ from nlbflow.metrics.kinds import COMPETITOR, RANKED
 from nlbflow.scoring.bootstrap import Bootstrap, difference_interval, mean_of, rank_intervals
 from nlbflow.scoring.latents import cross_decoding_r2
 
-# by model and seed, and by metric
+# by model and seed, then by metric
 Scores = Mapping[tuple[str, int], Mapping[str, Bootstrap]]
 
 
 def rank_table(scores: Scores, kinds: Mapping[str, str] | None = None) -> list[dict]:
-    """A row per metric and model: the mean over its seeds, its interval, and the ranks its differences allow.
+    """A row per metric and model: the mean over its seeds, its interval, and the ranks that its differences allow.
 
     Args:
-        scores: bootstrapped scores of every run; equal resamples.
-        kinds: of the models that are not plain competitors: control, and not ranked oracle, implausible.
+        scores: bootstrapped scores of every run, from the same resamples.
+        kinds: the kind of each model that is not a plain competitor: control, or oracle and implausible, which are not
+            ranked.
     """
     kinds, rows = kinds or {}, []
     for metric, models in _by_metric(scores).items():
@@ -43,7 +44,7 @@ def rank_table(scores: Scores, kinds: Mapping[str, str] | None = None) -> list[d
 
 
 def difference_table(scores: Scores) -> list[dict]:
-    """A row per metric and pair of models: the paired difference of their scores, its interval, and whether it is real.
+    """A row per metric and pair of models: the paired difference of their scores, its interval, whether it is real.
 
     A difference is real if 0 lies outside its 95 % interval; each pair is judged by itself.
     """
@@ -67,7 +68,7 @@ def difference_table(scores: Scores) -> list[dict]:
 
 
 def cross_decoding_table(latents: Mapping[str, Mapping]) -> list[dict]:
-    """A row per ordered pair of models with latents: how well the second's are decoded from the first's.
+    """A row per ordered pair of models with latents: how well the second's latents are decoded from the first's.
 
     Args:
         latents: train_latents and eval_latents (trials, time, dimensions) by model.

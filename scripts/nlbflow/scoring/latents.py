@@ -1,7 +1,7 @@
 """Metrics beyond the benchmark's: what a model's latents are worth and, for simulated data, how its rates and latents
 compare with the truth. docs/metrics.md lists them all with their sources.
 
-Latents are arrays (trials, time, dims) in any unit, and every number is finite; rates are expected spikes per bin.
+Latents are arrays (trials, time, dims) of finite numbers in any unit; rates are expected spikes per bin.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,29 +12,29 @@ from nlbflow.errors import NlbflowError
 from nlbflow.methods.glm import fit_poisson
 from nlbflow.metrics.formulas import null_rates
 
-# Of the N(0, 0.1) that few-shot weights come from. A weight w per sd of a latent is worth about w**2 / (2 ln 2) bits
-# per spike, so a latent is expected to give 0.07, and five of them the 0.35 of a good model.
+# Precision of N(0, 0.1), the prior of few-shot weights. A weight w per sd of a latent is worth about w**2 / (2 ln 2)
+# bits per spike, so one latent is expected to give 0.07, and five the 0.35 of a good model.
 WEIGHT_PRECISION = 10.0
 # Jeffreys' prior for a Poisson rate is Gamma(1/2, 0): half a spike, seen in no time.
 PRIOR_SPIKES = 0.5
-# Root mean square error left in the fitted log rates: it changes a draw by less than 1e-4 bits per spike.
+# Root mean square error allowed in the fitted log rates; it changes a draw by less than 1e-4 bits per spike.
 FIT_TOLERANCE = 1e-4
-# Noise that each standardised latent is taken to have when another's are decoded from it: one hundredth of its sd.
+# Noise assumed in each standardised latent that others are decoded from: one hundredth of its sd.
 NOISE_VARIANCE = 1e-4
 
 
 def latent_scores(input_arrays: Mapping, target: Mapping, prediction: Mapping, settings: Mapping) -> dict[str, float]:
-    """The metrics of this module that apply to one prediction; cross-decoding, which needs two, is not among them.
+    """The metrics of this module that apply to one prediction, without cross-decoding, which needs two.
 
-    `{k}-shot co-bps` and `latent dimension` need latents, `rate R2` true rates, `state R2` both latents and true
-    states. A model without latents, a dataset without truth or with fewer than k training trials has no such row.
+    `{k}-shot co-bps` and `latent dimension` need latents, `rate R2` needs true rates, `state R2` needs latents and true
+    states, and k shots need k training trials. A metric that lacks what it needs is left out.
 
     Args:
         input_arrays: arrays of input.h5; train_spikes_heldout is used.
         target: arrays of target.h5.
         prediction: rates and latents under the names of a prediction.
-        settings: {"few_shot": {"trials": k, "draws": n}, "seed": s}; the same seed draws the same trials for every
-            model, so that models are compared on equal terms.
+        settings: {"few_shot": {"trials": k, "draws": n}, "seed": s}; one seed draws the same trials for every model,
+            so that models are compared on equal terms.
 
     Raises:
         NlbflowError: a metric refuses its arrays.
@@ -69,24 +69,24 @@ def few_shot_bits(
 ) -> np.ndarray:
     """k-shot co-smoothing: co-bps of held-out neurons regressed on the latents of k training trials, for each draw.
 
-    Dabholkar and Barak 2025 (arXiv:2405.14425): latents with more than the neurons need cost a decoder trials to
-    tell apart. The metric is the mean over draws. Each draw takes k different trials at random and fits a Poisson
-    regression per neuron to latents standardised over all training trials, with the prior N(0, 1 / alpha) on its
-    weights. One bin more at the mean latent, with half a spike, keeps the rate of a neuron without a spike in the k
-    trials above zero. Log rates are kept inside the range that they have in the k trials, beyond which nothing was
-    learnt: without that, single draws of few trials decide the mean; with many trials it changes nothing.
+    Dabholkar and Barak 2025 (arXiv:2405.14425): a decoder needs trials to tell what matters from superfluous latents.
+    The metric is the mean over draws. Each draw takes k different trials at random and fits a Poisson regression per
+    neuron to latents standardised over all training trials, with the prior N(0, 1 / alpha) on its weights. An extra bin
+    at the mean latent, with half a spike, keeps the rate of a neuron that is silent in the k trials above zero. Log
+    rates are clipped to their range in the k trials, beyond which nothing was learnt; otherwise single draws of few
+    trials would decide the mean. With many trials clipping changes nothing.
 
     Args:
         train_latents, eval_latents: (trials, time, dims).
-        train_spikes_heldout, eval_spikes_heldout: (trials, time, neurons) spikes per bin; bins of training trials in
-            which a neuron is NaN are left out, NaN in evaluation trials are not scored.
+        train_spikes_heldout, eval_spikes_heldout: (trials, time, neurons) spikes per bin; training bins in which a
+            neuron is NaN are left out, NaN in evaluation trials are not scored.
         trials: k.
         draws: how many times k trials are drawn.
-        seed: seed of the draws, which depend on nothing else but the number of training trials.
+        seed: seed of the draws, which otherwise depend only on which training trials have known bins.
         alpha: precision of the weights' prior, > 0.
 
     Returns:
-        (draws,) bits per spike; NaN where no evaluation spike is known.
+        (draws,) bits per spike; NaN if the evaluation trials have no spikes.
 
     Raises:
         NlbflowError: arrays do not fit, latents are not finite, there are fewer than k training trials, or draws or
@@ -124,7 +124,7 @@ def few_shot_bits(
 
 
 def _bits_of(spikes: np.ndarray) -> Callable[[np.ndarray], float]:
-    """`metrics.bits_per_spike` as a function of log rates (trials * time, neurons), without the terms that stay."""
+    """`metrics.bits_per_spike` as a function of log rates (trials * time, neurons); constant terms computed once."""
     counts, null = (part.reshape(-1, spikes.shape[2]).astype(float) for part in (spikes, null_rates(spikes)))
     known = ~np.isnan(counts)
     counts[~known] = 0
@@ -141,13 +141,13 @@ def effective_dimension(latents: np.ndarray) -> float:
     """Participation ratio of the latents' covariance over trials and time, (sum l)**2 / sum l**2 of its eigenvalues.
 
     Gao et al. 2017 (bioRxiv 214262); Recanatesi et al. 2022 (Patterns 3:100555). 1 if one dimension holds all
-    variance, dims if all hold the same; it changes with the scale of single dimensions, not with rotations.
+    variance, dims if all hold the same; it depends on the scale of single dimensions, not on rotations.
 
     Args:
         latents: (trials, time, dims).
 
     Returns:
-        a number from 1 to dims, NaN if the latents are constant.
+        a number from 1 to dims; NaN if the latents are constant.
 
     Raises:
         NlbflowError: the latents are not (trials, time, dims), or not finite.
@@ -170,18 +170,18 @@ def cross_decoding_r2(
 ) -> float:
     """R2 of one model's latents decoded linearly from the same bins of another's, fitted on training trials.
 
-    Dabholkar and Barak 2025 (arXiv:2405.14425). It has a direction: latents with nothing but what the data need can
-    be decoded from those of any good model, which may hold more and then cannot be decoded in turn.
+    Dabholkar and Barak 2025 (arXiv:2405.14425). It has a direction: latents that hold only what the data need can be
+    decoded from those of any good model; latents that hold more cannot be decoded from them.
 
     Args:
         train_from, eval_from: (trials, time, dims) latents to decode from.
         train_to, eval_to: (trials, time, other dims) latents to decode.
-        alpha: ridge penalty as a share of the variance of the standardised latents to decode from: what lies in
-            directions weaker than that is not counted.
+        alpha: ridge penalty as a share of the variance of the standardised latents to decode from; weaker directions
+            hardly count.
 
     Returns:
-        1 - sum of squared errors / sum of squares about the mean over the evaluation trials, both over all dims, so
-        that each counts by its variance: 1 at best, 0 for the mean. NaN if the latents to decode are constant.
+        1 - sum of squared errors / sum of squares about the mean over the evaluation trials. Both sum over all dims, so
+        each dim counts by its variance: 1 at best, 0 for the mean. NaN if the latents to decode are constant.
 
     Raises:
         NlbflowError: arrays do not fit or are not finite, or alpha is not positive.
@@ -205,7 +205,7 @@ def state_r2(
 ) -> float:
     """R2 of the simulator's true states decoded linearly from a model's latents: `cross_decoding_r2` to the truth.
 
-    It asks whether the truth is in the latents, not whether there is anything else in them.
+    It asks whether the latents contain the truth, not whether they contain anything else.
     """
     return cross_decoding_r2(train_latents, train_states, eval_latents, eval_states)
 
@@ -232,7 +232,7 @@ def rate_r2(true_rates: np.ndarray, rates: np.ndarray) -> float:
 
 
 def pooled_r2(true: np.ndarray, predicted: np.ndarray) -> float:
-    """1 - sum of squared errors / sum of squares about each column's mean, columns together."""
+    """1 - sum of squared errors / sum of squares about each column's mean, summed over all columns."""
     spread = np.sum(((true - true.mean(axis=0)) * _varies(true)) ** 2)
     return float(1 - np.sum((true - predicted) ** 2) / spread) if spread > 0 else float("nan")
 
@@ -251,7 +251,7 @@ def standardised(train: np.ndarray, evaluated: np.ndarray) -> list[np.ndarray]:
 
 
 def _varies(rows: np.ndarray) -> np.ndarray:
-    """(columns,) whether a column varies by more than float32, which predictions are stored in, rounds."""
+    """(columns,) whether a column varies by more than the rounding of float32, in which predictions are stored."""
     return rows.std(axis=0) > np.finfo(np.float32).eps * np.abs(rows).max(axis=0)
 
 
@@ -261,13 +261,13 @@ def _rows(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or 0 in array.shape or not np.isfinite(array).all():
         raise NlbflowError(
             f"{name} must be (trials, time, dims), none of them 0, with finite numbers, but found shape {array.shape} "
-            f"with {int((~np.isfinite(array)).sum()):,} values that are NaN or infinite; mend the model's prediction."
+            f"with {int((~np.isfinite(array)).sum()):,} values that are NaN or infinite; correct the prediction."
         )
     return array.reshape(-1, array.shape[2])
 
 
 def _check_pair(name: str, array: np.ndarray, other_name: str, other: np.ndarray) -> None:
-    """Refuse latents that are not finite, or arrays that do not have the same trials and bins."""
+    """Refuse latents that are not finite, and arrays whose trials or bins differ."""
     _rows(name, array)
     if np.ndim(other) != 3 or np.shape(other)[:2] != np.shape(array)[:2]:
         raise NlbflowError(

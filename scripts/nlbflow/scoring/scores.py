@@ -13,19 +13,19 @@ from nlbflow.scoring.trial_statistics import bootstrap_scores
 
 # The kind of a model whose score only the answers can give; it is shown and not ranked.
 IMPLAUSIBLE = "implausible"
-# The width of the kernel that smooths the answers; at it a spike adds far more to its own rate than a model can infer.
+# sd of the kernel that smooths the answers: with it a spike adds far more to its own rate than a model can infer.
 ANSWERS_SD_MS = 20
 
 
 def benchmark_scores(
     target: Mapping, prediction: Mapping, draws: int, seed: int, block: int = 1
 ) -> tuple[dict[str, float], dict[str, Bootstrap]]:
-    """(each metric's value, its resamples); the estimate of the resamples has the same digits as the value.
+    """(value, resamples) by metric; the resamples' estimate has the same digits as the value.
 
     Args:
         target, prediction: arrays by the benchmark's names, as `nlbflow.metrics.formulas.score` takes them.
         draws: number of resamples of the evaluation trials; 0 for none.
-        seed: of the resamples.
+        seed: seed of the resamples.
         block: consecutive trials that are resampled together.
     """
     scores = score(target, prediction)
@@ -34,32 +34,32 @@ def benchmark_scores(
 
 
 def further_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
-    """Metrics of the rates that the benchmark does not have; arguments as of `benchmark_scores`."""
+    """Metrics of the rates beyond the benchmark's; arguments as for `benchmark_scores`."""
     explained = poisson_d2(prediction["eval_rates_heldout"], target["eval_spikes_heldout"])
     return {} if np.isnan(explained) else {"Poisson D2": explained}
 
 
 def out_of_reach(target: Mapping, co_bps: float, bin_ms: int, draws: int, seed: int, block: int = 1) -> str:
-    """Why a model that has not seen the answers cannot have this co-bps; empty where it can.
+    """Why a model that has not seen the answers cannot have this co-bps; empty if it can.
 
-    It is higher than that of the true rates, where they are known (the upper end of their interval), or than that of
-    the answers themselves, smoothed: a spike is then part of its own rate.
+    It cannot be higher than that of the true rates, if they are known (the upper end of their interval), nor than that
+    of the smoothed answers, in which each spike is part of its own rate.
 
     Args:
         target: the answers.
-        co_bps: of the prediction, bits per spike.
+        co_bps: the prediction's, in bits per spike.
         bin_ms: bin width.
-        draws, seed, block: of the resamples, as for `benchmark_scores`.
+        draws, seed, block: the resamples, as for `benchmark_scores`.
     """
     spikes = np.asarray(target["eval_spikes_heldout"], np.float64)
     kernel = gaussian_kernel(2 * (3 * ANSWERS_SD_MS // bin_ms) + 1, ANSWERS_SD_MS / bin_ms)
     smoothed = smoothing_matrix(kernel, spikes.shape[1]) @ np.nan_to_num(spikes)
-    bounds = [(bits_per_spike(smoothed, spikes), f"the answers themselves have, smoothed over {ANSWERS_SD_MS} ms")]
+    bounds = [(bits_per_spike(smoothed, spikes), f"that of the answers themselves, smoothed over {ANSWERS_SD_MS} ms")]
     if "true_rates" in target:
         truth = {"eval_rates_heldout": target["true_rates"]["eval_rates_heldout"]}
         found = benchmark_scores({"eval_spikes_heldout": target["eval_spikes_heldout"]}, truth, draws, seed, block)
         interval = found[1]["co-bps"].interval()
         if interval is not None:
-            bounds.append((interval[1], "the true rates have at most"))
+            bounds.append((interval[1], "the most that the true rates can have"))
     bound, whose = min(bounds)
-    return f"its co-bps {co_bps:.3f} is above {bound:.3f}, which {whose}" if co_bps > bound else ""
+    return f"its co-bps {co_bps:.3f} is above {bound:.3f}, {whose}" if co_bps > bound else ""

@@ -1,5 +1,5 @@
-"""Structure that a model claims to find, against what is true of simulated data: who belongs together, who drives whom,
-when the dynamics switch. docs/metrics.md lists these metrics with their sources.
+"""The structure that a model finds in simulated data, against the truth: which neurons belong together, which neuron
+drives which, when the dynamics switch. docs/metrics.md lists these metrics with their sources.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ STRUCTURE = ("neuron ARI", "coupling AUC", "state ARI", "state accuracy")
 def structure_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
     """The metrics of this module that apply to one prediction.
 
-    `neuron ARI` is of neuron_labels, `coupling AUC` of neuron_similarity, `state ARI` and `state accuracy` of
-    eval_states; each needs its truth.
+    `neuron ARI` scores neuron_labels, `coupling AUC` neuron_similarity, `state ARI` and `state accuracy` eval_states;
+    each needs the corresponding truth.
 
     Args:
         target: arrays of target.h5; true_structure is used.
@@ -39,7 +39,7 @@ def structure_scores(target: Mapping, prediction: Mapping) -> dict[str, float]:
 def rand_index(true: np.ndarray, labels: np.ndarray) -> float:
     """Adjusted Rand index of two labellings of the same shape (Hubert and Arabie 1985, J. Classification 2:193).
 
-    1 if they are the same up to names, about 0 for labels at random: scikit-learn's.
+    1 if they are the same up to names, about 0 for labels at random. Computed by scikit-learn.
     """
     return float(_sklearn_metrics().adjusted_rand_score(np.ravel(true), np.ravel(labels)))
 
@@ -48,7 +48,7 @@ def matched_accuracy(true: np.ndarray, states: np.ndarray) -> float:
     """Share of entries whose state is the true one under the best one-to-one match of names (Kuhn's assignment).
 
     Args:
-        true, states: integers of the same shape; the numbers of different states may differ.
+        true, states: integers of the same shape; they may have different numbers of states.
     """
     (_, row), (_, column) = (np.unique(np.ravel(a), return_inverse=True) for a in (true, states))
     counts = np.zeros((row.max() + 1, column.max() + 1))
@@ -57,15 +57,15 @@ def matched_accuracy(true: np.ndarray, states: np.ndarray) -> float:
 
 
 def coupling_auc(couplings: np.ndarray, similarity: np.ndarray) -> float:
-    """Area under the curve of hits over false alarms, as true couplings are told from all other ordered pairs.
+    """Area under the ROC curve, as true couplings are told from all other ordered pairs of neurons.
 
     Args:
         couplings: (neurons, neurons), 1 where the column's neuron drives the row's.
         similarity: (neurons, neurons), larger for stronger couplings; the diagonal is not used.
 
     Returns:
-        1 at best, 0.5 by chance (Fawcett 2006, Pattern Recognition Letters 27:861); NaN where all pairs are coupled or
-        none is.
+        1 at best, 0.5 by chance (Fawcett 2006, Pattern Recognition Letters 27:861); NaN if all pairs or none are
+        coupled.
     """
     pairs = ~np.eye(len(couplings), dtype=bool)
     truth = np.asarray(couplings)[pairs] > 0
@@ -75,12 +75,12 @@ def coupling_auc(couplings: np.ndarray, similarity: np.ndarray) -> float:
 
 
 def _sklearn_metrics():
-    """Imported where it is needed, which few predictions do: it takes a second."""
+    """Imported on demand, because it takes a second and few predictions need it."""
     try:
         import sklearn.metrics
     except ModuleNotFoundError as error:
         raise NlbflowError(
-            "scores of neuron_labels, neuron_similarity and states need scikit-learn, which is not installed here; "
+            "scores of neuron_labels, neuron_similarity and states need scikit-learn, which is not installed; "
             "pip install scikit-learn, or leave these arrays out."
         ) from error
     return sklearn.metrics

@@ -1,6 +1,6 @@
-"""The metrics as functions of how often each evaluation trial counts, for the bootstrap.
+"""The metrics as functions of trial weights (how often each evaluation trial counts), for the bootstrap.
 
-Each is computed from sums made once per trial, so that a thousand resamples are a few matrix products.
+Each is computed from sums made once per trial, so a thousand resamples are a few matrix products.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from nlbflow.metrics.decoder import decodings
 from nlbflow.metrics.formulas import ZERO_RATE, metric_arguments, shifted
 from nlbflow.scoring.bootstrap import Bootstrap, TrialStatistic, bootstrap
 
-# Of the squares that it is a difference of; below, a spread is their rounding.
+# As a share of the squares from which a spread is computed; a smaller spread is rounding.
 LEAST_SPREAD = 1e-12
 
 
@@ -31,7 +31,7 @@ def bootstrap_scores(
     Args:
         target, prediction: arrays that `nlbflow.metrics.formulas.score` has accepted.
         draws: number of resamples.
-        seed: of the resamples.
+        seed: seed of the resamples.
         block: consecutive trials resampled together, for pseudo-trials cut from one stretch.
     """
     return {
@@ -43,7 +43,8 @@ def bootstrap_scores(
 def bits_per_neuron(rates: np.ndarray, spikes: np.ndarray) -> np.ndarray:
     """Bits per spike of each neuron (neurons,), NaN for one without spikes.
 
-    Their mean weighted by spikes is the population's score. Args as in `nlbflow.metrics.formulas.bits_per_spike`.
+    Their mean, weighted by spikes, is the population's score. Arguments as for
+    `nlbflow.metrics.formulas.bits_per_spike`.
     """
     loss, total, known = (a.sum(axis=0) for a in _likelihood_sums(rates, spikes))
     gain = _null_loss(total, known) - loss
@@ -74,7 +75,7 @@ def _likelihood_sums(rates: np.ndarray, spikes: np.ndarray) -> tuple[np.ndarray,
 
 
 def _mean_counts(total: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The null model's rates, from spikes and known bins of each neuron."""
+    """The null model's rates, from the spikes and known bins of each neuron."""
     mean = total / np.maximum(known, 1)
     return np.where(mean > 0, mean, ZERO_RATE)
 
@@ -110,7 +111,7 @@ def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _velocity_statistic(*arrays: np.ndarray | None) -> TrialStatistic:
-    """Arguments as of `nlbflow.metrics.formulas.velocity_r2`."""
+    """Arguments as for `nlbflow.metrics.formulas.velocity_r2`."""
     parts = decodings(*arrays)
     sums, trials = [], len(arrays[2])
     for part in parts:
@@ -148,13 +149,13 @@ def _velocity_statistic(*arrays: np.ndarray | None) -> TrialStatistic:
 
 
 def _moments(sums: np.ndarray) -> list[np.ndarray]:
-    """Bins (…, 1), and of each channel the sums of its values, their squares and the squared errors, (…, channels)."""
+    """Bins (…, 1), and each channel's sums of values, of their squares and of squared errors, (…, channels) each."""
     channels = sums.shape[1] // 3
     return np.split(sums, [1, 1 + channels, 1 + 2 * channels], axis=1)
 
 
 def _spread(n: np.ndarray, y: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """(draws, channels) squares about the mean; NaN where the trials drawn have a channel stand still, so no R2."""
+    """(draws, channels) squares about the mean; NaN where a channel is constant in the drawn trials and has no R2."""
     spread = squares - y**2 / np.maximum(n, 1)
     return np.where(spread > LEAST_SPREAD * squares, spread, np.nan)
 
@@ -162,7 +163,7 @@ def _spread(n: np.ndarray, y: np.ndarray, squares: np.ndarray) -> np.ndarray:
 def _psth_statistic(
     psth: np.ndarray, cond_idx: Sequence[np.ndarray], eval_rates: np.ndarray, jitter: np.ndarray | None
 ) -> TrialStatistic:
-    """The error of a mean is a quadratic form in the weights: one Gram matrix of residuals per condition."""
+    """psth R2: the error of an average is a quadratic form in the weights, with one Gram matrix per condition."""
     psth = np.asarray(psth, dtype=np.float64)
     jitter = np.zeros(len(eval_rates), int) if jitter is None else jitter
     present = [c for c, trials in enumerate(cond_idx) if len(trials)]
@@ -177,7 +178,7 @@ def _psth_statistic(
         missed |= (rest.mean(axis=0) != 0).any(axis=0)
         scaled = (rest[..., varies] / np.sqrt(spread[varies] * len(spread))).reshape(len(trials), -1)
         grams.append(scaled @ scaled.T)
-    # A neuron of constant PSTH scores 0 as soon as any of its bins is missed.
+    # A neuron whose PSTH is constant scores 0 as soon as any of its bins is missed.
     constant = np.mean(missed & ~varies)
 
     def errors(weights: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
@@ -203,10 +204,10 @@ def _psth_statistic(
 def speeds_by_condition(
     rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """What tp corr relates: of each condition with two trials or more, the trials, their neural speeds (distance of the
-    rates per bin, NaN without a step) and their produced intervals in ms.
+    """What tp corr correlates. For each condition with two or more trials: the trials, their neural speeds (distance
+    that the rates move per bin, NaN without a step) and their produced intervals in ms.
 
-    Arguments as of `nlbflow.metrics.formulas.tp_correlation`.
+    Arguments as for `nlbflow.metrics.formulas.tp_correlation`.
     """
     behavior = np.asarray(behavior, dtype=np.float64)
     between, conditions = ~np.isnan(spikes[..., 0]), np.unique(behavior[:, :3], axis=0)
@@ -224,7 +225,7 @@ def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -
     strata, pairs = [], []
     for trials, *pair in speeds_by_condition(rates, spikes, behavior):
         strata.append(trials)
-        # Unit variance, so that rounding alone stays far below any true variance.
+        # Unit variance keeps rounding far below any true variance.
         pairs.append([(v - v.mean()) / v.std() if np.ptp(v) else np.full(len(v), np.nan) for v in pair])
 
     def correlations(weights: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
@@ -247,5 +248,5 @@ def _tp_statistic(rates: np.ndarray, spikes: np.ndarray, behavior: np.ndarray) -
             slope[:, trials] = (a * b - r * (a * a + b * b) / 2) / (n * len(strata))
         return slope
 
-    # between two trials the correlation is 1 or -1, whatever they are
+    # two parameters, because any two trials have a correlation of 1 or -1
     return TrialStatistic(score, slopes, strata, len(rates), limits=(-1.0, 1.0), fitted=2)

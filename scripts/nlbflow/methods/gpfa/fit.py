@@ -1,10 +1,10 @@
 """Learning the parameters of `gpfa` by maximum likelihood.
 
-EM (Yu et al. 2009, appendix) crawls: the latents start with one common timescale and separate slowly. It is accelerated
-by squared extrapolation (SQUAREM; Varadhan & Roland 2008, Scand. J. Stat. 35:335-353), with a limit to its steps that
-learns from success and failure. That keeps to EM's path, which matters: fits are ended long before their optimum,
-as the benchmark's are. Quasi-Newton climbs faster, but soon gives latents to single spikes (timescales of a bin),
-which predicts worse; Anderson acceleration is drawn to the saddle where all timescales are equal.
+EM (Yu et al. 2009, appendix) is slow: the latents start with one common timescale and separate slowly. It is
+accelerated by squared extrapolation (SQUAREM; Varadhan & Roland 2008, Scand. J. Stat. 35:335-353) with a step limit
+that adapts to success and failure. This stays on EM's path, which matters because fits end long before their optimum,
+as the benchmark's do. Quasi-Newton climbs faster, but soon spends latents on single spikes (timescales of a bin), which
+predicts worse; Anderson acceleration is drawn to the saddle where all timescales are equal.
 """
 
 import logging
@@ -15,39 +15,39 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.gpfa.inference import WHITE, Gpfa, expectations, smooth_kernels
 
-# Private noise as a share of the neuron's variance; the floor is against Heywood cases (Martin & McDonald 1975).
+# Bounds of private noise as a share of a neuron's variance; the floor prevents Heywood cases (Martin & McDonald 1975).
 NOISE_FLOOR, NOISE_CEILING = 0.01, 3.0
-# Bounds of the timescale in bins and in windows: what lies beyond is white or constant.
+# Bounds of the timescale in bins and in windows; beyond them a latent is white or constant.
 SHORTEST_BINS, LONGEST_WINDOWS = 0.2, 100.0
-# Factor analysis, only a start, is done when no private noise changes by more than this share.
+# Factor analysis, which is only the start, ends when no private noise changes by more than this share.
 START_TOLERANCE, START_STEPS = 1e-3, 1000
 # Newton steps for the best timescales of an EM step, and the change of their logarithm that ends them.
 NEWTON_STEPS, NEWTON_TOLERANCE = 30, 1e-6
-# Limit of an extrapolation, as a multiple of an EM step: at first and at least, and its growth after a success.
+# Limit of an extrapolation in EM steps: its first and its lowest value, and its growth after a success.
 FIRST_LIMIT, LEAST_LIMIT, GROWTH = 4.0, 2.0, 1.5
 # Seconds between two lines of progress.
 LOG_EVERY = 5.0
 
 
 def fit_gpfa(y: np.ndarray, start: Gpfa, steps: int) -> tuple[Gpfa, list[float]]:
-    """Parameters by accelerated EM. Deterministic, and the log-likelihood never falls.
+    """Parameters by accelerated EM. It is deterministic, and the log-likelihood never falls.
 
-    Each cycle takes two EM steps, extrapolates along them and takes a third from there, unless the log-likelihood
-    there is lower than after the first: then it continues from the second.
+    Each cycle takes two EM steps, extrapolates along them, and takes a third step from there; if the log-likelihood
+    there is lower than after the first step, it continues from the second instead.
 
     Args:
         y: (trials, bins, neurons), any real data; the benchmark's baseline takes square roots of counts.
         start: where to start, from `initial_model`.
-        steps: EM steps, rounded up to threes. On recordings, 130 reach what 500 plain ones do.
+        steps: EM steps, rounded up to a multiple of three. On recordings, 130 reach what 500 plain ones do.
 
     Returns:
         (parameters, log-likelihood in nats of the best parameters before each EM step).
 
     Raises:
-        NlbflowError: fewer steps than one.
+        NlbflowError: there is less than one step.
     """
     if steps < 1:
-        raise NlbflowError(f"GPFA needs at least one step, but found {steps}; 130 are about 500 plain EM steps.")
+        raise NlbflowError(f"GPFA needs at least one step, but found {steps}; 130 do as much as 500 plain EM steps.")
     unit = y.reshape(-1, y.shape[2]).std(axis=0, ddof=1)
     progress, limit, model = _Progress(steps), FIRST_LIMIT, start
     while len(progress.values) < steps:
@@ -70,7 +70,7 @@ def fit_gpfa(y: np.ndarray, start: Gpfa, steps: int) -> tuple[Gpfa, list[float]]
 
 
 def cut_segments(y: np.ndarray, bins: int) -> np.ndarray:
-    """Trials cut into segments: (segments, bins, neurons), as few as cover each trial, overlapping evenly.
+    """Trials cut into segments (segments, bins, neurons): as few as cover each trial, with even overlaps.
 
     elephant 1.2.1 draws the overlaps at random where `bins` does not divide the trial's length.
     """
@@ -80,13 +80,13 @@ def cut_segments(y: np.ndarray, bins: int) -> np.ndarray:
 
 
 def initial_model(y: np.ndarray, latents: int, timescale: float) -> Gpfa:
-    """Factor analysis of all bins of y (trials, bins, neurons), one timescale (in bins) for all latents.
+    """Factor analysis of all bins of y (trials, bins, neurons), with one timescale (in bins) for all latents.
 
     The likelihood is maximised over loadings and noise in turn (Joreskog 1967, Psychometrika 32).
 
     Raises:
-        NlbflowError: y is not finite or has a neuron that never varies; as many latents as neurons, or none; no
-            positive timescale.
+        NlbflowError: y is not finite or has a neuron that never varies, there are no latents or not fewer than
+            neurons, or the timescale is not positive.
     """
     _check(y, latents, timescale)
     flat = y.reshape(-1, y.shape[2])
@@ -119,7 +119,7 @@ def em_step(y: np.ndarray, model: Gpfa) -> tuple[Gpfa, float]:
 
 
 def _best_timescales(timescale: np.ndarray, over_time: np.ndarray, trials: int) -> np.ndarray:
-    """Newton's method on the logarithms, each latent by itself, with steps halved until the objective rises."""
+    """Newton's method on the logarithms, for each latent by itself; steps are halved until the objective rises."""
     low, high = _timescale_bounds(over_time.shape[1])
     log_scale = np.log(timescale)
     value, slope, curvature = _timescale_objective(log_scale, over_time, trials)
@@ -143,7 +143,7 @@ def _best_timescales(timescale: np.ndarray, over_time: np.ndarray, trials: int) 
 def _timescale_objective(
     log_scale: np.ndarray, over_time: np.ndarray, trials: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The part of the expected log-likelihood that depends on the timescales, each (latents,), with two derivatives.
+    """The part of the expected log-likelihood that depends on the timescales, and two derivatives, (latents,) each.
 
     -(trials log|K| + tr(K^-1 over_time)) / 2, differentiated by the logarithm of the timescale.
     """
@@ -164,13 +164,13 @@ def _timescale_objective(
 
 
 def _to_vector(model: Gpfa, unit: np.ndarray) -> np.ndarray:
-    """Parameters without units: data in standard deviations of the neurons, positive ones by their logarithms."""
+    """Parameters without units: data in standard deviations of the neurons, logarithms of positive parameters."""
     loadings, offset = model.loadings / unit[:, None], model.offset / unit
     return np.concatenate([loadings.ravel(), offset, np.log(model.noise), np.log(model.timescale)])
 
 
 def _from_vector(vector: np.ndarray, unit: np.ndarray, bins: int) -> Gpfa:
-    """The parameters, noise and timescales within their bounds."""
+    """The parameters, with noise and timescales within their bounds."""
     neurons = len(unit)
     latents = (len(vector) - 2 * neurons) // (neurons + 1)
     loadings, offset, log_noise, log_scale = np.split(vector, np.cumsum([neurons * latents, neurons, neurons]))
@@ -181,7 +181,7 @@ def _from_vector(vector: np.ndarray, unit: np.ndarray, bins: int) -> Gpfa:
 
 
 def _timescale_bounds(bins: int) -> tuple[float, float]:
-    """Smallest and largest logarithm of a timescale in bins."""
+    """The lowest and highest logarithm of a timescale in bins."""
     return np.log(SHORTEST_BINS), np.log(LONGEST_WINDOWS * bins)
 
 
@@ -193,7 +193,7 @@ class _Progress:
         self.began = self.logged = time.monotonic()
 
     def add(self, value: float) -> None:
-        # an extrapolation that is rejected is no step of the fit
+        # a rejected extrapolation is not a step of the fit
         self.values.append(max([value, *self.values[-1:]]))
         now, done = time.monotonic(), len(self.values)
         if now - self.logged >= LOG_EVERY:
@@ -223,8 +223,8 @@ def _check(y: np.ndarray, latents: int, timescale: float) -> None:
         )
     if not 1 <= latents < y.shape[2]:
         raise NlbflowError(
-            f"GPFA expects at least one latent and fewer than neurons, but found {latents} latents for {y.shape[2]} "
-            "neurons that vary; choose another x_dim."
+            f"GPFA expects at least one latent and fewer latents than neurons, but found {latents} latents for "
+            f"{y.shape[2]} neurons that vary; choose another x_dim."
         )
     if not 0 < timescale < np.inf:
         raise NlbflowError(f"GPFA expects a timescale > 0 at the start, but found {timescale}; 100 ms is usual.")

@@ -6,11 +6,11 @@ Yu et al. 2009, J. Neurophysiol. 102:614-635, eqs. 1 to 4. In trial n and bin t
     x[n, :, i] ~ N(0, K_i),  K_i[t, s] = (1 - 1e-3) exp(-(t - s)^2 / (2 timescale_i^2)) + 1e-3 [t = s]
 
 All trials have one length, so one posterior covariance serves them all. K_i is a smooth part of low rank (about 25 for
-a timescale of 20 bins over 140) plus white noise, and white noise of the latents is only more noise of the neurons,
-common to all bins. So the one matrix to be inverted has as many rows as the smooth parts have ranks together, not
-latents times bins; nothing is inverted by trial or by bin. The data enter by two matrix products over all bins.
+a timescale of 20 bins over 140) plus white noise. White noise of the latents is just more noise of the neurons, the
+same in all bins. So the one matrix to be inverted has as many rows as the sum of the smooth parts' ranks, not latents
+times bins; nothing is inverted per trial or per bin. The data enter by two matrix products over all bins.
 
-`gpfa_fit` learns the parameters.
+`fit` learns the parameters.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 
-# Share of a latent's variance that is independent from bin to bin (Yu et al. 2009, below eq. 4); it is not learned.
+# Share of a latent's variance that is independent between bins (Yu et al. 2009, below eq. 4); it is not learned.
 WHITE = 1e-3
-# Largest error of a kernel's diagonal when its smooth part is cut to low rank.
+# Largest error allowed in a kernel's diagonal when its smooth part is cut to low rank.
 RANK_TOLERANCE = 1e-10
 
 
@@ -43,8 +43,8 @@ class Gpfa:
 class Expectations(NamedTuple):
     """Moments of the latents x under their posterior, and of the data y.
 
-    mean (trials, bins, latents); xx (latents, latents), yx (neurons, latents), y_sum and y_squares (neurons,), summed
-    over trials and bins; over_time (latents, bins, bins), each latent's second moment between bins, summed over trials.
+    mean (trials, bins, latents); xx (latents, latents), yx (neurons, latents), y_sum and y_squares (neurons,), sums
+    over trials and bins; over_time (latents, bins, bins), each latent's second moments between bins, sums over trials.
     """
 
     log_likelihood: float
@@ -59,7 +59,7 @@ class Expectations(NamedTuple):
 class _Posterior(NamedTuple):
     """The latents' posterior: x[:, i] = (smooth - WHITE * smooth @ information)[:, i] + white rest, bin by bin.
 
-    The smooth part of latent i is factors[:, owner == i] @ z, with z of `covariance`; columns of factors are (bins,).
+    The smooth part of latent i is factors[:, owner == i] @ z; z has `covariance`, and columns of factors are (bins,).
     """
 
     log_likelihood: float
@@ -73,7 +73,7 @@ class _Posterior(NamedTuple):
 
 
 def log_likelihood(y: np.ndarray, model: Gpfa) -> float:
-    """Of y (trials, bins, neurons) in nats, the latents integrated out."""
+    """The log-likelihood of y (trials, bins, neurons) in nats, with the latents integrated out."""
     return _infer(y, model).log_likelihood
 
 
@@ -85,12 +85,12 @@ def posterior_latents(y: np.ndarray, model: Gpfa) -> np.ndarray:
 def forward_latents(mean: np.ndarray, model: Gpfa, ahead: int) -> np.ndarray:
     """Predictive mean of the latents in the bins after the window.
 
-    Given the latents in the window, later ones do not depend on the neurons, so each process goes on by itself from
+    Given the latents in the window, later ones do not depend on the neurons, so each process continues by itself from
     its posterior mean: K[later, window] K[window, window]^-1 mean (Rasmussen & Williams 2006, eq. 2.23).
 
     Args:
         mean: (trials, bins, latents), from `posterior_latents`.
-        model: its parameters.
+        model: the parameters.
         ahead: number of bins after the window.
 
     Returns:
@@ -113,7 +113,7 @@ def expectations(y: np.ndarray, model: Gpfa) -> Expectations:
     value, mean, factors, owner, covariance, information, y_sum, y_squares = _infer(y, model)
     trials, bins, latents = mean.shape
     mix = np.eye(latents) - WHITE * information
-    rest = WHITE * mix  # covariance of the white part, given y and the smooth part, in every bin
+    rest = WHITE * mix  # the white part's covariance in every bin, given y and the smooth part
     loaded = factors * mix[:, None, owner]
     half = (loaded.reshape(latents * bins, -1) @ covariance).reshape(loaded.shape)
     over_time = half @ loaded.transpose(0, 2, 1)
@@ -139,7 +139,7 @@ def smooth_kernels(timescale: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _infer(y: np.ndarray, model: Gpfa) -> _Posterior:
-    """The E-step's core. The neurons' noise includes the latents' white part: noise + WHITE loadings loadings'."""
+    """The core of the E-step. The neurons' noise includes the latents' white part: noise + WHITE loadings loadings'."""
     trials, bins, neurons = y.shape
     latents = len(model.timescale)
     scaled = model.loadings / model.noise[:, None]
@@ -156,7 +156,7 @@ def _infer(y: np.ndarray, model: Gpfa) -> _Posterior:
     covariance = np.tril(lower) + np.tril(lower, -1).T
 
     flat = y.reshape(-1, neurons)
-    seen = flat @ weights - model.offset @ weights  # what a bin's neurons alone tell of its latents
+    seen = flat @ weights - model.offset @ weights  # what the neurons of a bin alone tell about its latents
     by_latent = seen.reshape(trials, bins, latents)
     groups = [owner == latent for latent in range(latents)]
     evidence = np.concatenate([by_latent[..., i] @ factors[:, own] for i, own in enumerate(groups)], axis=1)
@@ -176,7 +176,7 @@ def _low_rank(timescale: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]
     """Factors of the smooth kernels by pivoted Cholesky decomposition (Harbrecht et al. 2012), all latents at once.
 
     Returns:
-        factors (bins, ranks together) and owner (ranks together,), the latent that each column belongs to.
+        factors (bins, sum of ranks) and owner (sum of ranks,), the latent that each column belongs to.
     """
     latents, time = np.arange(len(timescale)), np.arange(bins)
     columns, left = np.zeros((len(timescale), bins, bins)), np.full((len(timescale), bins), 1 - WHITE)

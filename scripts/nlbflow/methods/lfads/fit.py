@@ -1,4 +1,4 @@
-"""From a model's input to LFADS's prediction: the run of generations, its checkpoints, and posterior averaging."""
+"""From a model's input to LFADS's prediction: training by generations, checkpoints, and posterior averaging."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-# Large tensors come in huge pages, where the system has them: touching small ones takes longer than the arithmetic.
+# Large tensors get huge pages if the system has them; touching small pages takes longer than the arithmetic.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 import numpy as np
@@ -42,15 +42,15 @@ from nlbflow.methods.networks.device import reproducible
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.running.code import code_files
 
-# Every fifth training trial, from the first, is for validation: nlb_tools' valid_ratio 0.2.
+# Every fifth training trial, starting with the first, is for validation: nlb_tools' valid_ratio 0.2.
 VALIDATION_EVERY = 5
 # Seconds between two lines of progress.
 LOG_EVERY = 5.0
-# Bound of predicted log rates: exp of it is finite.
+# Bound of predicted log rates, whose exponential is finite.
 HIGHEST_LOG_RATE = 20.0
-# Rows (trials times samples) of a pass at prediction; more takes memory, fewer takes time, on a GPU above all.
+# Rows (trials times samples) per pass in prediction; more take memory, fewer take time, most of all on a GPU.
 PREDICT_ROWS = {"cpu": 400, "cuda": 2000}
-# Of each generation and member.
+# The columns of the history, which has a row for each generation and member.
 HISTORY = ("generation", "member", *HYPERPARAMETERS, "validation_loss", "parent")
 
 
@@ -58,11 +58,11 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
     """Train a population, and predict with the best weights of all members and generations.
 
     Args:
-        data: train_spikes_heldin, train_spikes_heldout, their _forward windows where there are any, and
-            eval_spikes_heldin are used. Where `data.work` is a folder, a checkpoint and the members' history
-            (population.csv) are kept there, and an interrupted run continues from the last generation.
+        data: train_spikes_heldin, train_spikes_heldout, their _forward windows if there are any, and
+            eval_spikes_heldin are used. If `data.work` is a folder, it keeps a checkpoint and the members' history
+            (population.csv), and an interrupted run continues from the last generation.
         params: see DEFAULTS of the models lfads and autolfads.
-        ranges: of each hyperparameter of `nlbflow.methods.lfads.population.HYPERPARAMETERS`.
+        ranges: the range of each hyperparameter in `nlbflow.methods.lfads.population.HYPERPARAMETERS`.
 
     Returns:
         rates in spikes per bin (trials, time, neurons), averaged over posterior samples; latents, the factors averaged
@@ -72,7 +72,7 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
         NlbflowError: too few training trials, or no member has learnt anything.
     """
     _check(data, params)
-    # members that are trained side by side share the threads; a single one has all of them for its products
+    # members that are trained side by side share the threads; a single member uses all of them
     torch.set_num_threads(params["threads"] // min(params["threads"], params["population"]))
     device = reproducible(params["device"]).type
     trials = _trials(data)
@@ -104,7 +104,7 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
 def fit(
     trials: Trials, sizes: Sizes, params: Mapping, ranges: Mapping[str, Range], seed: int, folder: "_Folder"
 ) -> Population:
-    """Train generation by generation, until none has been better for `patience` of them.
+    """Train generation by generation, until `patience` of them have brought no improvement.
 
     Raises:
         NlbflowError: no member's validation loss is a number.
@@ -146,7 +146,7 @@ def fit(
 def posterior_average(
     weights: Tensor, sizes: Sizes, seen: Tensor, samples: int, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of rates and factors over samples of initial condition and inferred inputs.
+    """Mean rates and factors over samples of the initial condition and the inferred inputs.
 
     Args:
         weights: one row, (1, parameters).
@@ -169,7 +169,7 @@ def posterior_average(
 
 
 def _divide(trials: Trials) -> tuple[Tensor, Tensor]:
-    """Which trials are trained on and which are for validation, as booleans."""
+    """Booleans of the trials for training, and of those for validation."""
     validate = torch.arange(trials.counts.shape[1]) % VALIDATION_EVERY == 0
     return ~validate, validate
 
@@ -199,21 +199,21 @@ class _Folder:
             self.digest = made_of.hexdigest()
 
     def resume(self, device: str) -> Population | None:
-        """The population of the last checkpoint, if it is of this input, parameters and code."""
+        """The population of the last checkpoint, if that was made with this input, parameters and code."""
         path = self.work and self.work / "checkpoint.pt"
         if not path or not path.is_file():
             return None
         try:
             kept = torch.load(path, map_location=device, weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            logging.getLogger("nlbflow").info(f"LFADS: {path} cannot be read ({error}); training starts afresh")
+            logging.getLogger("nlbflow").info(f"LFADS: {path} cannot be read ({error}); training starts anew")
             return None
         if kept.pop("digest", None) != self.digest:
-            logging.getLogger("nlbflow").info(f"LFADS: {path} is of another run; training starts afresh")
+            logging.getLogger("nlbflow").info(f"LFADS: {path} belongs to another run; training starts anew")
             return None
         population = Population(**kept)
         population.hyper = population.hyper.cpu()
-        logging.getLogger("nlbflow").info(f"LFADS: goes on after generation {population.generation} of {path}")
+        logging.getLogger("nlbflow").info(f"LFADS: continuing after generation {population.generation} of {path}")
         return population
 
     def keep(self, population: Population) -> None:
@@ -245,7 +245,7 @@ class _Progress:
         self.began = self.logged = time.monotonic()
 
     def log(self, epochs: int, losses: Tensor) -> None:
-        """After so many more epochs, with each member's validation loss."""
+        """Count `epochs` more epochs; `losses` are the members' validation losses."""
         self.trained += epochs
         now = time.monotonic()
         if now - self.logged < LOG_EVERY:
@@ -265,7 +265,7 @@ def _done(population: Population, generations: int, patience: int) -> bool:
 
 
 def _portions(whole: int, part: int) -> list[int]:
-    """`whole` epochs in portions of `part`, the last one smaller if need be."""
+    """`whole` epochs in portions of `part`, of which the last may be smaller."""
     return [min(part, whole - start) for start in range(0, whole, part)]
 
 
@@ -297,7 +297,7 @@ def _sizes(data, params: Mapping) -> Sizes:
 def _check(data, params: Mapping) -> None:
     if len(data.train_spikes_heldin) < 2:
         raise NlbflowError(
-            f"LFADS needs at least two training trials, one of them for validation; found "
+            f"LFADS needs at least two training trials, one of them for validation, but found "
             f"{len(data.train_spikes_heldin)}."
         )
     for name in (

@@ -1,5 +1,5 @@
-"""Members of a population are trained side by side on a CPU, in processes: threads of one Python wait for each other at
-every operation."""
+"""Train members of a population side by side on a CPU, in processes, because threads of one Python wait for each other
+at every operation."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ import torch
 from nlbflow.methods.lfads.net import Sizes
 from nlbflow.methods.lfads.population import MEMBERS, Population, Schedule, Trials, train_epochs
 
-# What such a process runs, bound to its parent before the long import. -P: import nothing from the working folder.
+# What a process runs; it is bound to its parent before the long import. -P: import nothing from the working folder.
 START = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -30,10 +30,10 @@ COMMAND = [sys.executable, "-P", "-c", START, str(Path(__file__).resolve().paren
 
 
 class Workers:
-    """Trains members of a population; use it in a `with`, so that its processes end.
+    """Trains members of a population; use it in a `with` statement, which ends its processes.
 
     Args:
-        count: how many processes; with 1 members are trained in this one.
+        count: the number of processes; with 1, members are trained in this process.
         sizes, trials: what members are trained with.
     """
 
@@ -54,10 +54,10 @@ class Workers:
         self.processes, self.pipes = [], []
 
     def train(self, population: Population, schedule: Schedule, streams: list, epochs: int) -> None:
-        """Do what `population.train_epochs` does, to the same bytes; after an error start new processes.
+        """Do what `population.train_epochs` does, to the same bytes; after an error the next call starts new processes.
 
         Raises:
-            MemoryError: a process was killed, which is what a system does that has no memory left.
+            MemoryError: a process was killed, as a system does when memory runs out.
         """
         if self.count == 1:
             train_epochs(population, self.sizes, self.trials, schedule, streams, epochs)
@@ -75,7 +75,7 @@ class Workers:
                 stream.set_state(torch.from_numpy(state))
             return updates
 
-        # threads that do nothing but wait for the processes
+        # these threads only wait for the processes
         with ThreadPoolExecutor(self.count) as pool:
             try:
                 if not self.processes:
@@ -83,7 +83,7 @@ class Workers:
                 shares = [pool.submit(train_share, worker) for worker in range(min(self.count, len(streams)))]
                 updates = [share.result() for share in as_completed(shares)]
             except BaseException:
-                # or the pool would wait for what the others have to do
+                # otherwise the pool would wait until the other processes have finished
                 self.__exit__()
                 raise
         population.updates = updates[0]
@@ -104,7 +104,7 @@ class Workers:
             answer.result()
 
     def _ask(self, worker: int, content: bytes) -> tuple | None:
-        """What a process answers."""
+        """Send `content` to a process and return its reply."""
         process, pipe = self.processes[worker], self.pipes[worker]
         try:
             pipe.send_bytes(content)
@@ -119,7 +119,7 @@ class Workers:
 
 
 def work(pipe: int, parent: int, threads: int) -> None:
-    """What such a process does: train members as asked, until the pipe, a file descriptor, is closed."""
+    """The work of a process: train members as asked, until the pipe, a file descriptor, is closed."""
     torch.set_num_threads(threads)
     connection = Connection(pipe)
     try:

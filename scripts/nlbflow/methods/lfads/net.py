@@ -1,11 +1,11 @@
 """LFADS: latent factor analysis via dynamical systems, for a population of members at once.
 
 Sussillo et al. 2016, arXiv:1608.06315, and Pandarinath et al. 2018, Nature Methods 15:805; coordinated dropout:
-Keshtkaran & Pandarinath 2019, arXiv:1908.07896. Pure functions of tensors whose first dimension is the member: weights
-(members, in, out), data (members, time, trials, n), anything drawn at random is an argument. A trial's held-in counts
-go through one bidirectional GRU to a Gaussian posterior of the generator's initial condition, and through another
-one to the controller, which gives the generator (a GRU) a Gaussian inferred input in each step. Factors are a linear
-reading of the generator, log rates of all neurons, observed and forward, one of the factors. No encoder sees a held-out
+Keshtkaran & Pandarinath 2019, arXiv:1908.07896. All functions are pure. The first dimension of tensors is the member:
+weights (members, in, out), data (members, time, trials, n). Random numbers are arguments. A trial's held-in counts go
+through one bidirectional GRU to a Gaussian posterior of the generator's initial condition, and through another to the
+controller, which gives the generator (a GRU) a Gaussian inferred input in each step. Factors are linear in the
+generator's state; log rates of all neurons, observed and forward, are linear in the factors. No encoder sees a held-out
 neuron or a forward bin.
 """
 
@@ -18,19 +18,19 @@ from torch.nn.functional import normalize, pad
 
 from nlbflow.methods.networks.recurrent import controlled_generator, gru_states
 
-# Priors at the start of learning, and the floor of the initial condition's posterior variance: spec of the papers'
-# models for this benchmark. Time constants are in bins.
+# Priors at the start of training, and the floor of the initial condition's posterior variance, as in the papers' models
+# for this benchmark. Time constants are in bins.
 IC_PRIOR_VARIANCE, IC_VARIANCE_FLOOR = 0.1, 1e-4
 INPUT_PRIOR_VARIANCE, INPUT_PRIOR_TAU = 0.1, 10.0
-# Bound of the recurrent states, which bounds their first one (see nlbflow.methods.networks.recurrent).
+# Bound of the first recurrent state, and thereby of all (see nlbflow.methods.networks.recurrent).
 STATE_BOUND = 5.0
-# Lowest mean count per bin from which a neuron's log rate starts.
+# Lowest mean count per bin at which a neuron's rate starts.
 LEAST_RATE = 1e-4
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What fixes the shapes: neurons, bins, and the units of each part."""
+    """The numbers that fix all shapes: neurons, bins, and the units of each part."""
 
     heldin: int
     neurons: int
@@ -45,7 +45,7 @@ class Sizes:
     factors: int
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each weight of one member."""
+        """The shape of each weight of one member."""
         shapes = {}
         for name, units in (("ic", self.ic_encoder), ("ci", self.ci_encoder)):
             # two directions
@@ -77,20 +77,20 @@ class Sizes:
         }
 
     def parameters(self) -> int:
-        """Number of weights of one member."""
+        """The number of weights of one member."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What is random in a pass: standard normal noise, and factors 0 or 1 / (1 - rate) of dropout (None: no dropout).
+    """The random numbers of a pass: standard normal noise, and dropout's factors 0 or 1 / (1 - rate); None: no dropout.
 
     Attributes:
         ic_noise: (members, trials, ic_dim).
         input_noise: (members, bins + ahead, trials, inferred_inputs).
-        keep_ic: of the initial condition's encoding, (members, trials, 2 ic_encoder).
-        keep_ci: of the controller's encoding, (members, bins, trials, 2 ci_encoder).
-        keep_factors: on the way to the rates, (members, bins + ahead, trials, factors).
+        keep_ic: for the initial condition's encoding, (members, trials, 2 ic_encoder).
+        keep_ci: for the controller's encoding, (members, bins, trials, 2 ci_encoder).
+        keep_factors: for the factors that make the rates, (members, bins + ahead, trials, factors).
     """
 
     ic_noise: Tensor
@@ -102,8 +102,8 @@ class Draws:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a pass: log_rates (members, bins + ahead, trials, neurons), factors (..., factors), and the two divergences of
-    posterior from prior in nats, summed over dimensions and time: (members, trials).
+    """The result of a pass: log_rates (members, bins + ahead, trials, neurons), factors (..., factors), and the two
+    divergences of posterior from prior in nats, summed over dimensions and time, (members, trials) each.
     """
 
     log_rates: Tensor
@@ -113,10 +113,10 @@ class Outcome:
 
 
 def initial_weights(sizes: Sizes, mean_counts: Tensor, generator: torch.Generator) -> Tensor:
-    """One member's weights, flat (parameters,): normal with variance 1 / inputs, update gates inclined to keep.
+    """One member's weights, flat (parameters,): normal with variance 1 / inputs; update gates tend to keep the state.
 
     Args:
-        mean_counts: of each neuron per bin, (neurons,): where its rate starts.
+        mean_counts: (neurons,) mean count per bin, at which each neuron's rate starts.
     """
     weights = {}
     for name, shape in sizes.shapes().items():
@@ -126,7 +126,7 @@ def initial_weights(sizes: Sizes, mean_counts: Tensor, generator: torch.Generato
             draw = torch.randn(shape, generator=generator, dtype=mean_counts.dtype)
             weights[name] = draw / math.sqrt(shape[-2])
     for name in ("ic_bias", "ci_bias", "controller_bias", "generator_bias"):
-        # reset gate, update gate, candidate (of each direction)
+        # the order is reset gate, update gate, candidate, in each direction
         directions = 2 if name in ("ic_bias", "ci_bias") else 1
         weights[name].view(directions, 3, -1)[:, 1] = 1.0
     weights["ic_posterior_bias"][:, sizes.ic_dim :] = math.log(IC_PRIOR_VARIANCE)
@@ -148,9 +148,9 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
     """Factors and log rates of trials.
 
     Args:
-        weights: as `unpack` gives them.
+        weights: as from `unpack`.
         counts: observed held-in counts, (members, bins, trials, heldin).
-        draws: what is random; zero noise gives the rates of the posterior's mean.
+        draws: the random numbers; zero noise gives the rates of the posterior's mean.
     """
     ic_states = _encode(weights, "ic", counts)
     ends = torch.cat([ic_states[:, 0, -1], ic_states[:, 1, -1]], dim=-1)
@@ -160,7 +160,7 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
     first = _affine(condition, weights, "ic_to_generator").clamp(-STATE_BOUND, STATE_BOUND)
 
     ahead, behind = _encode(weights, "ci", counts).unbind(1)
-    # what a step gets was encoded from the bins before it and from the bins after it (lag 1)
+    # a step gets the encodings of the bins before it and of the bins after it (lag 1)
     lagged = torch.cat([pad(ahead, (0, 0, 0, 0, 1, 0))[:, :-1], pad(behind.flip(1), (0, 0, 0, 0, 0, 1))[:, 1:]], dim=-1)
     encoded = pad(_drop(lagged, draws.keep_ci), (0, 0, 0, 0, 0, sizes.ahead))
     given = _product(encoded, weights["controller_in"]) + weights["controller_bias"].unsqueeze(1)
@@ -198,16 +198,16 @@ def kl_gaussian(mean: Tensor, variance: Tensor, prior_mean: Tensor, prior_varian
 def kl_autoregressive(mean: Tensor, log_variance: Tensor, sample: Tensor, log_tau: Tensor, log_prior: Tensor) -> Tensor:
     """Divergence of the inferred inputs' posterior from an AR(1) prior in nats, entry by entry.
 
-    Each step's Gaussian is held against the prior's given the sample before it, which is exact in expectation. The
-    prior is stationary: variance exp(log_prior) in every step, correlation exp(-1 / tau) between neighbours.
+    Each step's Gaussian is compared with the prior given the previous sample, which is exact in expectation. The prior
+    is stationary: variance exp(log_prior) in every step, correlation exp(-1 / tau) between neighbours.
 
     Args:
-        mean: (members, time, trials, inputs), as log_variance and sample.
-        log_tau: time constant in bins, broadcast to mean; log_prior likewise.
+        mean, log_variance, sample: (members, time, trials, inputs).
+        log_tau: log of the time constant in bins, broadcast to mean; log_prior likewise.
     """
     correlation = (-1 / log_tau.exp()).exp()
     stationary = log_prior.exp().expand_as(mean[:, :1])
-    # -expm1 keeps 1 - correlation^2 above 0 for long time constants
+    # -expm1 keeps 1 - correlation^2 above 0 even for long time constants
     innovation = stationary * -torch.expm1(-2 / log_tau.exp())
     variance = log_variance.exp()
     start = kl_gaussian(mean[:, :1], variance[:, :1], torch.zeros_like(mean[:, :1]), stationary)
@@ -216,15 +216,15 @@ def kl_autoregressive(mean: Tensor, log_variance: Tensor, sample: Tensor, log_ta
 
 
 def mean_squares(weights: dict[str, Tensor], part: str) -> Tensor:
-    """Half the mean square of the recurrent weights of `part`, controller or generator: (members,)."""
+    """Half the mean square of the recurrent weights of `part` (controller or generator): (members,)."""
     return 0.5 * weights[f"{part}_state"].square().mean(dim=(1, 2))
 
 
 def reconstruction(log_rates: Tensor, counts: Tensor, learns: Tensor) -> Tensor:
-    """Poisson negative log-likelihood in nats (without log n!) of the entries that learn, per entry of all: (members,).
+    """Poisson negative log-likelihood in nats (without log n!) of entries that learn, averaged over all: (members,).
 
     Args:
-        log_rates: (members, time, trials, neurons), as counts.
+        log_rates, counts: (members, time, trials, neurons).
         learns: 1 where an entry has a gradient, otherwise 0.
     """
     return ((log_rates.exp() - counts * log_rates) * learns).mean(dim=(1, 2, 3))
@@ -233,25 +233,25 @@ def reconstruction(log_rates: Tensor, counts: Tensor, learns: Tensor) -> Tensor:
 def coordinated_dropout(counts: Tensor, dropped: Tensor, rate: Tensor) -> Tensor:
     """What the encoders see: dropped entries are 0, the others scaled by 1 / (1 - rate).
 
-    Gradients come from dropped entries only (see `learning_entries`), so no neuron's count explains itself.
+    Gradients come from dropped entries only (see `learning_entries`), so no count explains itself.
 
     Args:
         counts: (members, bins, trials, heldin).
-        dropped: of the same shape, True with probability `rate`.
+        dropped: booleans of the same shape, True with probability `rate`.
         rate: (members,).
     """
     return counts * ~dropped / (1 - rate).to(counts.dtype).view(-1, 1, 1, 1)
 
 
 def learning_entries(dropped: Tensor, rate: Tensor, known: Tensor) -> Tensor:
-    """Which entries of all neurons and bins have a gradient, as 0 or 1: (members, bins + ahead, trials, neurons).
+    """1 where an entry has a gradient, otherwise 0: (members, bins + ahead, trials, neurons).
 
-    Held-out and forward entries always; held-in observed ones where they were dropped, all of them where rate is 0.
+    Held-out and forward entries always have one; observed held-in entries have one if they were dropped or rate is 0.
 
     Args:
         dropped: (members, bins, trials, heldin).
         rate: (members,).
-        known: where there is a count to learn from, as the result.
+        known: 1 where there is a count to learn from, in the result's shape.
     """
     learns = known.clone()
     bins, heldin = dropped.shape[1], dropped.shape[3]
@@ -260,13 +260,13 @@ def learning_entries(dropped: Tensor, rate: Tensor, known: Tensor) -> Tensor:
 
 
 def sizes_of(params: dict, heldin: int, neurons: int, bins: int, ahead: int) -> Sizes:
-    """Sizes from a model's params, which have those of the parts under the same names."""
+    """Sizes from a model's params, which name the units of each part as Sizes does."""
     names = ("ic_encoder", "ci_encoder", "controller", "inferred_inputs", "ic_dim", "generator", "factors")
     return Sizes(heldin, neurons, bins, ahead, **{name: params[name] for name in names})
 
 
 def _encode(weights: dict[str, Tensor], name: str, counts: Tensor) -> Tensor:
-    """States of a bidirectional GRU, each in its own direction of time: (members, 2, bins, trials, units)."""
+    """States of a bidirectional GRU, each direction in its own order of time: (members, 2, bins, trials, units)."""
     members, _, trials, _ = counts.shape
     given = _product(counts, weights[f"{name}_in"]) + weights[f"{name}_bias"].unsqueeze(1)
     forward, backward = given.chunk(2, dim=-1)

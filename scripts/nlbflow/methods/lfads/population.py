@@ -1,10 +1,10 @@
-"""Population-based training of LFADS (AutoLFADS; Keshtkaran et al. 2022, Nature Methods 19:1572): its parts.
+"""The parts of LFADS's population-based training (AutoLFADS; Keshtkaran et al. 2022, Nature Methods 19:1572).
 
 All members are trained at once, as one batched program: weights, gradients and Adam's moments are matrices (members,
-parameters), hyperparameters columns (members,), so that exploit and explore copy rows. Every member draws from streams
-of its own (seed, member, generation): trained alone it would become the same. A population of one is plain LFADS.
+parameters), hyperparameters columns (members,), so exploit and explore copy rows. Every member draws from streams of
+its own (seed, member, generation), so it would become the same if trained alone. A population of one is plain LFADS.
 
-Everything is chosen on a part of the training trials, by the likelihood of their held-out neurons, which the encoders
+Every choice is made on a part of the training trials, by the likelihood of their held-out neurons, which the encoders
 never see.
 """
 
@@ -19,17 +19,17 @@ from torch import Tensor
 from nlbflow.methods.lfads import net as lfads
 from nlbflow.methods.lfads.net import Draws, Sizes
 
-# The loss is scaled before gradients are clipped (by each member's norm), both as published.
+# The loss is scaled before gradients are clipped (by each member's norm), with the published values.
 LOSS_SCALE, CLIP_NORM = 1e4, 200.0
 ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
-# Members of one batched program on a CPU, whose caches hold no more; it trains several such one after the other, and in
-# several processes (see nlbflow.methods.lfads.members). On a GPU it is all.
+# Members per batched program on a CPU, whose caches hold no more. It runs such programs one after the other, and in
+# several processes (see nlbflow.methods.lfads.members). On a GPU, one program has all members.
 CPU_MEMBERS = 1
-# Updates until half of the running mean's memory may be used.
+# The number of updates after which the running mean of the weights may keep half of its old value.
 AVERAGING_START = 10
-# What of a population has a row for each member.
+# The fields of a population that have a row for each member.
 MEMBERS = ("weights", "average", "first", "second", "hyper")
-# Purposes of a member's streams, and the member of what concerns all.
+# Purposes of a member's streams, and the member number for what concerns all.
 WEIGHTS, EPOCHS, TOURNAMENT, PREDICTION = range(4)
 EVERYONE = 1_000_000
 
@@ -39,9 +39,9 @@ class Range:
     """Where a hyperparameter may lie, and how it is explored.
 
     Attributes:
-        low, high: bounds, equal for one that is fixed.
+        low, high: bounds, equal for a fixed value.
         explore: a perturbation multiplies by a number drawn from 1 - explore to 1 + explore.
-        start: its value at first; None: drawn from the range, on a logarithmic scale if low > 0.
+        start: the first value; None: drawn from the range, on a logarithmic scale if low > 0.
     """
 
     low: float
@@ -56,7 +56,7 @@ HYPERPARAMETERS = ("learning_rate", "dropout", "cd_rate", "kl_ic", "kl_input", "
 @dataclass(frozen=True)
 class Trials:
     """Some trials: counts (bins + ahead, trials, neurons), held-in neurons first; known, of the same shape, is 1 where
-    there is a count and 0 where there is none (and counts is 0).
+    there is a count; elsewhere both are 0.
     """
 
     counts: Tensor
@@ -65,9 +65,9 @@ class Trials:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What training takes, beside hyperparameters: trials in a batch; epochs over which KL and L2 penalties grow
-    linearly from 0; decay per update of the running mean of the weights, which is what is validated and predicts
-    (Izmailov et al. 2018, arXiv:1803.05407; 0: the weights themselves).
+    """Settings of training beside hyperparameters: trials per batch; epochs over which KL and L2 penalties grow
+    linearly from 0; decay per update of the running mean of the weights, which is validated and predicts (Izmailov et
+    al. 2018, arXiv:1803.05407; 0: the weights themselves).
     """
 
     batch: int
@@ -77,7 +77,7 @@ class Schedule:
 
 @dataclass
 class Population:
-    """All that changes while a population is trained; `history` has a row per generation and member."""
+    """The state of a population in training; `history` has a row per generation and member."""
 
     weights: Tensor
     average: Tensor
@@ -101,7 +101,7 @@ def stream(seed: int, member: int, *purpose: int, device: str = "cpu") -> torch.
 def first_population(
     sizes: Sizes, trials: Trials, ranges: Mapping[str, Range], seed: int, members: list[int]
 ) -> Population:
-    """Members before training; `members` are their numbers, which fix what they draw."""
+    """Members before training; `members` are their numbers, which determine what they draw."""
     mean_counts = trials.counts.sum(dim=(0, 1)) / trials.known.sum(dim=(0, 1)).clamp_min(1)
     rows, hyper = [], []
     for member in members:
@@ -117,7 +117,7 @@ def first_population(
 def train_epochs(
     population: Population, sizes: Sizes, trials: Trials, schedule: Schedule, streams: list, epochs: int
 ) -> None:
-    """Train every member for some epochs, in place; trials that do not fill a batch are left out of an epoch.
+    """Train every member for some epochs, in place; an epoch leaves out trials that do not fill a batch.
 
     Args:
         streams: a random stream per member.
@@ -141,7 +141,7 @@ def train_epochs(
         for chosen in order[:, : size * batches].split(size, dim=1):
             ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
             population.updates += 1
-            # a short memory at first, when there is little to remember
+            # a short memory at first, when there is little to average
             decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
             for rows in blocks:
                 adam_update(population, rows, gradients(rows, chosen, ramp), hyper["learning_rate"][rows])
@@ -150,7 +150,7 @@ def train_epochs(
 
 
 def take(trials: Trials, chosen: Tensor) -> Trials:
-    """Trials of each member, (members, bins + ahead, trials, neurons), of chosen (members, trials)."""
+    """The trials `chosen` (members, trials) for each member: (members, bins + ahead, trials, neurons)."""
     time = torch.arange(len(trials.counts), device=chosen.device)[None, :, None]
     return Trials(trials.counts[time, chosen.unsqueeze(1)], trials.known[time, chosen.unsqueeze(1)])
 
@@ -158,10 +158,10 @@ def take(trials: Trials, chosen: Tensor) -> Trials:
 def training_loss(
     weights: Tensor, sizes: Sizes, trials: Trials, hyper: Mapping[str, Tensor], ramp: float, streams: list
 ) -> Tensor:
-    """What a member minimises on a batch of its own, with what is random drawn from its stream: (members,).
+    """What each member minimises on its own batch, with random numbers from its own stream: (members,).
 
-    Mean negative log-likelihood per entry, plus ramped: the divergences, each a sum over dimensions and time, mean over
-    trials, times their weights; half the mean square of the recurrent weights, times theirs.
+    Mean negative log-likelihood per entry, plus `ramp` times two penalties: the divergences (sums over dimensions and
+    time, means over trials) and half the mean square of the recurrent weights, each times its weight.
     """
     seen = trials.counts[:, : sizes.bins, :, : sizes.heldin]
     dropped = _uniform(seen.shape, streams, seen) < hyper["cd_rate"].view(-1, 1, 1, 1)
@@ -176,8 +176,8 @@ def training_loss(
 
 
 def adam_update(population: Population, rows: slice, gradient: Tensor, learning_rate: Tensor) -> None:
-    """Some rows' part of an update by Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips its own
-    gradient's norm and has its own rate.
+    """An update of some rows by Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips the norm of its own
+    gradient and has its own learning rate.
     """
     gradient = gradient * (CLIP_NORM / gradient.norm(dim=1, keepdim=True)).clamp_max(1)
     slow, fast = ADAM_DECAYS
@@ -192,7 +192,7 @@ def adam_update(population: Population, rows: slice, gradient: Tensor, learning_
 def validation_loss(weights: Tensor, sizes: Sizes, trials: Trials) -> Tensor:
     """Mean Poisson negative log-likelihood of held-out neurons in the observed window, in nats per entry: (members,).
 
-    From the posterior's mean, without dropout; infinite where it is not a number.
+    Computed from the posterior's mean, without dropout; infinite if it is not a number.
     """
     counts = trials.counts.expand(len(weights), -1, -1, -1)
     seen = counts[:, : sizes.bins, :, : sizes.heldin]
@@ -206,8 +206,8 @@ def validation_loss(weights: Tensor, sizes: Sizes, trials: Trials) -> Tensor:
 def exploit_and_explore(
     population: Population, losses: Tensor, ranges: Mapping[str, Range], seed: int, generation: int
 ) -> list[int]:
-    """Binary tournament, in place: who loses to a random other becomes its copy (weights, average, moments and
-    hyperparameters), and then its hyperparameters are perturbed within their ranges.
+    """Binary tournament, in place: a member that loses to a random other becomes its copy (weights, average, moments
+    and hyperparameters); then its hyperparameters are perturbed within their ranges.
 
     Returns:
         each member's parent, itself if it won.
@@ -228,7 +228,7 @@ def exploit_and_explore(
 
 
 def draw(sizes: Sizes, dropout: Tensor | None, seen: Tensor, streams: list) -> Draws:
-    """Noise for a batch `seen` (members, bins, trials, heldin), and dropout by rates (members,), or none."""
+    """Noise for a batch `seen` (members, bins, trials, heldin), and dropout at the rates (members,), if any."""
     members, bins, trials, _ = seen.shape
     steps = bins + sizes.ahead
     noise = (

@@ -1,1 +1,1 @@
-"""MINT: a library of trajectories, and where on them a trial is. Begin with `library`, then `states`."""
+"""MINT: a library of trajectories, and the place of a trial on them. Begin with `library`, then `states`."""

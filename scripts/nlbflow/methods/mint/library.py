@@ -1,7 +1,7 @@
 """MINT's library: a trajectory of rates for each condition, averaged over trials and denoised.
 
 Perkins, Amematsro, Cunningham, Wang & Churchland 2025, eLife 12:RP89421. `states` finds where a trial is on the
-trajectories; whatever else is known along them, rates of other neurons, of later bins, or behavior, is read there.
+trajectories; rates of other neurons and later bins, and behavior, are then read there.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 from nlbflow.methods.mint.states import StateFinder, States, Window, read_out
 from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 
-# Spikes per bin: a neuron that is silent in training may fire in evaluation.
+# In spikes per bin; not 0, because a neuron that is silent in training may fire in evaluation.
 LOWEST_RATE = 1e-5
 
 
@@ -20,7 +20,7 @@ class Library:
     """Trajectories of conditions: `rates` (conditions, bins, neurons) in spikes per bin, held-in neurons first.
 
     axes: (neurons, components) of the rates. members: the trials that each trajectory averages. moved: (trials,) bins
-        by which each was moved later before.
+        by which each trial was moved later in time before averaging.
     """
 
     rates: np.ndarray
@@ -41,16 +41,16 @@ def build_library(
     align_rounds: int = 0,
     shift: int = 0,
 ) -> Library:
-    """The trajectories of the conditions, from trials moved in time to fit those of the round before.
+    """The trajectories of the conditions. Each round moves trials in time to fit the trajectories of the previous one.
 
     Args:
         spikes: (trials, bins, neurons), NaN where unknown, the bins of the forward window last.
-        condition: (trials,) whole numbers; a trial of a negative one is left out.
+        condition: (trials,) whole numbers; a trial with a negative number is left out.
         sd_bins: standard deviation of the Gaussian over time, in bins.
         neural_rank, condition_rank: components kept; 0, or more than there are, keeps all.
         floor: lowest rate of a neuron as a share of its mean rate.
         lowest: lowest rate of any neuron in spikes per bin; no rate is below 1e-5.
-        align_rounds: how often each trial is moved to where it is likeliest, by up to `shift` bins, before averaging.
+        align_rounds: the number of rounds in which each trial is moved to where it is likeliest, by up to `shift` bins.
     """
     members = [np.flatnonzero(condition == one) for one in np.unique(condition[condition >= 0])]
     moved = np.zeros(len(spikes), int)
@@ -72,8 +72,8 @@ def average_conditions(values: np.ndarray, members: list[np.ndarray], sd_bins: f
         sd_bins: standard deviation of the Gaussian in bins; 0 does not smooth.
 
     Returns:
-        (conditions, bins, channels). Weights are those of known values, so the edges do not fall off. A bin with
-        nothing known in reach has the last value before it, or the first after; a channel never known is NaN.
+        (conditions, bins, channels). Only known values have weights, so the edges do not fall off. A bin without a
+        known value in reach has the last value before it, or the first after it; a channel that is never known is NaN.
     """
     bins = values.shape[1]
     matrix = smoothing_matrix(gaussian_kernel(2 * int(np.ceil(3 * sd_bins)) + 1, sd_bins), bins)
@@ -92,13 +92,13 @@ def average_conditions(values: np.ndarray, members: list[np.ndarray], sd_bins: f
 def reduce_rank(rates: np.ndarray, neural_rank: int, condition_rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Trajectories denoised by what neurons share and by what conditions share.
 
-    Principal components are kept across neurons and then, of the differences between conditions, across conditions
-    (Perkins et al. 2025, Methods). Neurons are first divided by the square root of their mean rate, which makes the
-    noise of Poisson counts equal; the paper normalises them by their range.
+    Principal components are kept first across neurons, then across conditions, where they describe the differences
+    between conditions (Perkins et al. 2025, Methods). Neurons are first divided by the square root of their mean rate,
+    which makes the noise of Poisson counts equal; the paper normalises them by their range.
 
     Returns:
-        rates as given, (conditions, bins, neurons), and axes (neurons, components kept): differences of rates times
-        these are differences of the components.
+        rates in the given shape (conditions, bins, neurons), and axes (neurons, components kept), which turn
+        differences of rates into differences of the components.
     """
     mean = rates.mean(axis=(0, 1))
     scale = np.sqrt(np.where(mean > 0, mean, 1.0))
@@ -114,7 +114,7 @@ def reduce_rank(rates: np.ndarray, neural_rank: int, condition_rank: int) -> tup
 
 
 def move(values: np.ndarray, later: np.ndarray) -> np.ndarray:
-    """Values (trials, bins, channels) of each trial moved `later` (trials,) bins; NaN where nothing moves in."""
+    """Values (trials, bins, channels) with trials moved later by `later` (trials,) bins; NaN where nothing moves in."""
     if not later.any():
         return values
     source = np.arange(values.shape[1]) - later[:, None]
@@ -124,9 +124,9 @@ def move(values: np.ndarray, later: np.ndarray) -> np.ndarray:
 
 
 def _likeliest_moves(spikes: np.ndarray, members: list[np.ndarray], rates: np.ndarray, shift: int) -> np.ndarray:
-    """(trials,) bins by which to move trials to where they are likeliest on their trajectories, of mean 0 on each."""
+    """(trials,) bins by which to move trials to where they are likeliest; their mean on a trajectory is about 0."""
     moves = np.zeros(len(spikes), int)
-    # Moved further, a trial might leave nothing of itself on the trajectory.
+    # A trial that is moved further might leave the trajectory entirely.
     shift = min(shift, spikes.shape[1] // 2)
     for one, trials in enumerate(members):
         for trial in trials:
@@ -139,12 +139,12 @@ def _likeliest_moves(spikes: np.ndarray, members: list[np.ndarray], rates: np.nd
 
 
 def read_behavior(states: States, behavior: np.ndarray, library: Library) -> np.ndarray:
-    """Behaviour along the trajectories: the mixture of its averages over conditions that the states are.
+    """Behaviour along the trajectories: its averages over conditions, mixed as the states are.
 
     Args:
         behavior: (trials, bins, channels) of the trials that the library was built from, NaN where unknown.
 
     Returns:
-        (trials, bins, channels); held where the averages end, NaN in a condition without known behaviour.
+        (trials, bins, channels); constant beyond the ends of the averages, NaN in a condition without known behaviour.
     """
     return read_out(states, average_conditions(move(behavior, library.moved), library.members, 0))

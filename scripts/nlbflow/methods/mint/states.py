@@ -1,8 +1,8 @@
 """Where a trial is on trajectories of rates: the states under which the spikes around each bin are likeliest.
 
 Perkins, Amematsro, Cunningham, Wang & Churchland 2025, eLife 12:RP89421 (MINT), likelihood and interpolation. The
-likelihood of every state of every trajectory is looked up; then neighbouring states of a trajectory and after that the
-best trajectories, two in the paper, are mixed so that the spikes are likeliest.
+likelihood of every state of every trajectory is computed. Then neighbouring states of a trajectory, and after that the
+best trajectories (two in the paper), are mixed so that the spikes are likeliest.
 """
 
 import logging
@@ -13,10 +13,10 @@ import numpy as np
 
 # Bisections of a mixing weight: exact to 1/256, far finer than the noise of any rate.
 BISECTIONS = 8
-# How often each of more than two trajectories is mixed in anew, as its share changes with those of the others: of six,
+# With more than two trajectories, each share depends on the others, so all are mixed in again so many times. With six,
 # less than 0.01 of log likelihood is then left to gain.
 ROUNDS = 3
-# Bins of a trial whose likelihoods come from one matrix product; more would waste work on states out of reach.
+# Bins of a trial per matrix product of likelihoods; more would waste work on states out of reach.
 BLOCK_BINS = 32
 PROGRESS_S = 5.0
 
@@ -25,10 +25,10 @@ log = logging.getLogger("nlbflow")
 
 @dataclass(frozen=True)
 class Window:
-    """Which spikes tell the state in a bin: those from `before` bins earlier to `after` bins later.
+    """Which spikes determine the state in a bin: those from `before` bins earlier to `after` bins later.
 
-    A state may lie up to `shift` bins earlier or later on its trajectory than the bin does in the trial, and on the
-    trajectory from bin `begin` until before bin `end`. All of these count the likelihood's bins, of `step` bins each.
+    On its trajectory a state may lie up to `shift` bins earlier or later than the bin in the trial, from bin `begin` to
+    before bin `end`. All these numbers are in bins of the likelihood, each of which has `step` bins of the trial.
     """
 
     before: int
@@ -43,8 +43,8 @@ class Window:
 class States:
     """Where trials are in the library: mixtures of states, two neighbours on each of the likeliest trajectories.
 
-    condition, index: (trials, bins, states) whole numbers, the trajectory and the bin on it, which may lie beyond
-        either end: trajectories stay where they end. weight: (trials, bins, states), of sum 1.
+    condition, index: (trials, bins, states) whole numbers: the trajectory and the bin on it. A bin beyond an end stands
+        for that end. weight: (trials, bins, states), of sum 1.
     """
 
     condition: np.ndarray
@@ -60,15 +60,15 @@ class StateFinder:
 
         Args:
             rates: (conditions, states, neurons) of the held-in neurons in spikes per bin, > 0.
-            bins: length of the trials; bin and state 0 are at the same time. Bins left at the end of a trial, too few
-                for one of the likelihood, tell nothing of its states.
-            candidates: how many trajectories, the likeliest, are mixed.
+            bins: length of the trials; bin 0 and state 0 are at the same time. Bins at the end that do not fill a bin
+                of the likelihood are not used.
+            candidates: how many of the likeliest trajectories are mixed.
         """
         self.window, self.length, self.bins, self.conditions = window, bins, bins // window.step, len(rates)
         self.candidates, step = candidates, window.step
         reached = np.arange(-window.shift * step, (self.bins + window.shift) * step)
         reached = rates[:, np.clip(reached, 0, rates.shape[1] - 1)].reshape(self.conditions, -1, step, rates.shape[2])
-        # Time first: the states in reach of a block of bins are then contiguous.
+        # With time first, the states in reach of a block of bins are contiguous.
         self.rates = np.ascontiguousarray(reached.sum(axis=2).transpose(1, 0, 2))
         self.log_rates, self.totals = np.log(self.rates), self.rates.sum(axis=2)
         self.summed = np.concatenate([np.zeros((1, self.conditions)), self.totals.cumsum(axis=0)])
@@ -78,17 +78,17 @@ class StateFinder:
         self.barred = (place < window.begin) | (place >= window.end)
 
     def log_likelihoods(self, spikes: np.ndarray) -> np.ndarray:
-        """Poisson log likelihood of the spikes in the window around each bin, along each trajectory, at each shift.
+        """Poisson log likelihood of the spikes in the window around each bin, on each trajectory, at each shift.
 
-        The window's bins beyond the trial are left out. So is the term of the counts alone, -sum(log n!), which is
+        Bins of the window beyond the trial are left out. So is the term of the counts alone, -sum(log n!), which is
         the same for all states.
 
         Args:
             spikes: (bins, neurons) of one trial, in bins of the likelihood.
 
         Returns:
-            (bins, 2 * shift + 1, conditions); at `shift`, in the middle, the state is at the bin's own time. -inf where
-            no state may lie.
+            (bins, 2 * shift + 1, conditions); at index `shift`, in the middle, the state is at the bin's own time. -inf
+            where no state may lie.
         """
         reach = 2 * self.window.shift + 1
         spikes = spikes.astype(np.float64)
@@ -106,11 +106,11 @@ class StateFinder:
         return likelihood
 
     def find(self, spikes: np.ndarray) -> States:
-        """The states of one trial (bins, neurons): the best of each trajectory, mixed in time, then the best of all.
+        """The states of one trial (bins, neurons): the best on each candidate, mixed with a neighbour, then all mixed.
 
         Returns:
-            states of one trial, (1, bins, 2 * candidates), twice as many if the likelihood has bins of its own. With
-            fewer conditions than candidates the last trajectories are the same.
+            states of one trial, (1, bins, 2 * candidates), twice as many if `step` > 1. With fewer conditions than
+            candidates the last trajectory is repeated.
         """
         here, shift, step = np.arange(self.bins), self.window.shift, self.window.step
         spikes = spikes[: self.bins * step].reshape(self.bins, step, -1).sum(axis=1)
@@ -122,7 +122,7 @@ class StateFinder:
         index = here[:, None] + at - shift
         beside = index + _better_side(along, at)
 
-        # Every count stands once for each window that it is in.
+        # Every count is listed once for each window that contains it.
         bin_of, neuron = np.nonzero(spikes)
         begin, end = np.searchsorted(bin_of, self.first), np.searchsorted(bin_of, self.last)
         windows = np.repeat(here, end - begin)
@@ -131,7 +131,7 @@ class StateFinder:
         counts = spikes[bin_of, neuron].astype(np.float64)
 
         def follow(condition: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            """Rates at the counts, and the sum of all rates in each window, when the states move along."""
+            """Rates at the counts, and the sum of all rates in each window, as the states move along trajectories."""
             ahead = index - here + shift
             rates = self.rates[bin_of + ahead[windows], condition[windows], neuron]
             return rates, self.summed[self.last + ahead, condition] - self.summed[self.first + ahead, condition]
@@ -150,7 +150,7 @@ class StateFinder:
         share[:, 0] = 1
         again = ROUNDS if self.candidates > 2 else 0
         for one in [*range(1, self.candidates), *again * list(range(self.candidates))]:
-            # mixed anew with what the others are without it, itself where it is alone
+            # mixed again with the mixture of the others; a trajectory that has the whole share stays as it is
             others = share.copy()
             others[:, one] = others.sum(axis=1) == others[:, one]
             others /= others.sum(axis=1, keepdims=True)
@@ -168,7 +168,7 @@ class StateFinder:
         return found if step == 1 else between_bins(found, self.length, step)
 
     def find_all(self, spikes: np.ndarray, what: str) -> States:
-        """The states of trials (trials, bins, neurons); logs how far it is, with `what` as their name."""
+        """The states of trials (trials, bins, neurons); logs the progress, naming the trials `what`."""
         found, begun = [], time.monotonic()
         told = begun
         for trial in spikes:
@@ -176,23 +176,23 @@ class StateFinder:
             if (now := time.monotonic()) - told > PROGRESS_S:
                 told, pace = now, len(found) / (now - begun)
                 left = (len(spikes) - len(found)) / pace
-                log.info(f"{what}: {len(found)} of {len(spikes)} trials, {pace:.1f} per s, {left:.0f} s still")
+                log.info(f"{what}: {len(found)} of {len(spikes)} trials, {pace:.1f} per s, {left:.0f} s to go")
         names = ("condition", "index", "weight")
         return States(*(np.concatenate([getattr(one, name) for one in found]) for name in names))
 
 
 def _better_side(along: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """1 or -1, the likelier neighbour in `along` (bins, trajectories, shifts) of the place `at`; 0 if there is none."""
+    """1 or -1 for the likelier neighbour of `at` in `along` (bins, trajectories, shifts); 0 if there is none."""
     padded = np.pad(along, ((0, 0), (0, 0), (1, 1)), constant_values=-np.inf)
     earlier, later = (np.take_along_axis(padded, at[..., None] + step, 2)[..., 0] for step in (0, 2))
     return np.where(later > earlier, 1, -1) * (np.maximum(earlier, later) > -np.inf)
 
 
 def between_bins(states: States, bins: int, step: int) -> States:
-    """States found in bins of the likelihood as those of the `bins` of a trial, of which each has `step`.
+    """States for the `bins` of a trial, from states found in bins of the likelihood of `step` bins each.
 
-    States move along their trajectories. Between the middles of two bins of the likelihood the states of both are
-    mixed, each the more the nearer its middle is; before the first and after the last are those of one alone.
+    States move along their trajectories. Between the middles of two bins of the likelihood, the states of both are
+    mixed, weighted by nearness; before the first middle and after the last, one bin's states are used alone.
     """
     here, last = np.arange(bins), states.index.shape[1] - 1
     time = np.clip((here + 0.5) / step - 0.5, 0, last)
@@ -211,12 +211,12 @@ def mixing_weight(
 ) -> np.ndarray:
     """For each window the weight w in [0, 1] at which rates + w * change make its counts likeliest.
 
-    The log likelihood is concave in w. The zero of its slope is bisected and the lower bracket taken, up to which it
-    has only risen: it is never below that of w = 0.
+    The log likelihood is concave in w. The zero of its slope is bisected and the lower bracket is taken. The likelihood
+    rises up to there, so it is never below that of w = 0.
 
     Args:
-        counts, rates, change: (entries,) the counts above 0, their rates > 0, and what changes them.
-        total: (windows,) the sum of the changes over all counts of a window, zeros too.
+        counts, rates, change: (entries,) the counts above 0, their rates > 0, and the changes of these rates.
+        total: (windows,) the sum of the changes over all counts of a window, including counts of 0.
         windows: (entries,) the window of each entry.
     """
     weighed = counts * change
@@ -234,11 +234,11 @@ def mixing_weight(
 
 
 def read_out(states: States, values: np.ndarray, ahead: int = 0) -> np.ndarray:
-    """What is known along the trajectories at the states: rates of all neurons, or behaviour.
+    """The values along the trajectories at the states: rates of all neurons, or behaviour.
 
     Args:
         values: (conditions, bins, channels) along the trajectories.
-        ahead: bins further along the trajectories.
+        ahead: how many bins after the states to read.
 
     Returns:
         (trials, bins, channels).

@@ -1,4 +1,4 @@
-"""What a killed training continues from: checkpoints, and the lines of training.jsonl."""
+"""Checkpoints, from which a killed training continues, and the lines of training.jsonl."""
 
 import json
 import logging
@@ -14,11 +14,11 @@ HISTORY = "training.jsonl"
 
 
 class History:
-    """A line for each epoch, in training.jsonl too. What a killed job wrote after its last checkpoint is cut off.
+    """A line for each epoch, in training.jsonl too. Lines that a killed job wrote after its checkpoint are cut off.
 
     Args:
         work: the job's own folder; without one nothing is written.
-        lines: how many of those that are there to keep.
+        lines: how many existing lines to keep.
     """
 
     def __init__(self, work: Path | None, lines: int):
@@ -36,7 +36,7 @@ class History:
             self.file.write(json.dumps(line) + "\n")
 
     def columns(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Some numbers of every line, (lines,) each; NaN where a line has none."""
+        """The named numbers of every line, (lines,) each; NaN where a line lacks one."""
         return {name: np.array([line.get(name, np.nan) for line in self.lines], np.float64) for name in names}
 
     def close(self) -> None:
@@ -45,11 +45,11 @@ class History:
 
 
 def save_checkpoint(work: Path, content: dict, digest: str, device: torch.device) -> None:
-    """Write what training goes on from, and the states of torch's generators, whole or not at all.
+    """Write the state of training and of torch's generators, whole or not at all.
 
     Args:
         content: tensors, numbers and strings, in dicts.
-        digest: of all that must be the same for training to go on.
+        digest: the digest of all that must be the same for training to continue.
     """
     on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     random = {"cpu": torch.get_rng_state(), "device": on_device}
@@ -59,15 +59,15 @@ def save_checkpoint(work: Path, content: dict, digest: str, device: torch.device
 
 
 def load_checkpoint(work: Path | None, digest: str, device: torch.device) -> dict | None:
-    """What a killed job left, the states of the generators set to what they were; None where there is nothing of that
-    digest to go on from."""
+    """The state that a killed job left; also restores the generators. None if there is no checkpoint with that
+    digest."""
     path = work / CHECKPOINT if work is not None else None
     if path is None or not path.is_file():
         return None
     log = logging.getLogger("nlbflow")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes the reader raise
+    except Exception as error:  # a damaged file may raise anything
         log.info(f"{path} cannot be read ({error}); training starts anew")
         return None
     if saved["digest"] != digest:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.recordings.model_input import ModelInput
 
-# Log rates (per bin) beyond these say nothing more, and their exponential stays finite.
+# Log rates (per bin) are clipped to this range, beyond which they mean nothing more; the exponential stays finite.
 LOG_RATE_RANGE = -20.0, 6.0
-# Trials at a time in predicting.
+# Trials per batch in prediction.
 BATCH = 64
 
 
@@ -17,7 +17,7 @@ def training_tensors(data: ModelInput, device: torch.device) -> dict[str, Tensor
     """The training trials of a model.
 
     Returns:
-        `heldin`: counts (trials, bins, held-in neurons), what the network sees. `counts`: those that it is to predict,
+        `heldin`: counts (trials, bins, held-in neurons) that the network sees. `counts`: counts that it predicts,
         (trials, bins + forward bins, neurons), held-in first.
     """
     counts = np.concatenate([data.train_spikes_heldin, data.train_spikes_heldout], axis=2)
@@ -31,7 +31,7 @@ def training_tensors(data: ModelInput, device: torch.device) -> dict[str, Tensor
 
 
 def log_mean_rates(counts: Tensor) -> Tensor:
-    """Log of each neuron's mean count per bin, (neurons,), where a readout's bias starts; finite by half a spike."""
+    """Log of each neuron's mean count per bin, (neurons,), where a readout's bias starts; half a spike bounds it."""
     known = counts.isfinite().sum(dim=(0, 1))
     return torch.log((counts.nansum(dim=(0, 1)) + 0.5) / known.clamp(min=1))
 
@@ -40,19 +40,19 @@ def poisson_loss(log_rates: Tensor, counts: Tensor, scored: Tensor) -> Tensor:
     """Mean negative Poisson log likelihood per scored entry, without the log n! of the counts.
 
     Args:
-        log_rates, counts: (trials, time, neurons); a count of NaN, in a forward window that was not recorded, is not
+        log_rates, counts: (trials, time, neurons); NaN counts, in a forward window that was not recorded, are not
             scored.
         scored: booleans of the same shape.
     """
     log_rates, scored = log_rates.float(), scored & counts.isfinite()
     counts = counts.nan_to_num()
     losses = torch.exp(log_rates) - counts * log_rates
-    # a product, not an index: reproducible on GPUs
+    # a product, because an index is not reproducible on GPUs
     return (losses * scored).sum() / scored.sum()
 
 
 def scored_entries(counts: Tensor, hidden: Tensor) -> Tensor:
-    """Which entries a loss is made of: all of held-out neurons and of the forward window, which the network never sees,
+    """Which entries enter a loss: all of the held-out neurons and of the forward window, which the network never sees,
     and the held-in ones that were hidden from it.
 
     Args:
@@ -67,11 +67,11 @@ def scored_entries(counts: Tensor, hidden: Tensor) -> Tensor:
 def coordinated_dropout(counts: Tensor, rate: float) -> tuple[Tensor, Tensor]:
     """Counts with entries dropped at random and the rest scaled up, and which were dropped.
 
-    Scored by the dropped entries alone, a network cannot learn to copy its input (Keshtkaran & Pandarinath 2019,
+    A network that is scored by the dropped entries alone cannot learn to copy its input (Keshtkaran & Pandarinath 2019,
     arXiv:1908.07896).
 
     Args:
-        rate: the probability of each entry to be dropped, below 1.
+        rate: the probability that an entry is dropped, below 1.
     """
     dropped = torch.rand_like(counts) < rate
     return counts * ~dropped / (1 - rate), dropped
@@ -82,7 +82,7 @@ class TimeSteps(nn.Module):
 
     Args:
         bins, ahead: bins of the window and of the forward window.
-        length: bins per step. At 1 both directions do nothing but append the forward window.
+        length: bins per step. With 1, `sums` only appends the forward window and `interpolate` changes nothing.
     """
 
     def __init__(self, bins: int, ahead: int, length: int):
@@ -95,7 +95,7 @@ class TimeSteps(nn.Module):
         self.register_buffer("weights", torch.tensor(hats, dtype=torch.float32), persistent=False)
 
     def sums(self, counts: Tensor) -> Tensor:
-        """Counts (trials, bins, n) summed over each step, zeros in what is to be forecast: (trials, steps, n)."""
+        """Counts (trials, bins, n) summed over each step, zeros in the forward window: (trials, steps, n)."""
         padded = nn.functional.pad(counts, (0, 0, 0, self.steps * self.length - self.bins))
         return padded.reshape(len(counts), self.steps, self.length, -1).sum(dim=2)
 
@@ -108,7 +108,7 @@ def predict_in_batches(net: nn.Module, heldin: np.ndarray, batch: int) -> tuple[
     """Rates (trials, bins + forward bins, neurons) in spikes per bin and latents (trials, bins + forward bins, dims).
 
     Args:
-        net: gives log rates and latents of held-in counts (trials, bins, held-in neurons); in evaluation mode.
+        net: in evaluation mode; returns log rates and latents for held-in counts (trials, bins, held-in neurons).
     """
     device = next(net.parameters()).device
     rates, latents = [], []
@@ -128,8 +128,8 @@ def validation_co_bps(net: nn.Module, batch: dict[str, Tensor]) -> float:
 
 
 def prediction(net: nn.Module, data: ModelInput, facts: dict, history: dict) -> dict:
-    """What a model's `predict` returns: rates and latents of training and evaluation trials, from all of the held-in
-    counts, facts and history."""
+    """What a model's `predict` returns: facts, history, and rates and latents of training and evaluation trials, from
+    all of the held-in counts."""
     bins, heldin = data.train_spikes_heldin.shape[1:]
     predicted = {"facts": facts, "history": history}
     for part in ("train", "eval"):

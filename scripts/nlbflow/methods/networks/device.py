@@ -1,4 +1,4 @@
-"""What the networks compute on: seeded and made reproducible, and how much memory it took."""
+"""The device that networks compute on: seeds, reproducible arithmetic, and the memory used."""
 
 import os
 import resource
@@ -10,9 +10,9 @@ from nlbflow.errors import NlbflowError
 
 
 def prepare(seed: int, device: str) -> torch.device:
-    """Seed torch and make its arithmetic reproducible, for this process; the device to work on.
+    """Seed torch, make its arithmetic reproducible for this process, and return the device to work on.
 
-    One thread whatever the machine: sums in another order give other last digits.
+    One thread on every machine, because sums in another order give other last digits.
 
     Raises:
         NlbflowError: a GPU is asked for and there is none.
@@ -24,26 +24,26 @@ def prepare(seed: int, device: str) -> torch.device:
 
 
 def reproducible(device: str) -> torch.device:
-    """Make torch's arithmetic reproducible, for this process; the device to work on.
+    """Make torch's arithmetic reproducible for this process, and return the device to work on.
 
     Raises:
         NlbflowError: a GPU is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise NlbflowError("the parameter device is cuda, but torch finds no GPU here; use auto or cpu.")
-    # cuBLAS asks for it where results are to be reproducible
+    # cuBLAS needs this for reproducible results
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    # it would fill all new memory, a launch each, though nothing here reads any that was not written
+    # otherwise torch fills all new memory, with a launch each, though nothing here reads memory before writing it
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    # cuDNN rounds to 11 bits unless told otherwise
+    # by default, cuDNN rounds to 11 bits
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def memory_mb(device: torch.device) -> float:
-    """Peak memory so far: of the GPU if that is what is used, else of this process."""
+    """Peak memory so far: the GPU's if one is used, otherwise this process's."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,6 +1,6 @@
-"""Neural Data Transformers, over time or over time and neurons, and how they are fitted.
+"""Neural Data Transformers, with attention over time or over time and neurons, and how they are fitted.
 
-Sources are named in scripts/models/ndt.py.
+scripts/models/ndt.py names the sources.
 """
 
 from torch import Tensor, nn
@@ -34,8 +34,8 @@ class NDT(nn.Module):
 
     Args:
         steps: the time steps.
-        neurons: of all, held-in first.
-        largest: highest count that a table of `count_columns` has a row for.
+        neurons: the number of all neurons, held-in first.
+        largest: the highest count for which a table of `count_columns` has a row.
         params: see DEFAULTS.
     """
 
@@ -82,11 +82,11 @@ class NDT(nn.Module):
 
 
 def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
-    """Fit a network to masked counts, and the prediction that a model returns.
+    """Fit a network to masked counts and return a model's prediction.
 
     Args:
         params: see DEFAULTS of scripts/models/ndt.py.
-        seed: of weights, order of trials, masks and dropout.
+        seed: seed of weights, order of trials, masks and dropout.
 
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
@@ -97,7 +97,7 @@ def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
     bins = data.train_spikes_heldin.shape[1]
     total, neurons = trials["counts"].shape[1:]
     steps = TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms)
-    # as published: three more than in training
+    # three more than the largest in training, as published
     largest = int(steps.sums(trials["heldin"].cpu()).max()) + 3
     net = NDT(steps, neurons, largest, params)
     net.readout.bias.data = log_mean_rates(trials["counts"].cpu())

@@ -1,14 +1,14 @@
 """Gated recurrent units over whole sequences, for many members at once, with gradients written out.
 
-A member is an index of the first dimension: weights (members, in, out), data (members, time, trials, n), so that one
-batched product serves a population. Autograd would record a dozen operations per time step and add up each weight's
-gradient step by step. Here the backward pass of a GRU takes four operations per step, and each weight's gradient is one
-product over all steps; tests hold the gradients to finite differences.
+A member is an index of the first dimension: weights (members, in, out), data (members, time, trials, n), so one batched
+product serves a population. Autograd would record a dozen operations per time step and add up each weight's gradient
+step by step. Here the backward pass of a GRU takes four operations per step, and each weight's gradient is one product
+over all steps; tests compare the gradients with finite differences.
 
 The unit (Cho et al. 2014, arXiv:1406.1078, reset applied after the product): with x = (x_r, x_z, x_n) the input's
 projection, r = sigmoid(x_r + h W_r), z = sigmoid(x_z + h W_z), n = tanh(x_n + r * (h W_n)), h' = (1 - z) n + z h.
-A state is a mean of its predecessor and a number in (-1, 1), so a state that starts within some bound of at least 1
-stays there: clipping the first state clips them all.
+A state is a mean of its predecessor and a number in (-1, 1), so if the first state is within a bound of at least 1, all
+are: clipping the first state clips them all.
 """
 
 import torch
@@ -21,7 +21,7 @@ def gru_states(x: Tensor, first: Tensor, weight: Tensor) -> Tensor:
     Args:
         x: the input's projection, (members, time, trials, 3 units): reset gate, update gate, candidate.
         first: state before the first step, (members, trials, units).
-        weight: of the state, (members, units, 3 units).
+        weight: the state's weight, (members, units, 3 units).
     """
     return _Gru.apply(x, first, weight)
 
@@ -41,11 +41,11 @@ def controlled_generator(
 ) -> tuple[Tensor, Tensor]:
     """LFADS's generator with its controller (Sussillo et al. 2016, arXiv:1608.06315, section 2).
 
-    In each step the controller, a GRU, gets x and the generator's last state; from its state follow mean and
-    log-variance of the inferred inputs; a sample of them drives the generator, a GRU.
+    In each step the controller, a GRU, gets x and the generator's last state. Its own state gives mean and log-variance
+    of the inferred inputs, and a sample of these drives the generator, also a GRU.
 
     Args:
-        x: what the controller gets from the encoder, projected, (members, time, trials, 3 controls).
+        x: the controller's input from the encoder, projected, (members, time, trials, 3 controls).
         noise: standard normal, (members, time, trials, inputs); zeros give the posterior mean.
         first_control: (members, trials, controls).
         first: (members, trials, units).
@@ -55,7 +55,7 @@ def controlled_generator(
         posterior_bias: (members, 1, 2 inputs).
         drive: inputs to generator, (members, inputs, 3 units).
         drive_bias: (members, 1, 3 units).
-        weight: the generator's own, (members, units, 3 units).
+        weight: the generator's own weight, (members, units, 3 units).
 
     Returns:
         (generator's states (members, time, trials, units), mean and log-variance (members, time, trials, 2 inputs)).
@@ -66,9 +66,9 @@ def controlled_generator(
 
 
 class _Steps:
-    """The forward pass of a GRU, step by step; tensors of all steps, (members, time, trials, n), are kept.
+    """The forward pass of a GRU, step by step; the tensors of all steps, (members, time, trials, n), are kept.
 
-    Views of every step are made once: slicing inside the loop would take as long as the arithmetic.
+    Views of every step are made once, because slicing inside the loop would take as long as the arithmetic.
     """
 
     def __init__(self, first: Tensor, weight: Tensor, steps: int):
@@ -77,7 +77,7 @@ class _Steps:
         self.states = first.new_empty(members, steps + 1, trials, units)
         self.states[:, 0] = first
         self.gates = first.new_empty(members, steps, trials, 3 * units)  # r, z, n
-        self.hidden = torch.empty_like(self.gates)  # the state's part of them
+        self.hidden = torch.empty_like(self.gates)  # what the state contributes to them
         self.state = self.states.unbind(1)
         self._hidden, self._both_hidden, self._own = self.split(self.hidden)
         self._r, self._z, self._n = (part.unbind(1) for part in self.gates.split(units, dim=-1))
@@ -102,8 +102,8 @@ class _Steps:
 
 
 def _slopes(states: Tensor, gates: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives of each new state by x and by the product with the state before, (members, time, trials, 3, units),
-    and, what is left of that state itself, z.
+    """Derivatives of each new state by x and by the product with the previous state, (members, time, trials, 3, units)
+    each, and z, the share of the previous state that is kept.
     """
     r, z, n = gates.split(own.shape[-1], dim=-1)
     by_n = (1 - z) * (1 - n * n)
@@ -131,7 +131,7 @@ class _Gru(torch.autograd.Function):
         *steps, weight = ctx.saved_tensors
         by_x, by_hidden, kept = _slopes(*steps)
         by_state = torch.empty_like(kept)
-        # Two views of the same memory: multiplied in place, slopes become gradients, laid out as the products' results.
+        # Two views of the same memory: multiplying the slopes in place makes them gradients, in the products' layout.
         slopes, products = by_hidden.unbind(1), by_hidden.flatten(-2).unbind(1)
         outer, total, kept = grad.unbind(1), by_state.unbind(1), kept.unbind(1)
         before, back = steps[0][:, :-1], weight.mT
@@ -156,7 +156,7 @@ class _ControlledGenerator(torch.autograd.Function):
             for whole in (given, driven)
         )
         inferred = noise.new_empty(members, steps, trials, 2 * inputs)
-        spread, sample = torch.empty_like(noise), torch.empty_like(noise)  # standard deviation times noise; with mean
+        spread, sample = torch.empty_like(noise), torch.empty_like(noise)  # standard deviation * noise; plus the mean
         means, log_variances = (part.unbind(1) for part in inferred.split(inputs, dim=-1))
         views = (tensor.unbind(1) for tensor in (x, noise, inferred, spread, sample))
         for t, (x_t, noise_t, inferred_t, spread_t, sample_t) in enumerate(zip(*views, strict=True)):
@@ -181,7 +181,7 @@ class _ControlledGenerator(torch.autograd.Function):
         # the sample's derivatives by mean and log-variance
         by_posterior = torch.stack([torch.ones_like(spread), spread / 2], dim=-2)
         slopes = by_x, by_hidden, by_given, by_control, by_posterior
-        # Two views of the same memory: multiplied in place, slopes become gradients, laid out as the products' results.
+        # Two views of the same memory: multiplying the slopes in place makes them gradients, in the products' layout.
         x_slope, hidden_slope, given_slope, control_slope, posterior_slope = (s.unbind(1) for s in slopes)
         grad_driven, grad_hidden, grad_x, grad_control, grad_posterior = flat = [s.flatten(-2) for s in slopes]
         driven, hidden, given, controlled, posterior = (g.unbind(1) for g in flat)

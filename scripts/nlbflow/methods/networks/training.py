@@ -1,7 +1,7 @@
 """The one training loop of all networks: fit to training trials, validate on a part of them, keep the best weights.
 
-What is fitted and how a loss is made of a batch is the model's; what is here holds for every model: the order of
-things, the learning rate, when to stop, and how a killed job goes on to the same result.
+The model defines the network and its loss on a batch. This module defines what is the same for every model: the order
+of steps, the learning rate, when to stop, and how a killed job continues to the same result.
 """
 
 import copy
@@ -25,49 +25,49 @@ SECONDS_BETWEEN_LINES = 5
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = {"float32": None, "tf32": None, "bfloat16": torch.bfloat16}
 SCHEDULES = ("cosine", "constant")
-# What a prediction keeps of each epoch: all that is the same each time.
+# What a prediction keeps of each epoch: only what is reproducible.
 CURVES = ("refitting", "epoch", "training_loss", "validation_loss", "learning_rate")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The knobs of training. A model's DEFAULTS name those that its users may turn; the others keep these values."""
+    """The settings of training. A model's DEFAULTS name those that users may change; the others keep these values."""
 
-    # passes over the training trials at most; also where the cosine schedule ends
+    # most passes over the training trials; the cosine schedule ends there
     epochs: int
     # trials per update
     batch: int
     # highest learning rate of AdamW
     learning_rate: float
-    # epochs over which the rate climbs to its highest: first updates of Adam are large and badly aimed
+    # epochs over which the rate climbs to its highest, because Adam's first updates are large and badly aimed
     warmup_epochs: int = 0
-    # after that: cosine falls to 0 at the last epoch, constant stays
+    # after that, cosine falls to 0 at the last epoch and constant stays
     schedule: str = "cosine"
-    # decoupled weight decay (Loshchilov & Hutter 2019), of every parameter
+    # decoupled weight decay (Loshchilov & Hutter 2019) of every parameter
     weight_decay: float = 0.0
-    # per update, of the running mean of the weights that is validated and kept; 0: the weights as they are. Averaged
-    # weights need no schedule that ends at the right moment, and are better than any that they are averaged from
+    # decay per update of the running mean of the weights, which is validated and kept; 0: the weights themselves.
+    # Averaged weights need no schedule that ends at the right moment, and are better than any that enter the average
     # (Izmailov et al. 2018, arXiv:1803.05407)
     averaging: float = 0.0
     # largest norm of a gradient: a rare steep batch moves the weights no further than this
     clip_norm: float = 200.0
-    # every so many training trials one is for validation; the first is one of them
+    # one in so many training trials is for validation, starting with the first
     validation_every_trials: int = 5
     # epochs between two validations
     validate_every: int = 1
     # epochs without a better validation loss after which training ends
     patience: int = 1_000_000
-    # train once more from the start, on all trials, for as many epochs as were best: what was kept from small data for
-    # validation is worth having
+    # train again from the start, on all trials, for the best number of epochs, because small data miss the validation
+    # trials
     refit: bool = False
-    # auto takes a GPU where there is one
+    # auto takes a GPU if there is one
     device: str = "auto"
-    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32. tf32, which GPUs
-    # alone have, rounds what is multiplied to 11 bits
+    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32. tf32, on GPUs only,
+    # rounds the factors of products to 11 bits
     precision: str = "float32"
-    # on a GPU: updates are recorded and replayed (updates.py), for a model that says what its host draws
+    # on a GPU, record and replay updates (updates.py); only for a model with a plan of what its host draws
     capture: bool = True
-    # a killed job loses this much at most
+    # the most that a killed job loses
     checkpoint_minutes: float = 3.0
 
     @classmethod
@@ -90,22 +90,22 @@ class Settings:
 
 
 def validation_trials(trials: int, every: int) -> tuple[Tensor, Tensor]:
-    """Rows of the trials to fit to, and of every n-th from the first on, to validate on: the same for every seed and
-    model, so that their validation scores can be compared.
+    """Rows of the trials to fit to, and of every n-th trial, starting with the first, to validate on. They are the same
+    for every seed and model, so that validation scores can be compared.
 
     Raises:
-        NlbflowError: there would be none of either.
+        NlbflowError: one of the two would be empty.
     """
     rows = torch.arange(trials)
     if every < 2 or trials < 2:
         raise NlbflowError(
-            f"{trials} training trials cannot give every {every}. to validation; have more, or 2 or more."
+            f"expected 2 or more training trials and validation_every_trials >= 2, but found {trials} and {every}."
         )
     return rows[rows % every != 0], rows[rows % every == 0]
 
 
 def learning_rate(epoch: int, settings: Settings) -> float:
-    """The rate in an epoch, counted from 0: linear warm-up, then cosine to 0 (Loshchilov & Hutter 2017) or constant."""
+    """The rate in an epoch (from 0): linear warm-up, then cosine to 0 (Loshchilov & Hutter 2017) or constant."""
     if epoch < settings.warmup_epochs:
         return settings.learning_rate * (epoch + 1) / settings.warmup_epochs
     if settings.schedule == "constant":
@@ -124,23 +124,23 @@ def train(
     work: Path | None = None,
     plan: Callable[[int], Hashable] | None = None,
 ) -> tuple[dict, dict]:
-    """Fit a network; leave it with the weights of the lowest validation loss, or, to be refitted, fitted once more to
-    all trials, for as many epochs as that took.
+    """Fit a network and leave it with the weights of the lowest validation loss; with `refit`, fit it again to all
+    trials, for as many epochs as those weights took.
 
     Every random number comes from torch's own generators (see `prepare`), whose states are in the checkpoint.
     Validation draws from a generator that starts anew each time, so that its losses can be compared.
 
     Args:
-        net: on the device that it is to be trained on.
+        net: the network, on the device for training.
         trials: tensors with trials as first dimension, on the same device.
-        training_loss: of the network, a batch (the same names as `trials`) and its plan.
-        validation_loss: of the network, in evaluation mode, and all validation trials.
-        validation_score: co-bps of the network with the best weights, before it is refitted, on all validation trials.
-        settings: the knobs.
-        work: the job's own folder, for checkpoints and training.jsonl; whatever lies in it was made by the same input,
+        training_loss: from the network, a batch (the same names as `trials`) and its plan.
+        validation_loss: from the network, in evaluation mode, and all validation trials.
+        validation_score: co-bps of the network with the best weights, before `refit`, on all validation trials.
+        settings: the settings.
+        work: the job's own folder, for checkpoints and training.jsonl; its content was made with the same input,
             parameters, seed and code.
-        plan: of an update in an epoch, counted from 0: what about it is drawn on the host, from few values; without it
-            the epoch itself is the plan, and updates are not recorded on a GPU.
+        plan: gives, for an epoch counted from 0, what the host draws for an update, one of few values. Without it the
+            epoch itself is the plan, and updates are not recorded on a GPU.
 
     Returns:
         facts: parameters, epochs, best_epoch, validation_loss, validation_co_bps (the score), device; and the history,
@@ -166,12 +166,12 @@ def train(
         """One pass over the trials: mean loss and largest norm of a gradient."""
         net.train()
         updates.set_rate(learning_rate(epoch, settings))
-        # drawn on the CPU, so that the order is the same everywhere, and sent at once
+        # drawn on the CPU, so that the order is the same on every device, and sent in one transfer
         batches = rows[torch.randperm(len(rows))].to(device).split(settings.batch)
         with updates.beside():
             found = [updates(some, plan(epoch) if plan else epoch) for some in batches]
             losses, norms = map(torch.stack, zip(*found, strict=True))
-            # the one moment in an epoch at which a GPU is waited for
+            # the only point in an epoch that waits for the GPU
             loss, norm = torch.stack([losses.mean(), norms.max()]).tolist()
         return loss, norm
 
@@ -184,7 +184,7 @@ def train(
     start, updates = _copy(net.state_dict()), new_updates()
     best = _copy(kept.state_dict())
     progress = {"stage": "fitting", "epoch": 0, "lines": 0, "best_epoch": 0, "best_loss": validate(), "score": 0.0}
-    # `auto` may have found another device
+    # `auto` may find another device
     digest = digest_of({**asdict(settings), "device": device.type})
     saved = load_checkpoint(work, digest, device)
     if saved:
@@ -192,7 +192,7 @@ def train(
         net.load_state_dict(saved["net"])
         kept.load_state_dict(saved["kept"])
         updates.optimizer.load_state_dict(saved["optimizer"])
-        _log(f"going on from epoch {progress['epoch']} ({progress['stage']}) of an earlier, killed job")
+        _log(f"continuing from epoch {progress['epoch']} ({progress['stage']}) of an earlier, killed job")
 
     def checkpoint() -> None:
         modules = {"net": net, "kept": kept, "optimizer": updates.optimizer}
@@ -232,7 +232,7 @@ def train(
                 _log(
                     f"{progress['stage']}: epoch {epoch + 1} of {epochs} "
                     f"({100 * (epoch + 1) / epochs:.0f} %), {each:.3g} s each, {(epochs - epoch - 1) * each / 60:.1f} "
-                    f"min left at most; loss {loss:.5f}, validation {progress['best_loss']:.5f} at best, in epoch "
+                    f"min left at most; loss {loss:.5f}, best validation {progress['best_loss']:.5f} in epoch "
                     f"{progress['best_epoch']}"
                 )
             if work is not None and now - stored >= 60 * settings.checkpoint_minutes:
@@ -255,7 +255,7 @@ def train(
 
     history.close()
     if work is not None:
-        # so that nothing is lost between here and the prediction
+        # a kill before the prediction is written then loses nothing
         checkpoint()
     net.load_state_dict(best)
     net.eval()

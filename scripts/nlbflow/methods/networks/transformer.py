@@ -1,4 +1,4 @@
-"""Transformer parts of the Neural Data Transformers: attention within a context, pre-norm layers, masked counts.
+"""Parts of the Neural Data Transformers: attention within a context, pre-norm layers, masked counts.
 
 Ye & Pandarinath 2021, "Representation learning for neural population activity with Neural Data Transformers",
 doi:10.51628/001c.27358; layers: Vaswani et al. 2017, arXiv:1706.03762; T-Fixup: Huang et al. 2020, ICML.
@@ -12,7 +12,7 @@ def context_mask(steps: int, backward: int, forward: int) -> Tensor:
     """Booleans (steps, steps), True where step t (row) may attend to step s: t - backward <= s <= t + forward.
 
     Args:
-        backward, forward: steps; negative: without limit.
+        backward, forward: steps; negative means without limit.
     """
     at = torch.arange(steps)
     ahead = at[None, :] - at[:, None]
@@ -23,7 +23,7 @@ def context_mask(steps: int, backward: int, forward: int) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention with dropout of the attention weights.
 
-    Written out, since the fused kernels are not reproducible on GPUs.
+    Written out, because the fused kernels are not reproducible on GPUs.
     """
 
     def __init__(self, width: int, heads: int, dropout: float):
@@ -37,7 +37,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, allowed: Tensor | None) -> Tensor:
-        """(trials, tokens, width) to the same; `allowed` (tokens, tokens) as of `context_mask`."""
+        """(trials, tokens, width) to the same shape; `allowed` (tokens, tokens) as from `context_mask`."""
         trials, tokens, width = x.shape
         parts = self.queries_keys_values(x).reshape(trials, tokens, 3, self.heads, width // self.heads)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
@@ -61,7 +61,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, allowed: Tensor | None) -> Tensor:
-        """(trials, tokens, width) to the same; `allowed` as of `Attention`."""
+        """(trials, tokens, width) to the same shape; `allowed` as in `Attention`."""
         x = x + self.dropout(self.attention(self.before_attention(x), allowed))
         return x + self.dropout(self.feed_forward(self.before_feed_forward(x)))
 
@@ -72,10 +72,10 @@ class Layer(nn.Module):
 
 
 class SpatialLayer(Layer):
-    """A layer with attention over time, and between columns, each a token that holds its values over time.
+    """A layer with attention over time and between columns; each column is a token that holds its values over time.
 
-    Only the weights of the latter are used: they mix what the attention over time gives (Le & Shlizerman 2022,
-    arXiv:2206.04727, section 3).
+    Of the attention between columns only the weights are used: they mix the result of the attention over time (Le &
+    Shlizerman 2022, arXiv:2206.04727, section 3).
     """
 
     def __init__(self, width: int, steps: int, heads: int, hidden: int, dropout: float):
@@ -108,7 +108,7 @@ def contrast(one: Tensor, other: Tensor, temperature: float = 0.1) -> Tensor:
 
 
 def mask_spans(trials: int, steps: int, ratio: float, span: int, device: torch.device) -> Tensor:
-    """Booleans (trials, steps), True where masked: starts with probability ratio / span, each of `span` steps.
+    """Booleans (trials, steps), True where masked: spans of `span` steps start with probability ratio / span.
 
     Spans may overlap, so a little less than `ratio` of the steps is masked.
     """
@@ -120,8 +120,8 @@ def mask_spans(trials: int, steps: int, ratio: float, span: int, device: torch.d
 
 
 def span_of(epoch: int, ramp: tuple[int, int], longest: int) -> int:
-    """How long the spans of an update are: 1, or, with a probability that climbs from 0 to 1 over the ramp, drawn from
-    1 to `longest`.
+    """The length of an update's spans: 1, or, with a probability that climbs from 0 to 1 over the ramp, drawn from 1 to
+    `longest`.
 
     Args:
         ramp: first and last epoch of the climb.
@@ -134,8 +134,8 @@ def span_of(epoch: int, ramp: tuple[int, int], longest: int) -> int:
 
 
 def corrupt(counts: Tensor, masked: Tensor, zero_ratio: float, random_ratio: float) -> Tensor:
-    """Counts with the masked entries replaced: by zero with probability `zero_ratio`; of the rest by a random whole
-    number below the largest count of the batch with probability `random_ratio`; else left as they are.
+    """Counts with masked entries replaced: with probability `zero_ratio` by zero; the others, with probability
+    `random_ratio`, by a random whole number below the largest count of the batch. The rest stay as they are.
 
     Args:
         counts: (trials, bins, neurons).

@@ -1,8 +1,8 @@
 """An update of a network: forward, backward, clipping, AdamW and the running mean; on a GPU recorded and replayed.
 
-A GPU does the arithmetic of a small network faster than Python can ask for it. So an update is recorded once as a CUDA
-graph, which holds the very same kernels, and replayed; nothing but the rows of the batch is written anew. What is drawn
-on the host, and changes what an update does, is its plan; each plan and size of a batch has a graph of its own.
+A GPU does the arithmetic of a small network faster than Python can request it. So an update is recorded once as a CUDA
+graph, which holds the same kernels, and replayed; only the rows of the batch are written anew. The plan of an update is
+what the host draws and what changes the operations; each plan and batch size has a graph of its own.
 """
 
 import logging
@@ -12,18 +12,18 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-# Graphs at most: each takes the memory of its results and a moment to record.
+# The most graphs: each takes the memory of its results and some time to record.
 GRAPHS = 64
 
 
 class Updates:
-    """Updates of a network, in place, with an optimizer of their own.
+    """Updates of a network, in place, with their own optimizer.
 
     Args:
-        net, kept: the network, and its running mean (or itself, where averaging is 0).
+        net, kept: the network, and its running mean (the network itself if averaging is 0).
         trials: tensors with trials as first dimension, on the network's device.
-        loss_of: of the network, a batch and its plan; it asks the GPU for nothing that it waits for.
-        settings: of `nlbflow.methods.networks.training.Settings`.
+        loss_of: the loss from the network, a batch and its plan; it must not wait for the GPU.
+        settings: as in `nlbflow.methods.networks.training.Settings`.
         autocast: the context of the forward pass.
     """
 
@@ -34,7 +34,7 @@ class Updates:
         self.loss_of, self.settings, self.autocast = loss_of, settings, autocast
         device = next(net.parameters()).device
         on_gpu = device.type == "cuda"
-        # a graph reads the rate from memory
+        # a graph reads the learning rate from GPU memory
         self.rate = torch.zeros((), device=device) if on_gpu else None
         self.optimizer = torch.optim.AdamW(
             net.parameters(),
@@ -49,12 +49,12 @@ class Updates:
         if self.rate is not None:
             self.rate.fill_(rate)
         for group in self.optimizer.param_groups:
-            # also after a checkpoint has put another tensor there
+            # set again, because loading a checkpoint replaces the tensor
             group["lr"] = rate if self.rate is None else self.rate
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """On a GPU: a stream of their own, since the default one cannot be recorded."""
+        """On a GPU: a separate stream, because the default one cannot be recorded."""
         if self.stream is None:
             yield
             return
@@ -65,7 +65,7 @@ class Updates:
         usual.wait_stream(self.stream)
 
     def __call__(self, rows: Tensor, plan: Hashable) -> tuple[Tensor, Tensor]:
-        """Loss, and norm of its gradient, of an update with some rows of the trials."""
+        """Make an update with some rows of the trials; return the loss and the norm of its gradient."""
         return (self.recorder or self._update)(rows, plan)
 
     def _update(self, rows: Tensor, plan: Hashable) -> tuple[Tensor, Tensor]:
@@ -83,8 +83,8 @@ class Updates:
 
 
 class Recorder:
-    """Calls an update as it is the first time, so that all is loaded and allocated; records it the second time that its
-    size and plan come, and from then on replays it. One that cannot be recorded is called as it is.
+    """Runs an update directly the first time its size and plan come, so that all is loaded and allocated. Records it
+    the second time, and then replays it. An update that cannot be recorded is always run directly.
     """
 
     def __init__(self, update: Callable[[Tensor, Hashable], tuple[Tensor, ...]]):
@@ -101,7 +101,7 @@ class Recorder:
             try:
                 self.graphs[key] = self._record(rows.clone(), plan)
             except RuntimeError as error:
-                logging.getLogger("nlbflow").info(f"an update cannot be recorded, and is slower for it: {error}")
+                logging.getLogger("nlbflow").info(f"an update cannot be recorded, so it is slower: {error}")
                 self.graphs[key] = None
         if self.graphs[key] is None:
             return self.update(rows, plan)
@@ -111,7 +111,7 @@ class Recorder:
         return tuple(result.clone() for result in results)
 
     def _record(self, rows: Tensor, plan: Hashable) -> tuple:
-        """Nothing is computed by it."""
+        """Record the update; this computes nothing."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=torch.cuda.current_stream()):
             results = self.update(rows, plan)
