@@ -27,6 +27,12 @@ def without(chosen: Selection, reasons: dict, failed: tuple = ()) -> Selection:
     return chosen
 
 
+def test_a_submission_takes_the_first_seed_that_did_not_fail():
+    names = {"models": ("gru",), "bins": (5, 20), "seeds": (0, 1)}
+    chosen = without(selection(**names), {f"{PLACE}/gru/0/prediction.h5": "broken."})
+    assert [run[1:] for run in chosen.submitted("gru", "val")] == [(5, "val", "gru", 1), (20, "val", "gru", 0)]
+
+
 def test_a_failed_run_is_left_out_and_its_model_if_it_was_the_only_one():
     names = {"models": ("mean_rate", "gru"), "bins": (5, 20), "seeds": (0, 1)}
     chosen = without(

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import numpy as np
 
-from nlbflow.errors import NlbflowError
+from nlbflow.errors import NlbflowError, values_that_are
 from nlbflow.models.catalogue import read_declaration
 from nlbflow.recordings.model_input import ModelInput
 
@@ -56,9 +56,7 @@ def implausible(rates: np.ndarray, spikes_mean: float, bin_ms: int) -> str:
     ):
         if wrong.any():
             first = tuple(int(i) for i in np.unravel_index(wrong.argmax(), rates.shape))
-            count = int(wrong.sum())
-            found = f"{count:,} values that are" if count > 1 else "1 value that is"
-            return f"has {found} {called}, first at (trial, bin, neuron) {first}; {advice}."
+            return f"has {values_that_are(int(wrong.sum()))} {called}, first at (trial, bin, neuron) {first}; {advice}."
     if not rates.any():
         return "holds only zeros; expected rates in spikes per bin: fill it with the predictions."
     mean, factor = float(rates.mean(dtype=np.float64)), 1000 / bin_ms
@@ -130,7 +128,7 @@ def check_prediction(
         if not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise NlbflowError(
-                f"model {model} returned {name} with {int((~np.isfinite(array)).sum()):,} values that are NaN or "
+                f"model {model} returned {name} with {values_that_are(int((~np.isfinite(array)).sum()))} NaN or "
                 f"infinite as float32, first at {axes} {where}; they must be finite: mend the model."
             )
         arrays[name] = array

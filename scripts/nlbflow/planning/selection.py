@@ -206,9 +206,11 @@ class Selection:
         ]
 
     def submitted(self, model: str, phase: str) -> list[Run]:
-        """The runs whose rates go into a model's submission: all selected datasets and bin widths, the first seed."""
-        first = self.models.seeds(model)[0]
-        return [(*p, model, first) for p in self.places if p[2] == phase and not self.unavailable(*p, model)]
+        """The runs whose rates go into a model's submission: all selected datasets and bin widths, the first seed
+        that did not fail."""
+        places = [p for p in self.places if p[2] == phase and not self.unavailable(*p, model)]
+        runs = [[(*p, model, seed) for seed in self.models.seeds(model)] for p in places]
+        return [next(run for run in seeds if not self._failed_run(run)) for seeds in runs]
 
     def submissions(self) -> list[str]:
         """The submission files of the selection."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from nlbflow.errors import NlbflowError
+from nlbflow.errors import NlbflowError, values_that_are
 from nlbflow.methods.glm import fit_poisson
 from nlbflow.metrics.formulas import null_rates
 
@@ -261,7 +261,7 @@ def _rows(name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim != 3 or 0 in array.shape or not np.isfinite(array).all():
         raise NlbflowError(
             f"{name} must be (trials, time, dims), none of them 0, with finite numbers, but found shape {array.shape} "
-            f"with {int((~np.isfinite(array)).sum()):,} values that are NaN or infinite; correct the prediction."
+            f"with {values_that_are(int((~np.isfinite(array)).sum()))} NaN or infinite; correct the prediction."
         )
     return array.reshape(-1, array.shape[2])
 
