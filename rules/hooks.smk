@@ -77,7 +77,7 @@ def end_with_failures():
     if not unfinished.failures:
         LAST_WORDS.append(f"nlbflow: stopped; continue with: {again}")
         return
-    words, whole = partial_command(sys.argv[1:]), True
+    words, whole = partial_command(sys.argv[1:], workflow.config_settings.config), True
     # a person who stops a run does not want another one
     by_hand = unfinished.stopped and workflow.execution_settings.keep_going
     some = any(result(run, "prediction.h5") not in unfinished.reasons for run in SELECTION.runs())

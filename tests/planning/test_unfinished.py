@@ -162,7 +162,16 @@ def test_what_a_job_said_last(tmp_path):
     ],
 )
 def test_the_run_that_makes_tables_of_what_there_is(words, wanted):
-    assert partial_command(words.split()) == (None if wanted is None else wanted.split())
+    assert partial_command(words.split(), {}) == (None if wanted is None else wanted.split())
+
+
+def test_the_second_run_keeps_the_config_of_a_profile():
+    given = {"data_folder": "my data", "run": {"bin_ms": [5]}}
+    values = ['data_folder="my data"', 'run={"bin_ms": [5]}']
+    expected = ["--workflow-profile", "p", "--nolock", "--config", "partial=True", *values, "--", "paper"]
+    assert partial_command(["--workflow-profile", "p", "--", "paper"], given) == expected
+    # values on the command line are among its words already
+    assert partial_command(["--config", "a=1"], {"a": 1}) == ["--nolock", "--config", "partial=True", "a=1"]
 
 
 def test_the_command_that_goes_on_makes_nothing_anew_twice():

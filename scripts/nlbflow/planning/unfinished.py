@@ -107,11 +107,12 @@ def command_again(program: str, words: list[str]) -> str:
     return shlex.join([*called, *_unforced(words)])
 
 
-def partial_command(words: list[str]) -> list[str] | None:
+def partial_command(words: list[str], given: Mapping) -> list[str] | None:
     """The words after `snakemake` for a run that makes tables of what there is; None after a run with special options.
 
     Args:
         words: the words of the run that failed.
+        given: the values of its `--config`, which a profile may hold; a profile's no longer count once words have some.
     """
     special = ("-U", "--until", "-O", "--omit-from", "--batch", "-t", "--touch")
     if any(word.split("=")[0] in special for word in words):
@@ -122,7 +123,8 @@ def partial_command(words: list[str]) -> list[str] | None:
     # snakemake takes the last of several
     place = next((i for i in reversed(range(len(kept))) if kept[i].split("=")[0] in ("--config", "-C")), None)
     if place is None:
-        return [*kept, *partial, *targets]
+        of_profile = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+        return [*kept, *partial, *of_profile, *targets]
     option, after = kept[place], kept[place + 1 :]
     # `--config=` takes one value, and the words after it are not values
     if "=" in option:
