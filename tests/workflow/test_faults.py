@@ -88,7 +88,7 @@ def merged(config: dict) -> dict:
         (lambda c: c.update(models={"smoothing": {"env": "envs/gone.yaml"}}), "envs/gone.yaml, which does not exist"),
         (
             lambda c: (c["run"].update(models=["theirs"]), c.update(models={"theirs": {"prediction": "{phase}.h5"}})),
-            "config key models.theirs.prediction names val.h5 for phase val, which is no file",
+            "config key models.theirs.prediction names val.h5 for phase val, which is not a file",
         ),
         (
             lambda c: c.update(models={"smoothing": {"prediction": "rates.h5"}}),
