@@ -184,7 +184,7 @@ table.table().body().addEventListener("click", ({ target }) => {
   if (!row || !button) return;
   button.focus();
   showDetails(dialog, row, {
-    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {}, model: row.runs.length ? models[row.model] : undefined,
+    metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {}, model: row.runs.length && Object.hasOwn(models, row.model) ? models[row.model] : undefined,
     data: places.find((place) => samePlace(place, row)), asked: target.closest("td")?.dataset.metric,
   });
 });

@@ -44,7 +44,7 @@ DEFAULTS = {
     "start_iterations": 50,
     # Updates of the posterior of evaluation trials, at most.
     "inference_iterations": 50,
-    # Resamples of the training trials, for how sure the clusters are.
+    # Resamples of the training trials, for how sure the clusters are; their labels take part in the choice too.
     "resamples": 50,
 }
 # Its states and clusters are drawn.
@@ -86,8 +86,8 @@ def predict(data, params: dict, seed: int) -> dict:
     if unseen := [k for k in range(params["clusters"]) if k not in heldin]:
         facts["unseen"] = ", ".join(map(str, unseen))
         log.warning(
-            f"biclust: no held-in neuron is of cluster {facts['unseen']}; in evaluation trials it is known only by how "
-            "the others drive it: fewer clusters may predict better."
+            f"biclust: no held-in neuron is of cluster {facts['unseen']}; such latents are known in evaluation "
+            "trials only by how others drive them: fewer clusters may predict better."
         )
     return {**prediction, "neuron_labels": found.labels, "neuron_similarity": found.together, "facts": facts}
 

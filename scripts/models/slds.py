@@ -42,7 +42,7 @@ DEFAULTS = {
     # Updates of the posterior of evaluation trials, at most.
     "inference_iterations": 50,
 }
-# Its states or couplings are drawn.
+# Its states are drawn.
 STRUCTURE = True
 CHECK = {"states": 2, "latents": 3, "iterations": 5, "start_iterations": 5}
 

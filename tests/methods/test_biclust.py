@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from nlbflow.errors import NlbflowError
-from nlbflow.methods.slds.clusters import _moved, fit_clusters
+from nlbflow.methods.slds.clusters import _moved, _settled, _white, fit_clusters
 from nlbflow.methods.slds.fit import fit, fit_one_state, fit_states
 from nlbflow.methods.slds.gaussian_chain import Chain
 from nlbflow.methods.slds.softplus_poisson import Emission, climb, evaluate, softplus
@@ -147,6 +147,37 @@ def test_the_order_of_neurons_and_the_names_of_clusters_mean_nothing(clustered):
     np.testing.assert_allclose(rates(counts[..., order], moved, names[labels][order]), expected[..., order], rtol=1e-8)
 
 
+def test_neurons_in_the_wrong_cluster_move_to_their_own(clustered):
+    counts, labels, found = clustered
+    latents = found.posterior.latents.mean
+    true = found.labels
+    wrong = true.copy()
+    wrong[[2, 9, 20, 30]] = (true[[2, 9, 20, 30]] + 1) % 3
+    _, settled = _settled(counts, latents, wrong, 3, 10.0, 1e-8)
+    assert np.sum(settled != true) <= 1 and adjusted_rand_score(labels, settled) > 0.9
+
+
+def test_white_latents_have_unit_covariance_and_rates_stay():
+    rng = np.random.default_rng(0)
+    mean = rng.standard_normal((20, 30, 4)) @ rng.standard_normal((4, 4)) + 3
+    whitening, white = _white(mean)
+    np.testing.assert_allclose(np.cov(white.reshape(-1, 4).T, bias=True), np.eye(4), atol=1e-9)
+    weights = rng.standard_normal((5, 4))
+    np.testing.assert_allclose(white @ (weights @ whitening).T, (mean - mean.mean(axis=(0, 1))) @ weights.T, atol=1e-9)
+
+
+def test_clusters_of_noise_are_unsure_and_the_labels_agree_best_with_the_resamples():
+    counts = np.random.default_rng(11).poisson(0.4, (15, 20, 12)).astype(float)
+    together = fit_clusters(counts, 20, 1, 3, 2, **OPTIONS).together
+    assert np.any((together > 0.1) & (together < 0.9)) and np.all(together.diagonal() == 1)
+
+
+def test_counts_without_variance_and_copies_of_neurons_are_fitted():
+    assert np.isfinite(fit_clusters(np.ones((6, 10, 8)), 20, 2, 2, 2, **OPTIONS).model.emission.weights).all()
+    one = np.random.default_rng(0).poisson(0.5, (10, 12, 1)).astype(float)
+    assert set(fit_clusters(np.repeat(one, 6, axis=2), 20, 1, 2, 1, **OPTIONS).labels) <= {0, 1}
+
+
 def test_the_last_neuron_of_a_cluster_stays():
     likelihood = np.array([[0.0, 0.0, 9.0, 5.0, 0.0], [0.0, 1.0, 0.0, 0.0, 9.0]])
     labels = np.array([0, 0, 1, 1, -1])
@@ -175,6 +206,7 @@ def test_latents_of_a_cluster_are_uncorrelated_and_the_largest_first():
     found = predict(tiny_input())
     for own in (slice(0, 2), slice(2, 4)):
         cov = np.cov(found["train_latents"][..., own].reshape(-1, 2).T)
+        assert np.abs(found["train_latents"].mean(axis=(0, 1))).max() < 1e-5
         assert abs(cov[0, 1]) < 1e-3 * cov[0, 0] and cov[0, 0] >= cov[1, 1]
 
 

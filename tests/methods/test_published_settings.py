@@ -45,6 +45,11 @@ def test_published_hyperparameters(dataset):
             assert params[name] == expected, (model, name)
 
 
+def test_slds_has_a_published_penalty_on_every_dataset():
+    penalties = {params_of("slds_published", dataset)["l2_A"] for dataset in ("mine", "simulated_maze", *PUBLISHED)}
+    assert penalties == {values[-1][2] for values in PUBLISHED.values()}
+
+
 @pytest.mark.parametrize("model", ["smoothing", "gpfa"])
 def test_the_sweeps_hold_what_was_found_by_them(model):
     tune = MODELS[model]["tune"]

@@ -213,7 +213,38 @@ def test_steps_of_several_bins():
     for name, array in alone.items():
         assert name == "facts" or found[name].shape == array.shape
     assert np.diff(found["eval_states"].reshape(5, 5, 4), axis=2).max() == 0
-    assert np.diff(found["eval_latents"], n=2, axis=1)[:, 2:4].max() < 1e-6
+    assert np.abs(np.diff(found["eval_latents"], n=2, axis=1)[:, 2:4]).max() < 1e-6
+
+
+@pytest.mark.parametrize("model", ["slds", "biclust"])
+@pytest.mark.parametrize(("ahead", "step_ms"), [(8, 20), (3, 20), (1, 20), (4, 40), (40, 5)])
+def test_rates_are_per_bin_whatever_the_steps(model, ahead, step_ms):
+    """Of counts with one constant rate, in both windows; the forward one may be shorter than a step."""
+    rng, data = np.random.default_rng(3), tiny_input()
+    for name, (trials, bins, neurons) in {
+        "train_spikes_heldin": (30, 40, 10), "train_spikes_heldout": (30, 40, 4), "eval_spikes_heldin": (20, 40, 10),
+        "train_spikes_heldin_forward": (30, ahead, 10), "train_spikes_heldout_forward": (30, ahead, 4),
+    }.items():  # fmt: skip
+        setattr(data, name, rng.poisson(0.5, (trials, bins, neurons)).astype(np.float32))
+    module = load_model(MODEL.with_name(f"{model}.py"))
+    found = module.predict(data, {**module.DEFAULTS, **module.CHECK, "states": 1, "step_ms": step_ms}, 0)
+    for name in ("eval_rates_heldout", "eval_rates_heldout_forward", "train_rates_heldin"):
+        assert found[name].mean() == pytest.approx(0.5, rel=0.1), name
+
+
+def test_the_start_with_the_highest_bound_goes_on(simulated, monkeypatch):
+    ends, true = [], slds._maximise
+
+    def maximise(model, chain, counts, prior, iterations, name):
+        found = true(model, chain, counts, prior, iterations, name)
+        ends.append((name, found[2]))
+        return found
+
+    monkeypatch.setattr(slds, "_maximise", maximise)
+    bounds = fit(simulated.counts[:8], 20, 3, 2, l2_A=1e-3, l2_b=1e-6, iterations=7, start_iterations=3, seed=1)[2]
+    starts = [found for name, found in ends if "start" in name]
+    assert len(starts) == 4 and len({round(found[-1], 3) for found in starts}) > 1 and len(bounds) == 8
+    assert bounds[5] == max(found[-1] for found in starts) and ends[-1][1][0] == pytest.approx(bounds[5], rel=1e-12)
 
 
 def test_one_state_that_holds_all_is_told(caplog):
@@ -274,5 +305,5 @@ def test_counts_that_cannot_be_fitted_are_refused():
         fitting(np.zeros((3, 5, 4)))
     with pytest.raises(NlbflowError, match="1 negative"):
         fitting(np.array([[[1.0], [-1.0]]]))
-    with pytest.raises(NlbflowError, match="two bins"):
+    with pytest.raises(NlbflowError, match="two steps"):
         fitting(np.ones((3, 1, 4)))

@@ -56,7 +56,8 @@ def fit_clusters(
         bin_ms: width of a bin.
         states, clusters, dims: the numbers of states, of clusters and of latents of each.
         l2_A, l2_b, iterations, start_iterations: as for `slds.fit.fit`, which one cluster is the same as.
-        resamples: of the trials, for how sure the clusters are.
+        resamples: of the trials, for how sure the clusters are; of the labels found, those that agree best with all
+            others are taken.
         seed: of the clusterings' starts, the resamples and the states' start.
 
     Raises:
@@ -66,15 +67,15 @@ def fit_clusters(
     if min(clusters, dims) < 1 or clusters * dims > firing.sum():
         raise NlbflowError(
             f"biclust needs clusters and factors for which clusters * (factors + 1) is 1 to {firing.sum()}, as many "
-            f"neurons fire; found {clusters} clusters of {dims} latents each: lower them."
+            f"neurons fire; found {clusters} clusters of {dims} latents each: change them."
         )
-    check(counts, states, clusters * dims, (l2_A, l2_b), (iterations, start_iterations))
+    check(counts, states, clusters * dims, (l2_A, l2_b), (iterations, start_iterations), "biclust")
     start = fit_one_state(*start_latents(counts, bin_ms, clusters * dims), counts, l2_A, l2_b)
     labels, together = np.where(firing, 0, -1), np.outer(firing, firing).astype(float)
     if clusters > 1:
         rng = np.random.default_rng(seed)
         whitening, latents = _white(start.chain.mean)
-        labels, together = _labels(start, counts, whitening, clusters, dims, resamples, rng, seed)
+        labels, together = _labels(start, counts, whitening, clusters, dims, resamples, rng, seed % 2**32)
         axes = [_leading(start.emission.weights[labels == k] @ whitening, dims) for k in range(clusters)]
         start, labels = _settled(counts, latents @ np.concatenate(axes, axis=1), labels, clusters, l2_A, l2_b)
     model, posterior, _ = fit_states(start, counts, states, iterations, start_iterations, seed)
@@ -85,8 +86,10 @@ def _white(mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What takes loadings to units in which the latents (trials, bins, dims) are white, and these latents."""
     rows = mean.reshape(-1, mean.shape[2])
     centred = rows - rows.mean(axis=0)
-    root = np.linalg.cholesky(centred.T @ centred / len(rows) + 1e-12 * np.eye(rows.shape[1]))
-    return root, np.linalg.solve(root, centred.T).T.reshape(mean.shape)
+    values, axes = np.linalg.eigh(centred.T @ centred / len(rows))
+    # latents that do not vary stay small instead of being blown up
+    deviations = np.sqrt(np.maximum(values, 1e-9 * max(values[-1], np.finfo(float).tiny)))
+    return axes * deviations, (centred @ axes / deviations).reshape(mean.shape)
 
 
 def _labels(
@@ -98,7 +101,8 @@ def _labels(
     fires = start.emission.weights.any(axis=1)
     loadings = start.emission.weights[fires] @ whitening
     whole, cost = subspace_labels(loadings, clusters, dims, rng, [sparse_labels(loadings, clusters, dims, seed)])
-    log.info(f"biclust: {cost:.2f} of {fires.sum()} loadings lie outside of their clusters' subspaces")
+    share = cost / fires.sum()
+    log.info(f"biclust: {100 * share:.1f} % of the loadings' squares lie outside their clusters' subspaces")
     found, active = [whole], np.flatnonzero(fires)
     for _ in range(resamples):
         drawn = rng.integers(len(counts), size=len(counts))
@@ -107,7 +111,7 @@ def _labels(
         # a neuron that is silent in these trials keeps its loadings
         found.append(subspace_labels(loadings, clusters, dims, rng, [whole], RESAMPLE_STARTS)[0])
     pairs = np.stack([labels[:, None] == labels for labels in found])
-    share = pairs[1:].mean(axis=0) if resamples else pairs[0].astype(float)
+    share = pairs.mean(axis=0)
     closest = ((pairs - share) ** 2).sum(axis=(1, 2)).argmin()
     labels, together = np.full(len(fires), -1), np.zeros((len(fires), len(fires)))
     labels[fires], together[np.ix_(fires, fires)] = found[closest], share
@@ -132,17 +136,15 @@ def _settled(
 ) -> tuple[Start, np.ndarray]:
     """The one-state fit under the labels, after neurons moved to clusters whose latents explain them better."""
     dims = latents.shape[2] // clusters
-    for left in reversed(range(ROUNDS + 1)):
+    for _ in range(ROUNDS):
         start = fit_one_state(*start_blocks(counts, latents, labels, clusters), counts, l2_A, l2_b)
-        latents = start.chain.mean
         blocks = [start.chain.project(slice(k * dims, (k + 1) * dims)) for k in range(clusters)]
-        likelihood = np.stack([regress(counts, block)[1] for block in blocks]) if left else None
-        moved = labels if likelihood is None else _moved(likelihood, labels)
+        moved = _moved(np.stack([regress(counts, block)[1] for block in blocks]), labels)
         if np.array_equal(moved, labels):
             return start, labels
         log.info(f"biclust: {(moved != labels).sum()} neurons move to another cluster")
-        labels = moved
-    raise AssertionError("the last round moves no neuron")
+        latents, labels = start.chain.mean, moved
+    return fit_one_state(*start_blocks(counts, latents, labels, clusters), counts, l2_A, l2_b), labels
 
 
 def _moved(likelihood: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -151,6 +153,6 @@ def _moved(likelihood: np.ndarray, labels: np.ndarray) -> np.ndarray:
     moves = (gain > WORTH) & (labels >= 0)
     for k in range(len(likelihood)):
         members = np.flatnonzero(labels == k)
-        if moves[members].all():
+        if len(members) and moves[members].all():
             moves[members[gain[members].argmin()]] = False
     return np.where(moves, likelihood.argmax(axis=0), labels)

@@ -32,6 +32,8 @@ INFERENCE_TOLERANCE = 1e-3
 LINEAR_ITERATIONS = 10
 # Starts of the states, and the iterations after which the one with the highest bound goes on.
 STARTS, FIRST_ITERATIONS = 4, 5
+# Lowest variance of the noise to expect, where latents do not vary at all.
+LEAST_NOISE = 1e-9
 # Variance of the latents before their first update.
 START_VARIANCE = 0.1
 LOG_EVERY_S = 5.0
@@ -109,7 +111,7 @@ def fit_one_state(emission: Emission, mean: np.ndarray, counts: np.ndarray, l2_A
     """
     dims = mean.shape[2]
     steps = np.diff(mean, axis=1).reshape(-1, dims)
-    prior = Prior(np.append(np.full(dims, float(l2_A)), float(l2_b)), (steps**2).mean(axis=0))
+    prior = Prior(np.append(np.full(dims, float(l2_A)), float(l2_b)), np.maximum((steps**2).mean(axis=0), LEAST_NOISE))
     chain = _isolated(mean)
     linear = Slds(start_dynamics(chain, 1, prior, 1, np.random.default_rng(0)), emission)
     linear = _maximise(linear, chain, counts, prior, LINEAR_ITERATIONS, "slds, one state")[0]
@@ -122,12 +124,15 @@ def fit_states(
     """The rest of `fit`, whose arguments and result these are."""
     rng, name = np.random.default_rng(seed), f"slds, {states} states"
     first, best = min(iterations, FIRST_ITERATIONS), None
-    for k in range(STARTS if states > 1 else 1):
-        chain = start.chain.select(np.arange(len(counts)))
+    starts = STARTS if states > 1 else 1
+    for k in range(starts):
+        # a chain is most of the memory: the last start takes the one that is given, and no loser is kept
+        chain = start.chain if k + 1 == starts else start.chain.select(np.arange(len(counts)))
         dynamics = start_dynamics(start.chain, states, start.prior, start_iterations, rng)
         found = _maximise(Slds(dynamics, start.emission), chain, counts, start.prior, first, f"{name}, start {k + 1}")
         if best is None or found[2][-1] > best[2][-1]:
             best = found
+        del found, chain
     model, posterior, bounds = best
     if first == iterations:
         return best
@@ -279,23 +284,28 @@ def _reporter(name: str, iterations: int, trials: int) -> Callable[[int, float],
 
 
 def check(
-    counts: np.ndarray, states: int, latents: int, penalties: tuple[float, float], iterations: tuple[int, int]
+    counts: np.ndarray,
+    states: int,
+    latents: int,
+    penalties: tuple[float, float],
+    iterations: tuple[int, int],
+    model: str = "slds",
 ) -> None:
-    """Refuse what `fit` cannot use, as its docstring says."""
+    """Refuse what `fit` cannot use, as its docstring says; `model` is named in the sentence."""
     negative, infinite = int((counts < 0).sum()), int(np.isinf(counts).sum())
     if negative or infinite or not len(counts) or counts.shape[1] < 2:
         raise NlbflowError(
-            "slds needs counts (trials, bins, neurons) of at least one trial and two bins, >= 0 and NaN where not "
-            f"observed, but found {counts.shape} with {negative:,} negative and {infinite:,} infinite counts."
+            f"{model} needs counts (trials, time steps, neurons) of at least one trial and two steps, >= 0 and NaN "
+            f"where not observed, but found {counts.shape} with {negative:,} negative and {infinite:,} infinite counts."
         )
     bins, firing = counts.shape[0] * counts.shape[1], int((np.nansum(counts, axis=(0, 1)) > 0).sum())
     if not 1 <= latents <= firing or not 1 <= states <= bins:
         raise NlbflowError(
-            f"slds needs 1 to {firing} latents, as many neurons fire, and 1 to {bins} states, as there are bins; found "
-            f"latents = {latents} and states = {states}: lower them."
+            f"{model} needs 1 to {firing} latents, as many neurons fire, and 1 to {bins} states, as there are time "
+            f"steps; found latents = {latents} and states = {states}: change them."
         )
     if min(iterations) < 1 or not 0 <= min(penalties) or not max(penalties) < np.inf:
         raise NlbflowError(
-            "slds needs iterations and start_iterations >= 1, and l2_A and l2_b finite and >= 0; found "
+            f"{model} needs iterations and start_iterations >= 1, and l2_A and l2_b finite and >= 0; found "
             f"{iterations[0]}, {iterations[1]}, {penalties[0]} and {penalties[1]}."
         )

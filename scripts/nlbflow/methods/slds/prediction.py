@@ -19,7 +19,8 @@ class Windows:
     """The observed window of a dataset and the one to be forecast, if there is one, in steps of about `step_ms`.
 
     `counts` (trials, steps, held-in and held-out neurons) are those of the training trials in both, NaN where missing;
-    `step_ms` is how long a step really is.
+    `step_ms` is how long a step is, or most of them where
+    they cannot be even. All windows have steps of one length, that of the shortest window at most.
 
     Args:
         data: what a model's `predict` is given.
@@ -27,12 +28,13 @@ class Windows:
     """
 
     def __init__(self, data, step_ms: float) -> None:
-        self.data, length = data, bins_per_step(step_ms, data.bin_ms)
+        self.data = data
         names = ["", "_forward"] if data.train_spikes_heldin_forward is not None else [""]
         found = [
             np.concatenate([getattr(data, f"train_spikes_{group}{name}") for group in ("heldin", "heldout")], axis=2)
             for name in names
         ]
+        length = min(bins_per_step(step_ms, data.bin_ms), *(window.shape[1] for window in found))
         self.steps = {name: Steps(window.shape[1], length) for name, window in zip(names, found, strict=True)}
         summed = [steps.sums(window) for steps, window in zip(self.steps.values(), found, strict=True)]
         self.counts, self.step_ms = np.concatenate(summed, axis=1), length * data.bin_ms
@@ -67,7 +69,7 @@ def occupancy(posterior: Posterior) -> str:
     if len(shares) > 1 and shares[0] > ALONE:
         log.warning(
             f"One of {len(shares)} states holds {100 * shares[0]:.1f} % of the bins, so the dynamics do not switch: a "
-            "smaller l2_A tells states apart, states: 1 is the same model for less."
+            "smaller l2_A may tell states apart; where it does not, states: 1 is the same model for less."
         )
     return ", ".join(f"{share:.3f}" for share in shares)
 
@@ -86,8 +88,8 @@ def check_params(model: str, params: dict, numbers: tuple[str, ...]) -> None:
     for name in (*numbers, "iterations", "start_iterations", "inference_iterations"):
         if not isinstance(params[name], int):
             raise NlbflowError(f"{model} needs a whole number as {name}; found {params[name]}.")
-    if params["inference_iterations"] < 1 or not params["step_ms"] > 0:
+    if params["inference_iterations"] < 1 or not 0 < params["step_ms"] < np.inf:
         raise NlbflowError(
-            f"{model} needs inference_iterations >= 1 and step_ms > 0; found {params['inference_iterations']} and "
-            f"{params['step_ms']}."
+            f"{model} needs inference_iterations >= 1 and a finite step_ms > 0; found "
+            f"{params['inference_iterations']} and {params['step_ms']}."
         )

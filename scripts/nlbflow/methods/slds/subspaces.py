@@ -40,17 +40,17 @@ def subspace_labels(
     best, least = labels[-1], np.inf
     for first in range(0, len(labels), AT_ONCE):
         part = labels[first : first + AT_ONCE]
+        cost, moving = np.full(len(part), np.inf), np.arange(len(part))
         for _ in range(STEPS):
-            _fill(part, clusters, rng)
-            members = (part[:, None] == np.arange(clusters)[:, None]).astype(float)
-            gram = (members @ products).reshape(len(part), clusters, rows.shape[1], rows.shape[1])
-            axes = np.linalg.eigh(gram)[1][..., -dims:]
-            inside = ((rows @ axes) ** 2).sum(axis=-1)
-            moved = inside.argmax(axis=1)
-            if np.array_equal(moved, part):
+            here = part[moving]
+            _fill(here, clusters, rng)
+            members = (here[:, None] == np.arange(clusters)[:, None]).astype(float)
+            gram = (members @ products).reshape(len(here), clusters, rows.shape[1], rows.shape[1])
+            inside = ((rows @ np.linalg.eigh(gram)[1][..., -dims:]) ** 2).sum(axis=-1)
+            part[moving], cost[moving] = inside.argmax(axis=1), np.maximum(1 - inside.max(axis=1), 0).sum(axis=1)
+            moving = moving[(part[moving] != here).any(axis=1)]
+            if not len(moving):
                 break
-            part = moved
-        cost = np.maximum(1 - inside.max(axis=1), 0).sum(axis=1)
         if cost.min() < least:
             best, least = part[cost.argmin()], float(cost.min())
     return best, least
