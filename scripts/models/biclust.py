@@ -13,7 +13,7 @@ Latents: those of each cluster in turn, centred and turned to be uncorrelated, t
   nothing.
 Tells: which neurons go together (`neuron_labels`), how surely (`neuron_similarity`: the share of resamples of the
   trials in which two neurons are of one cluster) and when the population's dynamics switch (`eval_states`).
-Cost: twice that of `slds`: 50 s of CPU on the simulated session (5 ms).
+Cost: about three times that of `slds`: 75 s on the simulated session.
 Limits: clusters whose latents go together cannot be told apart; the certainty is that of clustering the loadings, given
   the latents; a cluster needs a few neurons that fire. Predicts less well than `slds` with as many latents where
   neurons do not fall into clusters.
