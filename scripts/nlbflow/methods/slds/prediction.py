@@ -19,8 +19,8 @@ class Windows:
     """The observed window of a dataset and the one to be forecast, if there is one, in steps of about `step_ms`.
 
     `counts` (trials, steps, held-in and held-out neurons) are those of the training trials in both, NaN where missing;
-    `step_ms` is how long a step is, or most of them where they cannot be even. All windows have steps of one length, that
-    of the shortest window at most.
+    `step_ms` is how long a step is, or most of them where they cannot be even. All windows have steps of one length,
+    that of the shortest window at most.
 
     Args:
         data: what a model's `predict` is given.
