@@ -24,7 +24,7 @@ from nlbflow.methods.networks.common import (
     prediction,
     scored_entries,
     training_tensors,
-    validation_co_bps,
+    validation_facts,
 )
 from nlbflow.methods.networks.device import prepare
 from nlbflow.methods.networks.training import Settings, train
@@ -121,6 +121,6 @@ def predict(data, params: dict, seed: int) -> dict:
         none = batch["heldin"] < 0
         return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
 
-    scores = validation_loss, validation_co_bps
-    facts, history = train(net, trials, training_loss, *scores, settings, data.work, plan)
+    validation = validation_loss, validation_facts
+    facts, history = train(net, trials, training_loss, *validation, settings, data.work, plan)
     return prediction(net, data, facts, history)

@@ -120,11 +120,13 @@ def predict_in_batches(net: nn.Module, heldin: np.ndarray, batch: int) -> tuple[
     return np.concatenate(rates), np.concatenate(latents)
 
 
-def validation_co_bps(net: nn.Module, batch: dict[str, Tensor]) -> float:
-    """Bits per spike of the held-out neurons, from all of the held-in counts; comparable between models."""
+def validation_facts(net: nn.Module, batch: dict[str, Tensor]) -> dict[str, float]:
+    """`validation_co_bps`, the bits per spike of the held-out neurons from all of the held-in counts, which can be
+    compared between models."""
     bins, heldin = batch["heldin"].shape[1:]
     rates, _ = predict_in_batches(net, batch["heldin"].cpu().numpy(), BATCH)
-    return bits_per_spike(rates[:, :bins, heldin:], batch["counts"][:, :bins, heldin:].cpu().numpy())
+    heldout = batch["counts"][:, :bins, heldin:].cpu().numpy()
+    return {"validation_co_bps": float(bits_per_spike(rates[:, :bins, heldin:], heldout))}
 
 
 def prediction(net: nn.Module, data: ModelInput, facts: dict, history: dict) -> dict:

@@ -13,7 +13,7 @@ from nlbflow.methods.networks.common import (
     prediction,
     scored_entries,
     training_tensors,
-    validation_co_bps,
+    validation_facts,
 )
 from nlbflow.methods.networks.device import prepare
 from nlbflow.methods.networks.training import Settings, train
@@ -128,6 +128,6 @@ def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
         # masked as in training, as published, but without spans
         return masked_view(net, batch, 1)[0]
 
-    scores = validation_loss, validation_co_bps
-    facts, history = train(net, trials, training_loss, *scores, settings, data.work, plan)
+    validation = validation_loss, validation_facts
+    facts, history = train(net, trials, training_loss, *validation, settings, data.work, plan)
     return prediction(net, data, facts, history)

@@ -119,7 +119,7 @@ def train(
     trials: dict[str, Tensor],
     training_loss: Callable[[nn.Module, dict[str, Tensor], Hashable], Tensor],
     validation_loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
-    validation_score: Callable[[nn.Module, dict[str, Tensor]], float],
+    validation_facts: Callable[[nn.Module, dict[str, Tensor]], dict[str, float]],
     settings: Settings,
     work: Path | None = None,
     plan: Callable[[int], Hashable] | None = None,
@@ -135,7 +135,8 @@ def train(
         trials: tensors with trials as first dimension, on the same device.
         training_loss: from the network, a batch (the same names as `trials`) and its plan.
         validation_loss: from the network, in evaluation mode, and all validation trials.
-        validation_score: co-bps of the network with the best weights, before `refit`, on all validation trials.
+        validation_facts: what is to be told of the network with the best weights, before `refit`, on all validation
+            trials.
         settings: the settings.
         work: the job's own folder, for checkpoints and training.jsonl; its content was made with the same input,
             parameters, seed and code.
@@ -143,8 +144,8 @@ def train(
             epoch itself is the plan, and updates are not recorded on a GPU.
 
     Returns:
-        facts: parameters, epochs, best_epoch, validation_loss, validation_co_bps (the score), device; and the history,
-        CURVES over the epochs.
+        facts: parameters, epochs, best_epoch, validation_loss, device, and validation_facts; and the history, CURVES
+        over the epochs.
     """
     device = next(net.parameters()).device
     fitted, validated = validation_trials(len(next(iter(trials.values()))), settings.validation_every_trials)
@@ -183,7 +184,7 @@ def train(
 
     start, updates = _copy(net.state_dict()), new_updates()
     best = _copy(kept.state_dict())
-    progress = {"stage": "fitting", "epoch": 0, "lines": 0, "best_epoch": 0, "best_loss": validate(), "score": 0.0}
+    progress = {"stage": "fitting", "epoch": 0, "lines": 0, "best_epoch": 0, "best_loss": validate(), "facts": {}}
     # `auto` may find another device
     digest = digest_of({**asdict(settings), "device": device.type})
     saved = load_checkpoint(work, digest, device)
@@ -242,7 +243,7 @@ def train(
         if not refitting:
             kept.load_state_dict(best)
             kept.eval()
-            progress["score"] = float(validation_score(kept, validation))
+            progress["facts"] = validation_facts(kept, validation)
         elif progress["epoch"] == epochs:
             best = _copy(kept.state_dict())
         if refitting or not settings.refit:
@@ -264,7 +265,7 @@ def train(
         "epochs": progress["lines"],
         "best_epoch": progress["best_epoch"],
         "validation_loss": progress["best_loss"],
-        "validation_co_bps": progress["score"],
+        **progress["facts"],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
     return facts, history.columns(CURVES)

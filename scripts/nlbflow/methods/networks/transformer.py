@@ -20,11 +20,34 @@ def context_mask(steps: int, backward: int, forward: int) -> Tensor:
     return (ahead >= -backward) & (ahead <= forward)
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention with dropout of the attention weights.
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    allowed: Tensor | None,
+    dropout: nn.Module,
+    preferred: Tensor | None = None,
+) -> Tensor:
+    """Mixtures (trials, heads, positions, dims) of the values of tokens, with dropout of the attention weights.
 
     Written out, because the fused kernels are not reproducible on GPUs.
+
+    Args:
+        queries: (trials, heads, positions, dims).
+        keys, values: (trials, heads, tokens, dims).
+        allowed: booleans and `preferred`: what is added to the scores; both extend to (trials, heads, positions,
+            tokens).
     """
+    scores = queries @ keys.transpose(2, 3) / queries.shape[3] ** 0.5
+    if preferred is not None:
+        scores = scores + preferred
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, float("-inf"))
+    return dropout(scores.softmax(dim=3)) @ values
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with dropout of the attention weights."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -41,10 +64,7 @@ class Attention(nn.Module):
         trials, tokens, width = x.shape
         parts = self.queries_keys_values(x).reshape(trials, tokens, 3, self.heads, width // self.heads)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4)
-        scores = queries @ keys.transpose(2, 3) / (width // self.heads) ** 0.5
-        if allowed is not None:
-            scores = scores.masked_fill(~allowed, float("-inf"))
-        mixed = self.dropout(scores.softmax(dim=3)) @ values
+        mixed = attend(queries, keys, values, allowed, self.dropout)
         return self.out(mixed.transpose(1, 2).reshape(trials, tokens, width))
 
 
