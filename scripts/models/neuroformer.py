@@ -15,8 +15,8 @@ averages and could not count.
 Assumes: a neuron's rate follows from which held-in neurons fired how long before or after.
 Latents: what log rates are read from linearly, up to an invertible linear map: an axis means nothing by itself and is
   another for each seed.
-Tells: by its attention which neurons' spikes tell of a neuron's (`neuron_similarity`); by `surplus_bits`, how many more
-  bits per spike the joint likelihood of a step's spikes has than independent Poisson counts of the same network.
+Tells: by its attention which neurons' spikes tell of a neuron's (`neuron_similarity`); by `generative_bits`, how well
+  spikes can be told from those before them, in bits per spike above constant rates.
 Cost: –
 Limits: made for many more spikes than these sessions have. What attention shows need not be a synapse: a shared drive
   is attended to as well.
@@ -127,6 +127,7 @@ def predict(data, params: dict, seed: int) -> dict:
     nn.init.zeros_(net.bottleneck.bias)
     net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
+    mean_rates = net.readout.bias.data.clone()
     windows = windows_of(trials["counts"], steps)
     longest = longest_sequence(windows)
     cut = int((windows.tokens.before[:, -1] > longest).sum())
@@ -160,7 +161,7 @@ def predict(data, params: dict, seed: int) -> dict:
 
     def told_of_validation(net, batch):
         found = validation_facts(net, batch)
-        return found | _surplus(net, batch, steps) if generative else found
+        return found | _told_bits(net, batch, steps, mean_rates) if generative else found
 
     facts, history = train(net, trials, training_loss, validation_loss, told_of_validation, settings, data.work)
     predicted = prediction(net, data, facts | ({"cut_steps": cut} if generative else {}), history)
@@ -169,15 +170,13 @@ def predict(data, params: dict, seed: int) -> dict:
     return predicted
 
 
-def _surplus(net: Neuroformer, batch: dict, steps: TimeSteps) -> dict[str, float]:
-    """By how many bits per spike a step's spikes are more likely by the generative head than by independent Poisson
-    counts with the rates of the same network."""
+def _told_bits(net: Neuroformer, batch: dict, steps: TimeSteps, log_rates: torch.Tensor) -> dict[str, float]:
+    """By how many bits per spike a step's spikes are more likely, given those before, than at constant rates."""
     windows = windows_of(batch["counts"], steps)
-    joint = log_likelihoods(net, batch["heldin"], windows)
-    with torch.no_grad():
-        apart = poisson_log_likelihoods(net(batch["heldin"])[0], windows, batch["counts"].nan_to_num(), steps)
+    told = log_likelihoods(net, batch["heldin"], windows)
+    constant = poisson_log_likelihoods(log_rates, windows, batch["counts"].nan_to_num(), steps)
     spikes = windows.tokens.before[:, -1].sum().clamp(min=1)
-    return {"surplus_bits": float((joint - apart).double().sum() / spikes / np.log(2))}
+    return {"generative_bits": float((told - constant).double().sum() / spikes / np.log(2))}
 
 
 def _check(params: dict) -> None:

@@ -335,7 +335,7 @@ def test_answers_are_no_input_and_hidden_spikes_no_tokens():
     data = tiny_input()
     small = {**MODEL.DEFAULTS, **MODEL.CHECK}
     arrays, facts = run_model(PATH, "neuroformer", data, small, 0)
-    assert facts["validation_co_bps"] < 0.5 and np.isfinite(facts["surplus_bits"])
+    assert facts["validation_co_bps"] < 0.5 and np.isfinite(facts["generative_bits"])
     again, _ = run_model(PATH, "neuroformer", data, small, 0)
     assert all((arrays[name] == again[name]).all() for name in arrays if name != "history")
 
@@ -343,7 +343,7 @@ def test_answers_are_no_input_and_hidden_spikes_no_tokens():
 def test_without_the_generative_part_there_is_no_attention_to_show():
     alone = {**MODEL.DEFAULTS, **MODEL.CHECK, "pretrain_epochs": 0, "generative_weight": 0.0}
     arrays, facts = run_model(PATH, "neuroformer", tiny_input(), alone, 0)
-    assert "neuron_similarity" not in arrays and "surplus_bits" not in facts
+    assert "neuron_similarity" not in arrays and "generative_bits" not in facts
 
 
 @pytest.mark.parametrize(

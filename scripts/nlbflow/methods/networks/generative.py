@@ -72,7 +72,7 @@ def log_likelihoods(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tenso
 
 
 def poisson_log_likelihoods(log_rates: Tensor, windows: Windows, counts: Tensor, steps: TimeSteps) -> Tensor:
-    """The same by independent Poisson counts with log rates (trials, bins + forward bins, neurons)."""
+    """The same by independent Poisson counts with log rates that extend to (trials, bins + forward bins, neurons)."""
     each = counts * log_rates - log_rates.exp() - torch.lgamma(counts + 1)
     whole = counts.shape[1] // steps.length
     sums = each[:, : whole * steps.length].unflatten(1, (whole, steps.length)).sum(dim=(2, 3))
