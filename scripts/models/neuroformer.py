@@ -40,6 +40,7 @@ from nlbflow.methods.networks.generative import (
     attention_map,
     generative_loss,
     log_likelihoods,
+    log_shares,
     longest_sequence,
     poisson_log_likelihoods,
     windows_of,
@@ -73,18 +74,18 @@ DEFAULTS = {
     "input_dropout_most": 0.7,
     # Weight of the generative loss beside that of rates, both per count; epochs in which it is the only one; and the
     # share of steps whose spikes are generated in an update.
-    "generative_weight": 0.2,
-    "pretrain_epochs": 40,
-    "generative_share": 0.5,
+    "generative_weight": 0.05,
+    "pretrain_epochs": 0,
+    "generative_share": 0.125,
     # Training; see nlbflow.methods.networks.training.Settings. `epochs` are those after pretraining.
-    "epochs": 150,
+    "epochs": 120,
     "batch": 16,
-    "learning_rate": 0.002,
+    "learning_rate": 0.008,
     "warmup_epochs": 5,
     "weight_decay": 0.01,
     "averaging": 0.95,
     "clip_norm": 1.0,
-    "patience": 200,
+    "patience": 60,
     "refit": True,
     "device": "auto",
     "precision": "float32",
@@ -129,6 +130,7 @@ def predict(data, params: dict, seed: int) -> dict:
     net.to(device)
     mean_rates = net.readout.bias.data.clone()
     windows = windows_of(trials["counts"], steps)
+    net.next_neuron.bias.data = log_shares(windows.tokens, neurons)
     longest = longest_sequence(windows)
     cut = int((windows.tokens.before[:, -1] > longest).sum())
     least, most = params["input_dropout_least"], params["input_dropout_most"]

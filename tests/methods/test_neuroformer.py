@@ -21,6 +21,7 @@ from nlbflow.methods.networks.generative import (
 )
 from nlbflow.methods.networks.neuroformer import Neuroformer, token_losses
 from nlbflow.methods.networks.tokens import Tokens, reach, tokens_of
+from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.models.contract import check_model, load_model, run_model, tiny_input
 
 PATH = Path(__file__).parents[2] / "scripts/models/neuroformer.py"
@@ -361,3 +362,26 @@ def test_parameters_out_of_range(wrong, sentence):
 
 def test_contract(tmp_path):
     check_model(PATH, "neuroformer", {**MODEL.DEFAULTS, **MODEL.CHECK})
+
+
+def test_it_learns_both_what_rates_are_and_which_spike_comes_next():
+    """Two groups of neurons that fire by turns: held-out rates are told, and the next spike better than by its mean."""
+    rng = np.random.default_rng(0)
+    trials, evaluated, bins, heldin, neurons = 60, 30, 20, 20, 24
+    phase = rng.uniform(0, 2 * np.pi, (trials + evaluated, 1)) + np.linspace(0, 6, bins)
+    rates = 0.25 * np.exp(np.sin(phase)[..., None] * np.where(np.arange(neurons) % 2, 1.5, -1.5))
+    spikes = rng.poisson(rates).astype(np.float32)
+    data = tiny_input()
+    data.train_spikes_heldin, data.train_spikes_heldout = np.split(spikes[:trials], [heldin], axis=2)
+    data.train_spikes_heldin_forward = data.train_spikes_heldout_forward = None
+    data.eval_spikes_heldin = spikes[trials:, :, :heldin]
+    small = {"width": 32, "hidden": 64, "blocks": 1, "step_ms": 10, "context_ms": 30, "epochs": 25, "refit": False,
+             "generative_weight": 1.0, "generative_share": 0.5, "device": "cpu"}  # fmt: skip
+    found = MODEL.predict(data, {**MODEL.DEFAULTS, **small}, 0)
+    truth, counts = rates[trials:, :, heldin:], spikes[trials:, :, heldin:]
+    assert bits_per_spike(found["eval_rates_heldout"], counts) > 0.7 * bits_per_spike(truth, counts)
+    assert found["facts"]["generative_bits"] > 0.05
+    # neurons of a group tell of each other, so they are attended to more
+    same = np.equal.outer(np.arange(neurons) % 2, np.arange(neurons) % 2) & ~np.eye(neurons, dtype=bool)
+    shown = found["neuron_similarity"]
+    assert shown[same].mean() > 1.05 * shown[~same & ~np.eye(neurons, dtype=bool)].mean()

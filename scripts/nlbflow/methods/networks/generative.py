@@ -47,6 +47,14 @@ def longest_sequence(windows: Windows) -> int:
     return max(1, int(torch.quantile(windows.tokens.before[:, -1].float(), CUT_ABOVE, interpolation="higher")))
 
 
+def log_shares(tokens: Tokens, neurons: int) -> Tensor:
+    """Logs of the shares of each neuron's tokens and, last, of ends among all, (neurons + 1,); half a token bounds
+    them."""
+    counts = torch.bincount(tokens.neurons[tokens.present], minlength=neurons)
+    counts = torch.cat([counts, counts.new_tensor([len(tokens.before)])]) + 0.5
+    return torch.log(counts / counts.sum())
+
+
 def generative_loss(net: Neuroformer, heldin: Tensor, windows: Windows, longest: int) -> Tensor:
     """The weighted mean of the losses by neuron and by bin over all tokens of the windows.
 
