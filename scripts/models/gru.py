@@ -16,18 +16,8 @@ Limits: what it has learnt cannot be read as dynamics. Small data sets are learn
 Reference code: the Makin lab's, not checked; nothing of it is used.
 """
 
-from nlbflow.methods.networks.common import (
-    TimeSteps,
-    coordinated_dropout,
-    log_mean_rates,
-    poisson_loss,
-    prediction,
-    scored_entries,
-    training_tensors,
-    validation_facts,
-)
-from nlbflow.methods.networks.device import prepare
-from nlbflow.methods.networks.training import Settings, train
+from nlbflow.methods.networks.common import TimeSteps, prediction
+from nlbflow.methods.networks.coordinated import Readout, fit
 from torch import nn
 
 DEFAULTS = {
@@ -68,23 +58,21 @@ class BidirectionalGRU(nn.Module):
     def __init__(self, steps: TimeSteps, heldin: int, neurons: int, params: dict):
         super().__init__()
         self.steps = steps
-        width, dropout = params["width"], params["dropout"]
+        width, latents = params["width"], params["latents"]
         self.read_in = nn.Linear(heldin, params["factors"])
         # layer by layer, with our own dropout between them: cuDNN's has a state that no checkpoint can hold
         self.recurrent = nn.ModuleList(
             nn.GRU(2 * width if layer else params["factors"], width, batch_first=True, bidirectional=True)
             for layer in range(params["layers"])
         )
-        self.dropout = nn.Dropout(dropout)
-        self.bottleneck = nn.Linear(2 * width, params["latents"])
-        self.readout = nn.Linear(params["latents"], neurons)
+        self.dropout = nn.Dropout(params["dropout"])
+        self.readout = Readout(steps, nn.Linear(2 * width, latents), latents, neurons, params["dropout"])
 
     def forward(self, heldin):
         states = self.read_in(self.steps.sums(heldin))
         for number, layer in enumerate(self.recurrent):
             states, _ = layer(self.dropout(states) if number else states)
-        latents = self.steps.interpolate(self.bottleneck(self.dropout(states)))
-        return self.readout(latents), latents
+        return self.readout(states)
 
 
 def predict(data, params: dict, seed: int) -> dict:
@@ -98,29 +86,5 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    settings = Settings.of(params)
-    device = prepare(seed, params["device"])
-    trials = training_tensors(data, device)
-    bins, heldin = data.train_spikes_heldin.shape[1:]
-    total, neurons = trials["counts"].shape[1:]
-    net = BidirectionalGRU(TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms), heldin, neurons, params)
-    nn.init.zeros_(net.bottleneck.bias)
-    net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
-    net.to(device)
-
-    def plan(epoch):
-        # every update is like every other
-        return None
-
-    def training_loss(net, batch, plan):
-        seen, dropped = coordinated_dropout(batch["heldin"], params["input_dropout"])
-        return poisson_loss(net(seen)[0], batch["counts"], scored_entries(batch["counts"], dropped))
-
-    def validation_loss(net, batch):
-        # with all of its input, as in use: what remains to be predicted are held-out neurons and the forward window
-        none = batch["heldin"] < 0
-        return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
-
-    validation = validation_loss, validation_facts
-    facts, history = train(net, trials, training_loss, *validation, settings, data.work, plan)
+    net, facts, history = fit(data, params, seed, BidirectionalGRU)
     return prediction(net, data, facts, history)
