@@ -189,7 +189,13 @@ def leaderboard_stamp(wildcards):
     resources = resource_digest("published.csv")
     return stamp(
         "leaderboard",
-        parameters=frozen(origin=ORIGIN, absent=SELECTION.absences(), about=SELECTION.cited(), resources=resources),
+        parameters=frozen(
+            origin=ORIGIN,
+            absent=SELECTION.absences(),
+            kinds=SELECTION.kinds(),
+            about=SELECTION.cited(),
+            resources=resources,
+        ),
     )
 
 
@@ -200,6 +206,7 @@ def boards_stamp(wildcards):
         origin=ORIGIN,
         boards=SELECTION.boards,
         absent=SELECTION.absences(),
+        kinds=SELECTION.kinds(),
         about=SELECTION.cited(),
         resources=resources,
     )

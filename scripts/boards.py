@@ -21,7 +21,9 @@ def main(smk) -> None:
         published, reproduced = (pd.read_csv(resources / name) for name in ("published.csv", "reproduced.csv"))
         scores, ranks, differences = map(read_table, smk.input[:3])
         of = f"From {origin_sentence(asked['origin'])}."
-        results = Results(scores, ranks, differences, published, asked["absent"], read_table(smk.input.notes))
+        results = Results(
+            scores, ranks, differences, published, asked["absent"], read_table(smk.input.notes), asked["kinds"]
+        )
         for wanted in asked["boards"]:
             datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
             if len(datasets) > 1:

@@ -17,7 +17,9 @@ def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
-        results = Results(*map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes))
+        results = Results(
+            *map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes), asked["kinds"]
+        )
         sheets = leaderboard_sheets(results, asked["about"])
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
         made = f"from {origin_sentence(asked['origin'])}, {made_here()}"

@@ -7,6 +7,7 @@ from nlbflow.scoring.latents import latent_scores
 from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, further_scores, out_of_reach
 from nlbflow.scoring.structure import structure_scores
 from nlbflow.metrics.formulas import score_null
+from nlbflow import METRICS_VERSION
 from nlbflow.metrics.kinds import RANKED
 from nlbflow.running.provenance import provenance
 from nlbflow.scoring.trial_statistics import bits_per_neuron
@@ -50,6 +51,7 @@ def main(smk) -> None:
                 "model": smk.wildcards.model,
                 "seed": int(smk.wildcards.seed),
                 "kind": kind,
+                "metrics_version": METRICS_VERSION,
                 "params": made["params"],
                 "facts": made["facts"],
                 "scores": scores,

@@ -2,7 +2,7 @@
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.running.files import read_arrays, read_json
-from nlbflow.models.submissions import write_submission
+from nlbflow.models.submission_writing import write_submission
 
 
 def main(smk) -> None:

@@ -7,6 +7,8 @@ docs/architecture.md shows how the data pass through them.
 from importlib import import_module
 
 __version__ = "0.1.0"
+# Of the scoring. A new one whenever the same rates get another score, with a line in CHANGELOG.md that says which.
+METRICS_VERSION = "1"
 __all__ = ["Data", "NlbflowError", "evaluate", "load", "save_submission"]
 _HOME = {name: "nlbflow.errors" if name == "NlbflowError" else "nlbflow.api" for name in __all__}
 

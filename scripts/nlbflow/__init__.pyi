@@ -5,3 +5,4 @@ from nlbflow.api import save_submission as save_submission
 from nlbflow.errors import NlbflowError as NlbflowError
 
 __version__: str
+METRICS_VERSION: str

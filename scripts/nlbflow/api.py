@@ -16,7 +16,8 @@ from nlbflow.archive.pins import read_pins
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.decoded_metric import renamed, series_of
 from nlbflow.models.contract import check_prediction
-from nlbflow.models.submissions import add_to_submission, needed_arrays
+from nlbflow.models.submission_writing import add_to_submission
+from nlbflow.models.submissions import needed_arrays
 from nlbflow.recordings.datasets import SIMULATED, dataset_version
 from nlbflow.recordings.model_input import expected_shapes
 from nlbflow.recordings.notes import summarise

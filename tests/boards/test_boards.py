@@ -134,6 +134,16 @@ def test_every_shipped_reproduction_is_of_a_published_method():
     assert set(reproduced["method"]) <= set(published["method"])
 
 
+def test_an_absent_model_is_of_its_kind(tmp_path):
+    """One that has no score anywhere is still told from those that compete."""
+    paths = fake_results(tmp_path, models=4, bin_ms=(5,), seeds=1)
+    tables = [read_table(paths[name]) for name in ("scores", "ranks", "differences")]
+    absent = [["mc_maze", 5, "val", model, "failed: broken"] for model in ("theirs", "the_truth")]
+    found = Results(*tables, PUBLISHED, absent, kinds={"the_truth": "oracle"})
+    kinds = {row.name: row.kind for group in place_board(found, ("mc_maze", 5, "val")).groups for row in group.rows}
+    assert kinds["the_truth"] == "oracle" and kinds["theirs"] == "competitor"
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     paths = fake_results(tmp_path_factory.mktemp("fake"), models=16, bin_ms=(5,), seeds=2)

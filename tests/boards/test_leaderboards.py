@@ -105,13 +105,15 @@ def sheets(scores):
             "model": model,
             "seed": seed,
             "kind": "oracle" if model == "ideal" else "competitor",
+            "metrics_version": "1",
             "scores": {m: b.estimate for m, b in metrics.items()}
             | ({"16-shot co-bps": 0.2 + seed / 10} if model in ("bad", "good") else {}),
             "intervals": {m: b.interval() for m, b in metrics.items()},
         }
         for (model, seed), metrics in scores.items()
     ]
-    entries.append({**place, "model": "null", "seed": 0, "kind": "null", "scores": {"co-bps": 0.0}, "intervals": {}})
+    null = {"model": "null", "seed": 0, "kind": "null", "metrics_version": "1"}
+    entries.append({**place, **null, "scores": {"co-bps": 0.0}, "intervals": {}})
     comparison = {
         **place,
         "ranks": rank_table(scores, {"ideal": "oracle"}),

@@ -154,7 +154,7 @@ def _entry(place: dict, model: str, seed: int, kind: str) -> dict:
     }
     return {
         **place, "model": model, "seed": seed, "kind": kind, "facts": {}, "scores": {}, "intervals": {}, "notes": [],
-        "bits_per_neuron": [], "provenance": {"prediction": None, "score": score},
+        "bits_per_neuron": [], "metrics_version": "1", "provenance": {"prediction": None, "score": score},
     }  # fmt: skip
 
 

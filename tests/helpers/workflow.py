@@ -1,10 +1,15 @@
 """Running the workflow from a test: a copy of the code, a folder to run in, what a run would do."""
 
+import atexit
+import multiprocessing
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +38,47 @@ def command(code: Path, *arguments: str, config: Path | None = SMALL) -> list[st
 def run(code: Path, work: Path, *arguments: str, config: Path | None = SMALL, fails: bool = False) -> str:
     """Run snakemake in `work`; its output. It must succeed, or fail, as said."""
     work.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        command(code, *arguments, config=config), cwd=work, capture_output=True, text=True, timeout=900
-    )
-    output = done.stdout + done.stderr
-    assert (done.returncode != 0) == fails, output
+    with tempfile.TemporaryFile("w+", errors="replace") as written:
+        # a process that has Snakemake imported is forked, because importing it takes two seconds
+        process = PROCESSES.Process(
+            target=_snakemake,
+            args=(command(code, *arguments, config=config)[3:], str(work), dict(os.environ), DupFd(written.fileno())),
+        )
+        process.start()
+        process.join(900)
+        process.kill()
+        process.join()
+        written.seek(0)
+        output = written.read()
+    assert (process.exitcode != 0) == fails, output
     return output
+
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["snakemake.cli"])
+
+
+def _snakemake(arguments: list[str], work: str, environment: dict[str, str], output) -> None:
+    """What `python -m snakemake` does, in this process."""
+    import snakemake.cli
+
+    os.chdir(work)
+    os.environ.clear()
+    os.environ.update(environment)
+    written = output.detach()
+    os.dup2(written, 1)
+    os.dup2(written, 2)
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False, buffering=1) for number in (1, 2))
+    sys.argv = [str(Path(snakemake.__file__).with_name("__main__.py")), *arguments]
+    # as they are there, without what the tests import
+    sys.path[:] = [path for path in sys.path if not Path(path).resolve().is_relative_to(ROOT) or ".venv" in path]
+    try:
+        snakemake.cli.main()
+    finally:
+        # a forked process leaves without them
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def planned(code: Path, work: Path, *arguments: str, config: Path | None = SMALL) -> Counter:

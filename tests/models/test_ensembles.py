@@ -13,6 +13,9 @@ from nlbflow.models.ensembles import average, check_members, choose, cost
 from nlbflow.running.files import read_arrays
 from workflow import ROOT, planned, run
 
+# what an ensemble is told by; figures and page are drawn elsewhere
+TABLE = "results/scores.csv"
+
 
 def facts(**scores):
     return {(name, 0): {"validation_co_bps": score} for name, score in scores.items()}
@@ -114,7 +117,7 @@ def folder(tmp_path_factory):
     }
     (folder / "config.json").write_text(json.dumps(config))
     configs = [str(ROOT / "tests/helpers/small.yaml"), str(folder / "config.json")]
-    run(ROOT, folder, "--configfile", *configs, config=None)
+    run(ROOT, folder, TABLE, "--configfile", *configs, config=None)
     return folder, configs
 
 
@@ -133,15 +136,15 @@ def test_an_ensemble_in_the_workflow(folder):
     np.testing.assert_allclose(nested, (arrays["eval_rates_heldout"] + two[0]) / 2, rtol=1e-5)
     made = {model: about["provenance"] for model, (_, about) in read.items()}
     assert made["together"]["seconds"] >= made["smoothing"]["seconds"] + made["wide"]["seconds"]
-    table = (folder / "results/scores.csv").read_text()
+    table = (folder / TABLE).read_text()
     assert ",together,0,co-bps," in table and ",wide," not in table
 
 
 def test_a_changed_member_makes_the_ensemble_anew(folder):
     folder, configs = folder
-    assert not planned(ROOT, folder, "--configfile", *configs, config=None)
+    assert not planned(ROOT, folder, TABLE, "--configfile", *configs, config=None)
     (folder / "wider.json").write_text(json.dumps({"models": {"wide": {"params": {"kernel_sd_ms": 120}}}}))
-    jobs = planned(ROOT, folder, "--configfile", *configs, str(folder / "wider.json"), config=None)
+    jobs = planned(ROOT, folder, TABLE, "--configfile", *configs, str(folder / "wider.json"), config=None)
     started = {job.split(",")[0].split(" on ")[0] for job in jobs}
     assert {"Training wide", "Averaging the ensemble together", "Averaging the ensemble nested"} <= started
     assert "Training smoothing" not in started

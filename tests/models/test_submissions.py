@@ -11,8 +11,9 @@ import pytest
 from hostile_files import fifo
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import score
-from nlbflow.models import submissions
-from nlbflow.models.submissions import read_submission, write_submission
+from nlbflow.models.submission_writing import write_submission
+from nlbflow.models.submissions import read_submission
+from nlbflow.recordings.datasets import group_name
 from submission_files import GROUP, NAME, REQUIRED, SHAPES, SIZES, rates, read, write
 
 
@@ -150,7 +151,7 @@ def test_nlb_tools_accepts_our_submission(tmp_path, nlb_tools):
         assert set(file["mc_maze_small"]) == set(SHAPES)
     # nlb_tools asks for arrays of objects
     targets = {
-        submissions.group_name(*place): target
+        group_name(*place): target
         | {name: np.array([*rows, None], object)[:-1] for name, rows in target.items() if isinstance(rows, list)}
         for place, (target, _) in cases.items()
     }
@@ -160,7 +161,7 @@ def test_nlb_tools_accepts_our_submission(tmp_path, nlb_tools):
     for (name, bin_ms), (target, _) in cases.items():
         split = results[f"mc_maze_scaling{'' if bin_ms == 5 else '_20'}_split"]
         mark = "[100] " if name == "mc_maze_small" else "[500] "
-        group = submissions.group_name(name, bin_ms)
+        group = group_name(name, bin_ms)
         found = score(target, read(path, shapes=SHAPES_SCORED, group=group, bin_ms=bin_ms))
         assert set(found) == {"co-bps", "vel R2", "psth R2", "fp-bps"}
         for metric, value in found.items():

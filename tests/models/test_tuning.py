@@ -160,7 +160,8 @@ def test_a_tuned_model_through_the_workflow(tmp_path):
         return path
 
     work = tmp_path / "work"
-    run(ROOT, work, config=config())
+    tables = "results/scores.csv", "results/leaderboard.md"
+    run(ROOT, work, *tables, config=config())
     place = work / "results/simulated_maze/20ms/val"
     table = pd.read_csv(place / "smoothing/tune/candidates.csv")
     assert len(table) == 4 and table["co-bps"].is_monotonic_decreasing
@@ -172,8 +173,8 @@ def test_a_tuned_model_through_the_workflow(tmp_path):
     assert params["smoothing_tuned"] == best and params["smoothing"] != best
     board = (work / "results/leaderboard.md").read_text()
     assert "| smoothing_tuned" in board and "| smoothing " in board
-    assert not planned(ROOT, work, config=config())
+    assert not planned(ROOT, work, *tables, config=config())
     # what was tried is not tried again, and only what follows from a new candidate is made anew
-    jobs = planned(ROOT, work, config=config(alpha=[0.1, 1.0, 3.0]))
+    jobs = planned(ROOT, work, *tables, config=config(alpha=[0.1, 1.0, 3.0]))
     assert sum(message.startswith("Tuning") for message in jobs) == 2
     assert {"Training"} == {m.split()[0] for m in jobs if "smoothing_tuned, seed" in m and not m.startswith("Scoring")}

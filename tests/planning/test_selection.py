@@ -152,3 +152,8 @@ def test_learning_curves_are_figures_only_where_a_network_is_trained():
     classical = selection(("mean_rate", "smoothing"))
     assert not any("learning" in file for file in figure_files(classical))
     assert "Learning curves" not in [kind["title"] for kind in captions(classical, ROOT / "report")]
+
+
+def test_kinds_of_rows_are_known_before_anything_runs():
+    chosen = selection(models=["mean_rate", "smoothing", "true_rates"])
+    assert chosen.kinds() == {"mean_rate": "control", "smoothing": "competitor", "true_rates": "oracle"}

@@ -32,7 +32,7 @@ def test_scores_of_other_recordings_are_not_taken_for_the_published(night):
     folder, done = night
     assert done.returncode == 1, done.stderr
     assert "0.1528" in done.stdout and "False" in done.stdout
-    # it ended by the comparison, after a whole run
+    # it ended by the comparison, after the run
     assert {"mc_maze_small", "mc_maze_large"} <= {p.name for p in (folder / "results").iterdir()}
 
 

@@ -4,7 +4,7 @@ A board has our models and, apart but in the same columns, published methods. A 
 reason in place of a value.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -83,6 +83,7 @@ class Results:
         absent: [dataset, bin_ms, phase, model, reason] of each selected model that has no result; the model
             `all models` stands for the whole place.
         notes: as from `nlbflow.boards.tables.note_table`, if there are any.
+        kinds: of the selected models, as far as known; it tells that of models without any score.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Results:
         published: pd.DataFrame,
         absent: list[list],
         notes: pd.DataFrame | None = None,
+        kinds: Mapping[str, str] | None = None,
     ):
         key = [*PLACE, "metric", "model"]
         means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
@@ -101,7 +103,7 @@ class Results:
         self.ranks = {tuple(getattr(row, name) for name in key): row for row in ranks.itertuples(index=False)}
         self.marks = best_and_second(ranks, differences)
         self.absent = {tuple(row[:4]): row[4] for row in absent}
-        self.kinds = {model: "competitor" for *_, model in self.absent if model != WHOLE}
+        self.kinds = {model: (kinds or {}).get(model, "competitor") for *_, model in self.absent if model != WHOLE}
         self.kinds |= dict(zip(scores["model"], scores["kind"], strict=True))
         # a model that is implausible at one place is marked in every table
         self.kinds |= dict.fromkeys(scores.loc[scores["kind"] == "implausible", "model"], "implausible")

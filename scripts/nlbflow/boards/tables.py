@@ -53,7 +53,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def score_table(entries: list[dict]) -> pd.DataFrame:
-    """One row per run and metric: dataset, bin_ms, phase, model, seed, metric, value, low, high, kind.
+    """One row per run and metric: dataset, bin_ms, phase, model, seed, metric, value, low, high, kind,
+    metrics_version (`nlbflow.METRICS_VERSION` of the code that scored it).
 
     `low` and `high` are the 95 % interval over evaluation trials, missing where there is none.
 
@@ -67,8 +68,9 @@ def score_table(entries: list[dict]) -> pd.DataFrame:
             low, high = entry["intervals"].get(metric) or (None, None)
             run = {key: entry[key] for key in RUN}
             value = entry["scores"][metric]
-            rows.append({**run, "metric": metric, "value": value, "low": low, "high": high, "kind": entry["kind"]})
-    return pd.DataFrame(rows, columns=[*RUN, "metric", "value", "low", "high", "kind"])
+            said = {"kind": entry["kind"], "metrics_version": entry["metrics_version"]}
+            rows.append({**run, "metric": metric, "value": value, "low": low, "high": high, **said})
+    return pd.DataFrame(rows, columns=[*RUN, "metric", "value", "low", "high", "kind", "metrics_version"])
 
 
 def neuron_table(entries: list[dict]) -> pd.DataFrame:

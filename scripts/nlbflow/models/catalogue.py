@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
+from nlbflow.metrics.kinds import COMPETITOR, CONTROL
 from nlbflow.recordings.datasets import REASONS
 from nlbflow.running.code import parse
 
@@ -37,6 +38,11 @@ def with_tuned(models: dict) -> dict:
     if taken := [name for name in tuned if name in models]:
         raise NlbflowError(f"config key models.{taken[0]} has the name of the tuned model; choose another name.")
     return models | tuned
+
+
+def kind_of(declared: dict) -> str:
+    """The kind (`nlbflow.metrics.kinds`) of the rows of a model that declares this."""
+    return "oracle" if declared["ORACLE"] else CONTROL if declared["CONTROL"] else COMPETITOR
 
 
 def find_model(file: str, shipped: Path) -> Path:

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nlbflow.errors import NlbflowError
-from nlbflow.metrics.kinds import COMPETITOR, CONTROL
 from nlbflow.models.apart import Reach, run_apart
-from nlbflow.models.catalogue import find_model, read_declaration, with_tuned
+from nlbflow.models.catalogue import find_model, kind_of, read_declaration, with_tuned
 from nlbflow.models.contract import check_prediction, run_model
 from nlbflow.recordings.model_input import ModelInput
 from nlbflow.running.files import read_arrays, read_json, write_arrays
@@ -97,10 +96,9 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
         data.work = work_folder(Path(smk.output.prediction), vars(data), of)
     rates, facts, confined = predict_apart(smk, data, params, seed, free=answers is not None)
     run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
-    kind = "oracle" if declared["ORACLE"] else CONTROL if declared["CONTROL"] else COMPETITOR
     device = facts.get("device", "cpu")
     made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds, device)
     made["confined"] = confined
-    write_prediction(smk, run, about, rates, kind, params, facts, made)
+    write_prediction(smk, run, about, rates, kind_of(declared), params, facts, made)
     if data.work:
         tidy_work(data.work)

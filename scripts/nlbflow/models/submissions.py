@@ -1,4 +1,4 @@
-"""Submissions to the benchmark: HDF5 files of rates (specification, section 3.4), written, and read from anyone.
+"""Submissions to the benchmark: HDF5 files of rates (specification, section 3.4), read from anyone.
 
 A file from outside can do harm: links lead to other files, a few bytes inflate to gigabytes, damaged structures crash
 the HDF5 library. So a process of its own reads it, which has little memory and little time and, once the file is
@@ -8,7 +8,6 @@ open, can open no other. That process reads an array only if its declaration is 
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,6 @@ from h5py import h5d, h5l, h5o, h5s, h5t, h5z
 
 from nlbflow.errors import NlbflowError
 from nlbflow.models.contract import FORWARD, REQUIRED, implausible
-from nlbflow.recordings.datasets import group_name
 from nlbflow.running.files import open_h5
 
 SECONDS = 300
@@ -47,50 +45,6 @@ TYPES = {
     h5t.VLEN: "sequences of variable length",
     h5t.ARRAY: "arrays within each value",
 }
-
-
-def write_submission(path: str | Path, predictions: Iterable[tuple[str, int, Mapping[str, np.ndarray]]]) -> None:
-    """Write a submission, float32 in gzip, from (dataset, bin_ms, arrays) one after the other.
-
-    Args:
-        path: the file to make; all three scaling datasets belong in one file.
-        predictions: rates (trials, time, neurons) in expected spikes per bin; other arrays, such as latents, are left
-            out. A generator keeps only one prediction in memory.
-    """
-    with h5py.File(path, "w") as file:
-        for dataset, bin_ms, arrays in predictions:
-            _write_group(file.create_group(group_name(dataset, bin_ms)), arrays)
-
-
-def _write_group(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:
-    for name in (n for n in REQUIRED + FORWARD if n in arrays):
-        rates = np.asarray(arrays[name], np.float32)
-        group.create_dataset(name, data=rates, compression="gzip", compression_opts=1, shuffle=True)
-
-
-def add_to_submission(path: Path, dataset: str, bin_ms: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Put a dataset's rates into a submission, replacing older ones; the file is whole at every moment.
-
-    Args:
-        path: the file; it is made if it is not there.
-        arrays: as for `write_submission`.
-
-    Raises:
-        NlbflowError: the file is there and is not HDF5.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.exists():
-            with open_h5(path):
-                shutil.copyfile(path, unfinished)
-        with h5py.File(unfinished, "a") as file:
-            name = group_name(dataset, bin_ms)
-            if name in file:
-                del file[name]
-            _write_group(file.create_group(name), arrays)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def needed_arrays(train_behavior: np.ndarray | None) -> tuple[str, ...]:

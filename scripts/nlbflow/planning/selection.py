@@ -10,6 +10,7 @@ from nlbflow.archive.pins import Pin, read_pins
 from nlbflow.boards.contents import families, planned_boards, table_files
 from nlbflow.errors import NlbflowError
 from nlbflow.models.cards import describe_model
+from nlbflow.models.catalogue import kind_of
 from nlbflow.planning.config import check_config
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.unfinished import Unfinished
@@ -249,6 +250,10 @@ class Selection:
         """Title, citation and license of the selected datasets."""
         keys = ("title", "citation", "license")
         return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
+
+    def kinds(self) -> dict[str, str]:
+        """The kind of each selected model's rows (`nlbflow.metrics.kinds`), whether it has a score or not."""
+        return {model: kind_of(self.models.declaration(model)) for model in self.run["models"]}
 
     def described(self) -> dict[str, dict]:
         """What the file of each selected model says of it; submissions and ensembles have none."""

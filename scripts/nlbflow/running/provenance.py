@@ -8,15 +8,15 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from nlbflow import __version__
+from nlbflow import METRICS_VERSION, __version__
 from nlbflow.running.files import read_json
 
 PACKAGES = ("numpy", "scipy", "h5py", "pynwb", "dandi", "torch", "snakemake")
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that can change a number, as far as they are installed."""
-    versions = {"python": platform.python_version(), "nlbflow": __version__}
+    """Versions of the packages that can change a number, as far as they are installed, and of the scoring."""
+    versions = {"python": platform.python_version(), "nlbflow": __version__, "metrics": METRICS_VERSION}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.special import stdtrit
 
 # With fewer degrees of freedom, too many resamples repeat a single unit and have no standard error.
 LEAST_FREEDOM = 4
@@ -89,7 +88,7 @@ class Bootstrap:
         if self.freedom < LEAST_FREEDOM:
             return None
         if error == 0 or self.of_averages:
-            reach = stdtrit(self.freedom, (1 + level) / 2) * error
+            reach = _t_quantile(self.freedom, (1 + level) / 2) * error
             ends = self.estimate + np.array([-reach, reach])
         else:
             # A resample of equal trials has no error but rounding.
@@ -144,7 +143,7 @@ def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95
     freedom = min(first.freedom, second.freedom)
     if freedom < LEAST_FREEDOM:
         return None
-    reach = stdtrit(freedom, (1 + level) / 2) * np.linalg.norm(first.contributions - second.contributions)
+    reach = _t_quantile(freedom, (1 + level) / 2) * np.linalg.norm(first.contributions - second.contributions)
     reach = max(reach, ROUNDING)
     difference = first.estimate - second.estimate
     return float(difference - reach), float(difference + reach)
@@ -215,3 +214,11 @@ def _contributions(statistic: TrialStatistic, weights: np.ndarray, block: int) -
             effects -= (counts * effects).sum(axis=1, keepdims=True) / drawn
             parts.append(np.sqrt(counts * known / (known - 1)) * effects)
     return np.concatenate(parts, axis=1) if parts else np.zeros((len(weights), 0))
+
+
+def _t_quantile(freedom: float, share: float) -> float:
+    """The quantile of Student's t distribution."""
+    # a quarter of a second, a third of what a small score takes
+    from scipy.special import stdtrit
+
+    return stdtrit(freedom, share)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, permutations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from nlbflow.errors import NlbflowError
 from nlbflow.scoring.latents import cross_decoding_r2, pooled_r2, standardised
@@ -52,6 +51,9 @@ def consistency(seeds: Sequence[Mapping]) -> dict[str, float]:
 
 def matched_correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Mean |correlation| of latents (trials, time, dims) under the one-to-one assignment that maximises it."""
+    # half a second, which most scores need not wait for
+    from scipy.optimize import linear_sum_assignment
+
     one, other = (array.reshape(-1, array.shape[2]) for array in (first, second))
     one, other = ((rows - rows.mean(axis=0)) for rows in (one, other))
     norms = np.outer(np.linalg.norm(one, axis=0), np.linalg.norm(other, axis=0))

@@ -5,7 +5,6 @@ drives which, when the dynamics switch. docs/metrics.md lists these metrics with
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from nlbflow.errors import NlbflowError
 
@@ -50,6 +49,9 @@ def matched_accuracy(true: np.ndarray, states: np.ndarray) -> float:
     Args:
         true, states: integers of the same shape; they may have different numbers of states.
     """
+    # half a second, which most scores need not wait for
+    from scipy.optimize import linear_sum_assignment
+
     (_, row), (_, column) = (np.unique(np.ravel(a), return_inverse=True) for a in (true, states))
     counts = np.zeros((row.max() + 1, column.max() + 1))
     np.add.at(counts, (row, column), 1)
