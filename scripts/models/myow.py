@@ -132,7 +132,8 @@ def _components(rates: dict, dims: int) -> dict:
 
 def _check(params: dict, data, steps: Steps) -> None:
     for name in ("boxes", "width", "embedding", "batch", "neighbours", "shift", "epochs", "pca_dims"):
-        least = 0 if name in ("shift", "epochs", "pca_dims") else 1
+        # a batch of one has no variance to normalise by
+        least = {"shift": 0, "epochs": 0, "pca_dims": 0, "batch": 2}.get(name, 1)
         if not isinstance(params[name], int) or params[name] < least:
             raise NlbflowError(f"myow needs a whole number >= {least} as {name}; found {params[name]}.")
     if params["encoder"] not in ("network", "pca") or not 0 <= params["mining"] < 1:
