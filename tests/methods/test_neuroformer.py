@@ -142,6 +142,14 @@ def test_a_step_sees_its_context_and_a_causal_one_no_later_spike(counts):
         hook.remove()
 
 
+def test_without_limit_every_step_sees_every_spike(counts):
+    net, heldin = network(context_ms=-1, ahead=2 * LENGTH), counts[:1, :BINS, :HELDIN]
+    assert net.near.all()
+    # the generative head too: of a forward step all observed spikes are before it
+    _, there = net.before_steps(tokens_of(heldin), torch.tensor([[0], [5]]))
+    assert there.sum() == heldin.sum()
+
+
 def test_no_spike_changes_the_probabilities_before_it(counts):
     """Changing a spike of a step changes no logit up to its own; changing the held-in counts of the step or of later
     ones, none at all."""
