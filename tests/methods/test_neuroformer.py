@@ -359,7 +359,10 @@ def test_without_the_generative_part_there_is_no_attention_to_show():
     [
         ({"input_dropout_most": 1.0}, "only hidden entries teach"),
         ({"heads": 3}, "that its heads divide"),
+        ({"heads": 0}, "that its heads divide"),
         ({"generative_share": 0}, "a generative_share above 0"),
+        ({"patience": 1}, "a patience of more than pretrain_epochs"),
+        ({"step_ms": 105}, "within the observed window of 100 ms"),
     ],
 )
 def test_parameters_out_of_range(wrong, sentence):
