@@ -94,6 +94,26 @@ def test_a_window_alone_has_the_same_likelihood(counts):
     np.testing.assert_allclose(torch.cat(alone), together, rtol=1e-5, atol=1e-5)
 
 
+def test_no_more_trials_are_encoded_than_those_of_the_windows(counts, monkeypatch):
+    """Keys and values for all trials at once would take gigabytes on a large data set."""
+    net, heldin, windows = network(), counts[:, :BINS, :HELDIN], windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+    expected, shown, encoded = log_likelihoods(net, heldin, windows), attention_map(net, heldin, windows), []
+    contexts = net.contexts
+    monkeypatch.setattr("nlbflow.methods.networks.generative.WINDOWS", 7)
+    monkeypatch.setattr(net, "contexts", lambda tokens: encoded.append(len(tokens.bins)) or contexts(tokens))
+    np.testing.assert_allclose(log_likelihoods(net, heldin, windows), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(attention_map(net, heldin, windows), shown, rtol=1e-4, atol=1e-6)
+    # of 5 steps each
+    assert max(encoded) == 3
+
+
+def test_losses_of_spikes_are_computed_in_full_precision(counts):
+    net, windows = network(), windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net.next_logits(counts[:, :BINS, :HELDIN], windows.tokens, windows.at)
+    assert all(found.dtype == torch.float32 for found in logits)
+
+
 def test_permuted_neurons_permute_the_rates(counts):
     net, heldin = network(), counts[:, :BINS, :HELDIN]
     expected = net(heldin)[0].detach()

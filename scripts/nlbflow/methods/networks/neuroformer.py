@@ -158,7 +158,8 @@ class Neuroformer(nn.Module):
             x = x + block.dropout(block.cross(block.before_cross(x), near, preferred, there))
             x = block.layer(x, causal)
         x = self.norm(x)
-        return self.next_neuron(x), self.next_bin(x)
+        # the rest, sums of many exponentials, in full precision
+        return self.next_neuron(x).float(), self.next_bin(x).float()
 
     def before_steps(self, tokens: Tokens, at: Tensor) -> tuple[Tensor, Tensor]:
         """(windows, most tokens) places of the tokens before each step that it may attend to, and whether there is
