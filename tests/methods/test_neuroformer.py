@@ -354,6 +354,19 @@ def test_attention_map_is_the_mean_over_pairs(counts):
     np.testing.assert_allclose(attention_map(net, heldin, windows), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_running_sums_are_of_whole_numbers(counts, monkeypatch):
+    """Of other numbers they are refused on GPUs where results must be reproducible, after all of the training."""
+    cumsum = torch.Tensor.cumsum
+
+    def refuse(values, *args, **named):
+        assert not values.is_floating_point()
+        return cumsum(values, *args, **named)
+
+    monkeypatch.setattr(torch.Tensor, "cumsum", refuse)
+    heldin, windows = counts[:, :BINS, :HELDIN], windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+    assert attention_map(network(), heldin, windows).isfinite().all()
+
+
 def test_answers_are_no_input_and_hidden_spikes_no_tokens():
     """Held-out counts change what is learnt, not what is seen; what was hidden is set to 0, so it is no token."""
     net, heldin = network(), torch.poisson(torch.full((3, BINS, HELDIN), 0.8))

@@ -110,7 +110,9 @@ def attention_map(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
         for each in cross:
             # without the constant token
             weights += torch.einsum("wpn,wpm->nm", told, each[:, :, :-1] @ seen)
-        pairs += len(own) * torch.einsum("wpn,wpm->nm", told, earlier.cumsum(dim=1))
+        # of whole numbers, because sums of others along an axis are refused on GPUs as not reproducible
+        so_far = earlier.long().cumsum(dim=1).float()
+        pairs += len(own) * torch.einsum("wpn,wpm->nm", told, so_far)
         pairs += len(cross) * torch.einsum("wn,wm->nm", told.sum(dim=1), seen.sum(dim=1))
     return weights / pairs.clamp(min=1)
 
