@@ -86,9 +86,9 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, there is no such device, or batches have too few trials.
     """
-    _check(params, data)
-    device = prepare(seed, params["device"])
     steps = Steps(data.train_spikes_heldin.shape[1], bins_per_step(params["step_ms"], data.bin_ms))
+    _check(params, data, steps)
+    device = prepare(seed, params["device"])
     width = min(bins_per_step(params["box_ms"], data.bin_ms), steps.bins)
     rates = {}
     for without_now in (False, True):
@@ -130,9 +130,10 @@ def _components(rates: dict, dims: int) -> dict:
     return {key: ((array.reshape(*array.shape[:2], -1) - mean) / sd - centre) @ axes for key, array in rates.items()}
 
 
-def _check(params: dict, data) -> None:
+def _check(params: dict, data, steps: Steps) -> None:
     for name in ("boxes", "width", "embedding", "batch", "neighbours", "shift", "epochs", "pca_dims"):
-        least = 0 if name in ("shift", "epochs", "pca_dims") else 1
+        # a batch of one has no variance to normalise by
+        least = {"shift": 0, "epochs": 0, "pca_dims": 0, "batch": 2}.get(name, 1)
         if not isinstance(params[name], int) or params[name] < least:
             raise NlbflowError(f"myow needs a whole number >= {least} as {name}; found {params[name]}.")
     if params["encoder"] not in ("network", "pca") or not 0 <= params["mining"] < 1:
@@ -140,8 +141,11 @@ def _check(params: dict, data) -> None:
             f"myow needs network or pca as encoder, and mining of at least 0 and below 1; found {params['encoder']!r} "
             f"and {params['mining']}."
         )
-    if bins_per_step(params["box_ms"], data.bin_ms) <= bins_per_step(params["step_ms"], data.bin_ms):
+    # steps differ by a bin where the window is no multiple of them
+    longest, width = int(steps.width.max()), min(bins_per_step(params["box_ms"], data.bin_ms), steps.bins)
+    if width <= longest:
         raise NlbflowError(
             f"myow needs boxes longer than a step, since held-in neurons are read from boxes without the step's own "
-            f"counts; found box_ms {params['box_ms']} and step_ms {params['step_ms']} at bins of {data.bin_ms} ms."
+            f"counts; found boxes of {width} bins (box_ms {params['box_ms']}) and steps of up to {longest} (step_ms "
+            f"{params['step_ms']}) in a window of {steps.bins} bins of {data.bin_ms} ms."
         )

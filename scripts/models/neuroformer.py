@@ -123,7 +123,12 @@ def predict(data, params: dict, seed: int) -> dict:
     trials = training_tensors(data, device)
     bins, heldin = data.train_spikes_heldin.shape[1:]
     total, neurons = trials["counts"].shape[1:]
-    steps = TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms)
+    steps = TimeSteps(bins, total - bins, int(params["step_ms"] // data.bin_ms))
+    if steps.length > bins:
+        raise NlbflowError(
+            f"neuroformer needs a step_ms within the observed window of {bins * data.bin_ms} ms, since the spikes of "
+            f"whole steps are generated; found {params['step_ms']}."
+        )
     net = Neuroformer(steps, neurons, data.bin_ms, params)
     nn.init.zeros_(net.bottleneck.bias)
     net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
@@ -188,7 +193,7 @@ def _check(params: dict) -> None:
             "neuroformer needs 0 < input_dropout_least <= input_dropout_most < 1, since only hidden entries teach it "
             f"held-in rates; found {least} and {most}."
         )
-    if params["width"] % params["heads"] or params["width"] < 2:
+    if params["heads"] < 1 or params["width"] % params["heads"] or params["width"] < 2:
         raise NlbflowError(
             f"neuroformer needs a width of at least 2 that its heads divide; found {params['width']} and "
             f"{params['heads']}."
@@ -198,4 +203,9 @@ def _check(params: dict) -> None:
             "neuroformer needs pretrain_epochs and generative_weight of at least 0 and a generative_share above 0 and "
             f"at most 1; found {params['pretrain_epochs']}, {params['generative_weight']} and "
             f"{params['generative_share']}."
+        )
+    if params["patience"] <= params["pretrain_epochs"]:
+        raise NlbflowError(
+            "neuroformer needs a patience of more than pretrain_epochs, in which the loss of rates need not fall: "
+            f"training would end before they are fitted; found {params['patience']} and {params['pretrain_epochs']}."
         )

@@ -194,7 +194,12 @@ def test_the_controls():
         ({"mining": 1.0}, "mining of at least 0 and below 1"),
         ({"neighbours": 0}, "whole number >= 1 as neighbours"),
         ({"neighbours": 100}, "needs 100 neighbours"),
+        ({"batch": 1, "mining": 0}, "whole number >= 2 as batch"),
+        ({"learning_rate": 1e30}, "loss of myow is nan in epoch .; lower learning_rate"),
         ({"step_ms": 10, "box_ms": 10}, "boxes longer than a step"),
+        # a step of seven bins, and one that fills the window: a box of as many bins holds nothing but its counts
+        ({"step_ms": 30, "box_ms": 35}, r"boxes of 7 bins .* steps of up to 7"),
+        ({"step_ms": 1000, "box_ms": 2000}, r"boxes of 20 bins .* steps of up to 20"),
     ],
 )
 def test_parameters_out_of_range_are_refused(params, words):

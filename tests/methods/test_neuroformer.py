@@ -95,6 +95,26 @@ def test_a_window_alone_has_the_same_likelihood(counts):
     np.testing.assert_allclose(torch.cat(alone), together, rtol=1e-5, atol=1e-5)
 
 
+def test_no_more_trials_are_encoded_than_those_of_the_windows(counts, monkeypatch):
+    """Keys and values for all trials at once would take gigabytes on a large data set."""
+    net, heldin, windows = network(), counts[:, :BINS, :HELDIN], windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+    expected, shown, encoded = log_likelihoods(net, heldin, windows), attention_map(net, heldin, windows), []
+    contexts = net.contexts
+    monkeypatch.setattr("nlbflow.methods.networks.generative.WINDOWS", 7)
+    monkeypatch.setattr(net, "contexts", lambda tokens: encoded.append(len(tokens.bins)) or contexts(tokens))
+    np.testing.assert_allclose(log_likelihoods(net, heldin, windows), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(attention_map(net, heldin, windows), shown, rtol=1e-4, atol=1e-6)
+    # of 5 steps each
+    assert max(encoded) == 3
+
+
+def test_losses_of_spikes_are_computed_in_full_precision(counts):
+    net, windows = network(), windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net.next_logits(counts[:, :BINS, :HELDIN], windows.tokens, windows.at)
+    assert all(found.dtype == torch.float32 for found in logits)
+
+
 def test_permuted_neurons_permute_the_rates(counts):
     net, heldin = network(), counts[:, :BINS, :HELDIN]
     expected = net(heldin)[0].detach()
@@ -141,6 +161,14 @@ def test_a_step_sees_its_context_and_a_causal_one_no_later_spike(counts):
             else:
                 assert reached == ((first - 4 <= bin_) & (bin_ < first + LENGTH + 4)).tolist()
         hook.remove()
+
+
+def test_without_limit_every_step_sees_every_spike(counts):
+    net, heldin = network(context_ms=-1, ahead=2 * LENGTH), counts[:1, :BINS, :HELDIN]
+    assert net.near.all()
+    # the generative head too: of a forward step all observed spikes are before it
+    _, there = net.before_steps(tokens_of(heldin), torch.tensor([[0], [5]]))
+    assert there.sum() == heldin.sum()
 
 
 def test_no_spike_changes_the_probabilities_before_it(counts):
@@ -327,6 +355,19 @@ def test_attention_map_is_the_mean_over_pairs(counts):
     np.testing.assert_allclose(attention_map(net, heldin, windows), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_running_sums_are_of_whole_numbers(counts, monkeypatch):
+    """Of other numbers they are refused on GPUs where results must be reproducible, after all of the training."""
+    cumsum = torch.Tensor.cumsum
+
+    def refuse(values, *args, **named):
+        assert not values.is_floating_point()
+        return cumsum(values, *args, **named)
+
+    monkeypatch.setattr(torch.Tensor, "cumsum", refuse)
+    heldin, windows = counts[:, :BINS, :HELDIN], windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+    assert attention_map(network(), heldin, windows).isfinite().all()
+
+
 def test_answers_are_no_input_and_hidden_spikes_no_tokens():
     """Held-out counts change what is learnt, not what is seen; what was hidden is set to 0, so it is no token."""
     net, heldin = network(), torch.poisson(torch.full((3, BINS, HELDIN), 0.8))
@@ -352,7 +393,10 @@ def test_without_the_generative_part_there_is_no_attention_to_show():
     [
         ({"input_dropout_most": 1.0}, "only hidden entries teach"),
         ({"heads": 3}, "that its heads divide"),
+        ({"heads": 0}, "that its heads divide"),
         ({"generative_share": 0}, "a generative_share above 0"),
+        ({"patience": 1}, "a patience of more than pretrain_epochs"),
+        ({"step_ms": 105}, "within the observed window of 100 ms"),
     ],
 )
 def test_parameters_out_of_range(wrong, sentence):

@@ -15,7 +15,7 @@ def box_weights(steps: Steps, boxes: int, width: int, without_now: bool = False)
         steps: of the window.
         boxes: their number.
         width: bins of each, at most those of the window.
-        without_now: leave out the bins of the step itself.
+        without_now: leave out the bins of the step itself; boxes must be wider than any step.
     """
     weights, bins = np.zeros((steps.count, boxes, steps.bins)), np.arange(steps.bins)
     for step, (first, length) in enumerate(zip(steps.first, steps.width, strict=True)):
@@ -24,7 +24,7 @@ def box_weights(steps: Steps, boxes: int, width: int, without_now: bool = False)
         for box in range(boxes):
             begin = int(np.clip(np.floor(start + box * width), 0, steps.bins - width))
             weights[step, box, begin : begin + width] = 1
-            if without_now and (weights[step, box] > now).any():
+            if without_now:
                 weights[step, box, now] = 0
     return weights / weights.sum(axis=2, keepdims=True)
 

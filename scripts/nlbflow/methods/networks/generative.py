@@ -68,13 +68,21 @@ def generative_loss(net: Neuroformer, heldin: Tensor, windows: Windows, longest:
     return BY_NEURON * by_neuron.sum() / (told + len(by_neuron)) + BY_BIN * by_bin.sum() / told
 
 
+def parts_of(heldin: Tensor, windows: Windows) -> Iterator[tuple[Tensor, Windows]]:
+    """Some windows at a time, with the held-in counts of their own trials only: keys and values for all spikes of all
+    trials take gigabytes."""
+    for rows in torch.arange(len(windows.at[0]), device=heldin.device).split(WINDOWS):
+        some = windows.select(rows)
+        trials, trial = some.at[0].unique(return_inverse=True)
+        yield heldin[trials], Windows(some.tokens, torch.stack([trial, some.at[1]]))
+
+
 def log_likelihoods(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
     """Log probabilities (windows,) of the counts in each window, given the held-in spikes before it."""
     found = []
     with torch.no_grad():
-        for rows in torch.arange(len(windows.at[0]), device=heldin.device).split(WINDOWS):
-            some = windows.select(rows)
-            losses = token_losses(net.next_logits(heldin, some.tokens, some.at), some.tokens, net.canonical)
+        for given, some in parts_of(heldin, windows):
+            losses = token_losses(net.next_logits(given, some.tokens, some.at), some.tokens, net.canonical)
             found.append(-(losses[0] + losses[1]).sum(dim=1))
     return torch.cat(found)
 
@@ -96,14 +104,13 @@ def attention_map(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
         heldin: counts (trials, bins, held-in neurons) of the windows' trials.
     """
     weights, pairs = torch.zeros(2, net.neurons, net.neurons, device=heldin.device)
-    for rows in torch.arange(len(windows.at[0]), device=heldin.device).split(WINDOWS):
-        some = windows.select(rows)
+    for given, some in parts_of(heldin, windows):
         with torch.no_grad(), attention_weights(net) as (own, cross):
-            net.next_logits(heldin, some.tokens, some.at)
+            net.next_logits(given, some.tokens, some.at)
         # what is told at each position, and what can be seen: the tokens up to there, those before the window
         told = nn.functional.pad(one_hot(some.tokens.neurons, some.tokens.present, net.neurons), (0, 0, 0, 1))
         earlier = told.roll(1, dims=1)
-        tokens = tokens_of(heldin)
+        tokens = tokens_of(given)
         places, there = net.before_steps(tokens, some.at)
         seen = one_hot(tokens.neurons[some.at[0][:, None], places], there, net.neurons)
         for each in own:
@@ -111,7 +118,9 @@ def attention_map(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
         for each in cross:
             # without the constant token
             weights += torch.einsum("wpn,wpm->nm", told, each[:, :, :-1] @ seen)
-        pairs += len(own) * torch.einsum("wpn,wpm->nm", told, earlier.cumsum(dim=1))
+        # of whole numbers, because sums of others along an axis are refused on GPUs as not reproducible
+        so_far = earlier.long().cumsum(dim=1).float()
+        pairs += len(own) * torch.einsum("wpn,wpm->nm", told, so_far)
         pairs += len(cross) * torch.einsum("wn,wm->nm", told.sum(dim=1), seen.sum(dim=1))
     return weights / pairs.clamp(min=1)
 

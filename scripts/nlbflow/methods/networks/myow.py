@@ -7,6 +7,7 @@ and of a mined one, a moment of another trial that the target finds alike.
 
 import copy
 import logging
+import math
 import time
 from dataclasses import dataclass
 
@@ -161,6 +162,8 @@ def train_encoder(rates: np.ndarray, recipe: Recipe, device: torch.device, seed:
             follow(target, online)
             total += loss.item()
         losses.append(total / updates)
+        if not math.isfinite(total):
+            raise NlbflowError(f"the loss of myow is {total} in epoch {epoch + 1}; lower learning_rate.")
         if time.monotonic() - last > LOG_EVERY_S or epoch + 1 == recipe.epochs:
             last = time.monotonic()
             left = (last - began) / (epoch + 1) * (recipe.epochs - epoch - 1)

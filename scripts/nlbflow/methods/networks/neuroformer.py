@@ -77,8 +77,9 @@ class Neuroformer(nn.Module):
         super().__init__()
         width, heads, dropout = params["width"], params["heads"], params["dropout"]
         self.steps, self.neurons, self.canonical = steps, neurons, params["canonical"]
-        # in bins; without limit: the window's length
-        self.before = round(params["context_ms"] / bin_ms) if params["context_ms"] >= 0 else steps.bins
+        # in bins; without limit: the length of both windows, because the last forward step is so far from the first bin
+        unlimited = params["context_ms"] < 0
+        self.before = steps.steps * steps.length if unlimited else round(params["context_ms"] / bin_ms)
         self.after = 0 if params["causal"] else self.before
         self.embedding = nn.Embedding(neurons, width)
         # a window's start, with which its step asks; what is attended to where there is no spike; the hidden share
@@ -157,7 +158,8 @@ class Neuroformer(nn.Module):
             x = x + block.dropout(block.cross(block.before_cross(x), near, preferred, there))
             x = block.layer(x, causal)
         x = self.norm(x)
-        return self.next_neuron(x), self.next_bin(x)
+        # the rest, sums of many exponentials, in full precision
+        return self.next_neuron(x).float(), self.next_bin(x).float()
 
     def before_steps(self, tokens: Tokens, at: Tensor) -> tuple[Tensor, Tensor]:
         """(windows, most tokens) places of the tokens before each step that it may attend to, and whether there is
