@@ -97,7 +97,8 @@ def poisson_log_likelihoods(log_rates: Tensor, windows: Windows, counts: Tensor,
 
 def attention_map(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
     """(neurons, neurons) how much the row's neuron attended to a spike of the column's as a spike of its own was to be
-    told: attention weights averaged over layers, heads and such pairs of spikes; 0 where there was no pair.
+    told: attention weights in units of even attention to all that could be seen, averaged over layers, heads and such
+    pairs of spikes. 1 where it paid no heed; 0 where there was no pair.
 
     Args:
         net: in evaluation mode.
@@ -113,11 +114,13 @@ def attention_map(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
         tokens = tokens_of(given)
         places, there = net.before_steps(tokens, some.at)
         seen = one_hot(tokens.neurons[some.at[0][:, None], places], there, net.neurons)
+        # how many could be seen: up to each position, and before each window with the constant token
+        reach = torch.arange(1, told.shape[1] + 1, device=heldin.device)[:, None]
         for each in own:
-            weights += torch.einsum("wpn,wpm->nm", told, each @ earlier)
+            weights += torch.einsum("wpn,wpm->nm", told, each * reach @ earlier)
+        size = there.sum(dim=1)[:, None, None] + 1
         for each in cross:
-            # without the constant token
-            weights += torch.einsum("wpn,wpm->nm", told, each[:, :, :-1] @ seen)
+            weights += torch.einsum("wpn,wpm->nm", told, each[:, :, :-1] * size @ seen)
         # of whole numbers, because sums of others along an axis are refused on GPUs as not reproducible
         so_far = earlier.long().cumsum(dim=1).float()
         pairs += len(own) * torch.einsum("wpn,wpm->nm", told, so_far)
