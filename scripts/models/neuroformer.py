@@ -65,8 +65,8 @@ DEFAULTS = {
     "step_ms": 40,
     # How far before and after itself a step may attend to spikes; negative: to all. The generative head looks back.
     "context_ms": 200,
-    # Whether steps see no spikes after their own end. Rates are linear between the middles of steps, so they follow from
-    # up to a step more.
+    # Whether steps see no spikes after their own end. Rates are linear between the middles of steps, so they see up to
+    # one more.
     "causal": False,
     # Whether sequences out of order have no probability; false: as published.
     "canonical": True,
