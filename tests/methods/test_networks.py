@@ -15,7 +15,8 @@ from nlbflow.models.contract import check_model, load_model, run_model, tiny_inp
 
 MODELS = Path(__file__).parents[2] / "scripts/models"
 # file and parameters of each network
-NETWORKS = {"gru": ("gru.py", {}), "ndt": ("ndt.py", {}), "stndt": ("ndt.py", {"spatial": True})}
+NETWORKS = {name: (f"{name}.py", {}) for name in ("gru", "lmuformer", "mlp", "mom", "ndt")}
+NETWORKS["stndt"] = "ndt.py", {"spatial": True}
 CPU = torch.device("cpu")
 
 
@@ -192,7 +193,7 @@ def test_contract(name, bin_ms):
     assert found["eval_latents"].shape[:2] == data.eval_spikes_heldin.shape[:2]
 
 
-@pytest.mark.parametrize("name", ["gru", "ndt"])
+@pytest.mark.parametrize("name", ["gru", "lmuformer", "mom", "ndt"])
 def test_networks_learn(name):
     """Rates that swing with a phase common to all neurons: held-out ones are predicted better than by their means."""
     from nlbflow.metrics.formulas import bits_per_spike
@@ -211,7 +212,7 @@ def test_networks_learn(name):
     )
     data.eval_spikes_heldin = spikes[trials:, :bins, :heldin]
     small = {"width": 32, "epochs": 100, "batch": 16, "device": "cpu", "dropout": 0.2}
-    small |= {"layers": 1} if name == "gru" else {"layers": 2, "warmup_epochs": 10}
+    small |= {"gru": {"layers": 1}, "ndt": {"layers": 2, "warmup_epochs": 10}}.get(name, {})
     found = model.predict(data, {**model.DEFAULTS, **small}, 0)
     for key, window, units in (
         ("eval_rates_heldout", slice(0, bins), slice(heldin, None)),

@@ -72,7 +72,7 @@ def test_an_ensemble_costs_what_its_members_cost():
     assert cost(own, [gru, {"date": "then"}]) == {"date": "now"}
 
 
-@pytest.mark.parametrize("model", ["gru", "ndt", "lfads", "autolfads"])
+@pytest.mark.parametrize("model", ["gru", "lmuformer", "mlp", "mom", "ndt", "lfads", "autolfads"])
 def test_validation_scores_are_of_the_same_trials_and_all_of_their_input(model):
     """What a training tells is what a prediction of every fifth trial gives, so that models can be compared by it."""
     pytest.importorskip("torch")
