@@ -42,7 +42,7 @@ def squares(net, batch, epoch=None):
 
 
 def score(net, batch):
-    return -squares(net, batch).item()
+    return {"validation_co_bps": -squares(net, batch).item()}
 
 
 def fit(trials, work=None, loss=squares, seed=0, **settings):

@@ -82,6 +82,6 @@ def test_recorded_is_the_same_as_called():
             return ((net(batch["x"]) - 1) ** 2).mean()
 
         settings = Settings(epochs=6, batch=12, learning_rate=0.01, averaging=0.9, capture=capture)
-        train(net, {"x": x}, loss, loss, lambda net, batch: 0.0, settings, plan=lambda epoch: epoch % 2)
+        train(net, {"x": x}, loss, loss, lambda net, batch: {}, settings, plan=lambda epoch: epoch % 2)
         ends.append(torch.cat([p.flatten() for p in net.parameters()]).detach().cpu().numpy().tobytes())
     assert ends[0] == ends[1]
