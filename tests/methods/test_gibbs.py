@@ -296,4 +296,4 @@ def test_centring_within_the_chain_is_noticed():
 
 
 def test_without_counts_the_marginals_are_the_priors():
-    assert np.abs(compare(1500, counts=lambda *_: None)).max() < 4
+    assert np.abs(compare(1000, counts=lambda *_: None)).max() < 4
