@@ -63,5 +63,5 @@ def predict(data, params: dict, seed: int) -> dict:
     windows = Windows(data, params["step_ms"])
     options = {name: params[name] for name in ("states", "latents", "l2_A", "l2_b", "iterations", "start_iterations")}
     model, posterior, _ = fit(windows.counts, windows.step_ms, **options, seed=seed)
-    facts = {"parameters": model.parameters, "occupancy": occupancy(posterior)}
+    facts = {"parameters": model.parameters, "occupancy": occupancy(posterior.states)}
     return {**windows.predict(model, params["inference_iterations"]), "facts": facts}

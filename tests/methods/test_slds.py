@@ -251,7 +251,7 @@ def test_one_state_that_holds_all_is_told(caplog):
     facts = predict(tiny_input(), states=1)["facts"]
     assert facts["occupancy"] == "1.000" and not caplog.records
     states = np.full((2, 10, 2), [0.001, 0.999])
-    assert occupancy(Posterior(None, states)) == "0.999, 0.001"
+    assert occupancy(states) == "0.999, 0.001"
     assert "One of 2 states holds 99.9 %" in caplog.text
 
 

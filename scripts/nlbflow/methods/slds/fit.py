@@ -147,12 +147,12 @@ def _maximise(
     dynamics, emission = model.dynamics, model.emission
     here = evaluate(emission, chain, counts)
     active = np.flatnonzero(np.nansum(counts, axis=(0, 1)))
-    bounds, report = [], _reporter(name, iterations, len(counts))
+    bounds, report = [], reporter(name, "iteration", iterations)
     for iteration in range(iterations + 1):
         chances, changes, evidence = update_states(dynamics, chain)
         density = prior.log_density(dynamics) + emission.log_prior()
         bounds.append(float((evidence + chain.entropy + here.value.sum(axis=1)).sum() + density))
-        report(iteration, bounds[-1])
+        report(iteration, f"bound {bounds[-1] / len(counts):.2f} nats per trial")
         if iteration < iterations:
             dynamics = estimate(statistics(chain, chances), chances[:, 0].sum(axis=0), changes, prior)
             update_latents(Slds(dynamics, emission), counts, Posterior(chain, chances), here)
@@ -264,20 +264,17 @@ def _joined(parts: list[Posterior]) -> Posterior:
     return Posterior(chain, np.concatenate([part.states for part in parts]))
 
 
-def _reporter(name: str, iterations: int, trials: int) -> Callable[[int, float], None]:
-    """Logs how far fitting is, at most every few seconds."""
+def reporter(name: str, unit: str, count: int) -> Callable[[int, str], None]:
+    """Logs how many of `count` iterations or sweeps are done, and what is said of them, at most every few seconds."""
     began = last = time.monotonic()
 
-    def report(done: int, bound: float) -> None:
+    def report(done: int, said: str) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= LOG_EVERY_S or done == iterations:
+        if now - last >= LOG_EVERY_S or done == count:
             each = (now - began) / max(done, 1)
-            left = each * (iterations - done)
-            log.info(
-                f"{name}: iteration {done} of {iterations}, bound {bound / trials:.2f} nats per trial, "
-                f"{each:.2f} s per iteration, {left:.0f} s left"
-            )
+            left = each * (count - done)
+            log.info(f"{name}: {unit} {done} of {count}, {said}, {each:.2f} s per {unit}, {left:.0f} s left")
             last = now
 
     return report

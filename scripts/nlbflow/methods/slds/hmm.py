@@ -1,4 +1,4 @@
-"""Hidden Markov models: exact posteriors of the discrete states of many trials at once."""
+"""Hidden Markov models: exact posteriors of the discrete states of many trials at once, and draws from them."""
 
 import numpy as np
 
@@ -18,15 +18,7 @@ def forward_backward(
         and bins; log likelihood of each trial (trials,).
     """
     trials, bins, states = log_likelihood.shape
-    largest = log_likelihood.max(axis=2, keepdims=True)
-    likelihood = np.exp(log_likelihood - largest)
-    filtered, scale = np.empty((bins, trials, states)), np.empty((bins, trials, 1))
-    predicted = np.broadcast_to(initial, (trials, states))
-    for t in range(bins):
-        joint = predicted * likelihood[:, t]
-        scale[t] = joint.sum(axis=1, keepdims=True)
-        filtered[t] = joint / scale[t]
-        predicted = filtered[t] @ transitions
+    filtered, scale, likelihood, largest = _filtered(initial, transitions, log_likelihood)
     counts = np.zeros((states, states))
     probabilities = filtered.copy()
     later = np.ones((trials, states))
@@ -37,3 +29,37 @@ def forward_backward(
         probabilities[t] *= later
     log_evidence = np.log(scale).sum(axis=(0, 2)) + largest.sum(axis=(1, 2))
     return probabilities.transpose(1, 0, 2), counts * transitions, log_evidence
+
+
+def draw_states(
+    initial: np.ndarray, transitions: np.ndarray, log_likelihood: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """States (trials, bins) drawn from their posterior, backward in time; the arguments are `forward_backward`'s."""
+    filtered, *_ = _filtered(initial, transitions, log_likelihood)
+    drawn = np.empty(filtered.shape[:2], int)
+    drawn[-1] = draw_index(filtered[-1], rng)
+    for t in range(len(filtered) - 2, -1, -1):
+        drawn[t] = draw_index(filtered[t] * transitions[:, drawn[t + 1]].T, rng)
+    return drawn.T
+
+
+def draw_index(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One index of each row, with the chances of its weights."""
+    steps = weights.cumsum(axis=1)
+    return (steps < rng.random((len(weights), 1)) * steps[:, -1:]).sum(axis=1)
+
+
+def _filtered(initial: np.ndarray, transitions: np.ndarray, log_likelihood: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Chances of the states given the bins up to each (bins, trials, states), their scales (bins, trials, 1), and the
+    likelihood over its largest value, with that value's log."""
+    trials, bins, states = log_likelihood.shape
+    largest = log_likelihood.max(axis=2, keepdims=True)
+    likelihood = np.exp(log_likelihood - largest)
+    filtered, scale = np.empty((bins, trials, states)), np.empty((bins, trials, 1))
+    predicted = np.broadcast_to(initial, (trials, states))
+    for t in range(bins):
+        joint = predicted * likelihood[:, t]
+        scale[t] = joint.sum(axis=1, keepdims=True)
+        filtered[t] = joint / scale[t]
+        predicted = filtered[t] @ transitions
+    return filtered, scale, likelihood, largest

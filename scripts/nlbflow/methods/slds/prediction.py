@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from nlbflow.errors import NlbflowError
-from nlbflow.methods.slds.fit import Posterior, Slds, infer
+from nlbflow.methods.slds.fit import Slds, infer
 from nlbflow.methods.slds.forecast import forecast
 from nlbflow.methods.steps import Steps, bins_per_step
 
@@ -46,26 +46,44 @@ class Windows:
             model: fitted to `counts`.
             iterations: updates of the posterior, at most.
         """
-        prediction, heldin = {}, self.data.train_spikes_heldin.shape[2]
+        prediction = {}
         for part in ("train", "eval"):
-            seen = self.steps[""].sums(getattr(self.data, f"{part}_spikes_heldin"))
-            unseen = np.full((*seen.shape[:2], self.counts.shape[2] - heldin), np.nan)
-            posterior = infer(model, np.concatenate([seen, unseen], axis=2), iterations)[0]
-            found = {"": model.emission.rates(posterior.latents)}
-            if part == "eval" and "_forward" in self.steps:
-                found["_forward"] = forecast(model, posterior, self.steps["_forward"].count)
-            for name, rates in found.items():
-                rates = self.steps[name].rates(np.log(np.maximum(rates, np.finfo(float).tiny))).astype(np.float32)
-                prediction[f"{part}_rates_heldin{name}"] = rates[:, :, :heldin]
-                prediction[f"{part}_rates_heldout{name}"] = rates[:, :, heldin:]
-            prediction[f"{part}_latents"] = self.steps[""].values(posterior.latents.mean).astype(np.float32)
-            prediction[f"{part}_states"] = self.steps[""].held(posterior.states.argmax(axis=2))
+            posterior = infer(model, self.seen(part), iterations)[0]
+            rates = {"": model.emission.rates(posterior.latents)}
+            if part == "eval" and self.ahead:
+                rates["_forward"] = forecast(model, posterior, self.ahead)
+            prediction |= self.shown(part, rates, posterior.latents.mean, posterior.states)
         return prediction
 
+    @property
+    def ahead(self) -> int:
+        """Steps of the window to be forecast, 0 if there is none."""
+        return self.steps["_forward"].count if "_forward" in self.steps else 0
 
-def occupancy(posterior: Posterior) -> str:
-    """Each state's share of the bins of a fit, the largest first; with a warning if one holds nearly all."""
-    shares = np.sort(posterior.states.mean(axis=(0, 1)))[::-1]
+    def seen(self, part: str) -> np.ndarray:
+        """The counts of a part's observed window as `counts`, NaN for held-out neurons."""
+        seen = self.steps[""].sums(getattr(self.data, f"{part}_spikes_heldin"))
+        unseen = np.full((*seen.shape[:2], self.counts.shape[2] - seen.shape[2]), np.nan)
+        return np.concatenate([seen, unseen], axis=2)
+
+    def shown(
+        self, part: str, rates: dict[str, np.ndarray], latents: np.ndarray, states: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """What a model returns of a part, from values of each step: rates by window, latents, chances of states."""
+        found, heldin = {}, self.data.train_spikes_heldin.shape[2]
+        for name, values in rates.items():
+            values = self.steps[name].rates(np.log(np.maximum(values, np.finfo(float).tiny))).astype(np.float32)
+            found[f"{part}_rates_heldin{name}"] = values[:, :, :heldin]
+            found[f"{part}_rates_heldout{name}"] = values[:, :, heldin:]
+        found[f"{part}_latents"] = self.steps[""].values(latents).astype(np.float32)
+        found[f"{part}_states"] = self.steps[""].held(states.argmax(axis=2))
+        return found
+
+
+def occupancy(states: np.ndarray) -> str:
+    """Each state's share of the bins of a fit, the largest first, from chances (trials, bins, states); with a warning
+    if one holds nearly all."""
+    shares = np.sort(states.mean(axis=(0, 1)))[::-1]
     if len(shares) > 1 and shares[0] > ALONE:
         log.warning(
             f"One of {len(shares)} states holds {100 * shares[0]:.1f} % of the bins, so the dynamics do not switch: a "

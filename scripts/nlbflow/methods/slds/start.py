@@ -145,4 +145,5 @@ def regress(counts: np.ndarray, latents: Chain, free: np.ndarray | None = None) 
 def known(latents: np.ndarray) -> Chain:
     """A chain of latents (trials, bins, dims) without uncertainty."""
     trials, bins, dims = latents.shape
-    return Chain(latents, np.zeros((trials, bins, dims, dims)), np.zeros((trials, 0, dims, dims)), np.zeros(trials))
+    cov = np.zeros((trials, bins, dims, dims))
+    return Chain(latents, cov, cov[:, 1:], np.zeros(trials))
