@@ -244,20 +244,26 @@ def functions(drawn, trials):
     ])  # fmt: skip
 
 
-def compare(sweeps, after=lambda drawn, trials: drawn, counts=draw_counts, seed=0, batches=25):
-    """Differences between draws from the prior and those of alternating sweeps and new counts, in standard errors."""
+def compare(sweeps, after=lambda drawn, trials: drawn, counts=draw_counts, seed=0, chains=50):
+    """Differences between draws from the prior and those of alternating sweeps and new counts, in standard errors.
+
+    Each chain starts from a draw of its own, so it has the prior's distribution from the start, and the chains' means
+    are independent, however slowly a chain moves.
+    """
     rng = np.random.default_rng(seed)
     places = labellings(NEURONS, PLACES, JOINT.gamma, JOINT.end)
     prior = np.array([functions(*draw_prior(rng, *places)) for _ in range(sweeps)])
-    drawn, trials = draw_prior(rng, *places)
-    found = []
-    for _ in range(sweeps):
-        counts(drawn, trials, rng)
-        drawn = after(sweep(drawn, trials, JOINT, True, rng), trials)
-        found.append(functions(drawn, trials))
-    means = np.array(found)[: sweeps // batches * batches].reshape(batches, -1, prior.shape[1]).mean(axis=1)
-    error = np.sqrt(prior.var(axis=0) / len(prior) + means.var(axis=0, ddof=1) / batches)
-    return (np.mean(found, axis=0) - prior.mean(axis=0)) / error
+    means = []
+    for _ in range(chains):
+        drawn, trials = draw_prior(rng, *places)
+        found = []
+        for _ in range(sweeps // chains):
+            counts(drawn, trials, rng)
+            drawn = after(sweep(drawn, trials, JOINT, True, rng), trials)
+            found.append(functions(drawn, trials))
+        means.append(np.mean(found, axis=0))
+    error = np.sqrt(prior.var(axis=0) / len(prior) + np.var(means, axis=0, ddof=1) / chains)
+    return (np.mean(means, axis=0) - prior.mean(axis=0)) / error
 
 
 def shifted(initial, transitions, log_likelihood, rng):
