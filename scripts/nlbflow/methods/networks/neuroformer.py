@@ -61,6 +61,13 @@ class Block(nn.Module):
     def keys_values(self, context: Tensor) -> Tensor:
         return self.cross.keys_values(self.before_context(context))
 
+    def forward(
+        self, x: Tensor, keys_values: Tensor, preferred: Tensor, reached: Tensor, allowed: Tensor | None
+    ) -> Tensor:
+        """(groups, positions, width) to the same shape; `allowed` between positions, the others as for the context."""
+        x = x + self.dropout(self.cross(self.before_cross(x), keys_values, preferred, reached))
+        return self.layer(x, allowed)
+
 
 class Neuroformer(nn.Module):
     """Log rates (trials, bins + ahead, neurons) and latents of held-in counts; and, of the same weights, the
@@ -117,8 +124,7 @@ class Neuroformer(nn.Module):
             # all steps in one row, because many short ones are slow to add up
             table = block.cross.preference(self.preferences).flatten(1)
             preferred = nn.functional.embedding(bins, table).unflatten(2, (self.steps.steps, -1)).transpose(1, 2)
-            x = x + block.dropout(block.cross(block.before_cross(x), keys_values, preferred, allowed))
-            x = block.layer(x, self.allowed)
+            x = block(x, keys_values, preferred, allowed, self.allowed)
         latents = self.steps.interpolate(self.bottleneck(self.norm(x)))
         return self.readout(latents), latents
 
@@ -155,8 +161,7 @@ class Neuroformer(nn.Module):
         for block, keys_values in zip(self.blocks, self.contexts(tokens), strict=True):
             near = nn.functional.embedding(rows, keys_values.flatten(0, 1))
             preferred = block.cross.preference(preferences)[:, None]
-            x = x + block.dropout(block.cross(block.before_cross(x), near, preferred, there))
-            x = block.layer(x, causal)
+            x = block(x, near, preferred, there, causal)
         x = self.norm(x)
         # the rest, sums of many exponentials, in full precision
         return self.next_neuron(x).float(), self.next_bin(x).float()
