@@ -38,7 +38,7 @@ except NlbflowError as error:
 MODELS, PINS = SELECTION.models, SELECTION.pins
 DATASETS = config["datasets"]
 # The config that tables, page and figures belong to.
-ORIGIN = origin_of(config, map(str, workflow.config_settings.configfiles))
+ORIGIN = origin_of(SELECTION.config, map(str, workflow.config_settings.configfiles))
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 
 

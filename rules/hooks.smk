@@ -34,6 +34,8 @@ def bytes_to_fetch(job):
     """The number of bytes that a job downloads."""
     if job.rule.name == "fetch_answers":
         return 0 if config["data_folder"] else config["published_answers"]["bytes"]
+    if job.rule.name == "fetch_entry":
+        return job.params.file["bytes"]
     if job.rule.name != "fetch":
         return 0
     pin = find_pin(PINS, job.wildcards.dandiset, job.wildcards.version, job.wildcards.path)

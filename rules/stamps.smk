@@ -146,10 +146,14 @@ def choose_stamp(wildcards):
 
 
 def submission_file_stamp(wildcards):
-    """Size and date of the submission, because a file that replaces it may be older than the results of the first."""
-    status = Path(MODELS.submission_file(wildcards.model, wildcards.phase)).stat()
-    parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
-    return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
+    """An entry's sha256; else size and date, because a file that replaces another may be older than results of that."""
+    path = Path(MODELS.submission_file(wildcards.model, wildcards.phase, wildcards.seed))
+    if wildcards.model in SELECTION.entries:
+        name, parameters = (wildcards.model, wildcards.phase, wildcards.seed), frozen(sha256=path.stem)
+    else:
+        status, name = path.stat(), (wildcards.model, wildcards.phase)
+        parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
+    return stamp("read_submission", *name, parameters=parameters)
 
 
 def ensemble_stamp(wildcards):
@@ -193,6 +197,7 @@ def leaderboard_stamp(wildcards):
             origin=ORIGIN,
             absent=SELECTION.absences(),
             kinds=SELECTION.kinds(),
+            sources=SELECTION.sources(),
             about=SELECTION.cited(),
             resources=resources,
         ),
@@ -207,6 +212,7 @@ def boards_stamp(wildcards):
         boards=SELECTION.boards,
         absent=SELECTION.absences(),
         kinds=SELECTION.kinds(),
+        sources=SELECTION.sources(),
         about=SELECTION.cited(),
         resources=resources,
     )
@@ -273,6 +279,7 @@ def page_stamp(wildcards):
             absent=SELECTION.absences(),
             about=SELECTION.cited(),
             models=SELECTION.described(),
+            sources=SELECTION.sources(),
             resources=resources,
         ),
     )

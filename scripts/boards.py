@@ -22,7 +22,14 @@ def main(smk) -> None:
         scores, ranks, differences = map(read_table, smk.input[:3])
         of = f"From {origin_sentence(asked['origin'])}."
         results = Results(
-            scores, ranks, differences, published, asked["absent"], read_table(smk.input.notes), asked["kinds"]
+            scores,
+            ranks,
+            differences,
+            published,
+            asked["absent"],
+            read_table(smk.input.notes),
+            asked["kinds"],
+            asked["sources"],
         )
         for wanted in asked["boards"]:
             datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])

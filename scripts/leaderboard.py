@@ -18,7 +18,12 @@ def main(smk) -> None:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
         results = Results(
-            *map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes), asked["kinds"]
+            *map(read_table, smk.input[:3]),
+            published,
+            asked["absent"],
+            read_table(smk.input.notes),
+            asked["kinds"],
+            asked["sources"],
         )
         sheets = leaderboard_sheets(results, asked["about"])
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}

@@ -33,6 +33,7 @@ def main(smk) -> None:
                 },
             ),
             asked["models"],
+            asked["sources"],
         )
         run.out["html"].write_text(page)
         run.log(f"{len(smk.input.scores)} predictions, {len(page):,} characters")

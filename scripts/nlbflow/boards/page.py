@@ -40,6 +40,7 @@ def leaderboard_page(
     made: str,
     about_data: list[dict] | None = None,
     models: dict[str, dict] | None = None,
+    sources: dict[str, list[str]] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -53,9 +54,13 @@ def leaderboard_page(
         made: from what the page is made, by what and when; this line and that of `runs` differ from run to run.
         about_data: of each place what its data are, as from `places_data`.
         models: by name what a model's file says of it: `about`, a sentence, and `card`, pairs (field, text).
+        sources: grade and source of models that are not the workflow's own, as for `nlbflow.boards.boards.Results`.
     """
     about_data = about_data or []
     rows, runs = _our_rows(entries, ranks, differences)
+    for row in rows:
+        if row["model"] in (sources or {}):
+            row["grade"], row["source"] = sources[row["model"]]
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
     said = [{key: value for key, value in place.items() if key != "figures"} for place in about_data]

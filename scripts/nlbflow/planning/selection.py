@@ -12,6 +12,7 @@ from nlbflow.errors import NlbflowError
 from nlbflow.models.cards import describe_model
 from nlbflow.models.catalogue import kind_of
 from nlbflow.planning.config import check_config
+from nlbflow.planning.entries import Entry, with_entries
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.unfinished import Unfinished
 from nlbflow.recordings.datasets import (
@@ -53,11 +54,18 @@ class Selection:
         pins: the table of pinned files.
         models: the config's models.
         unfinished: what is left out because the last run could not make it.
+        entries: those of its models that are entries of the public board.
     """
 
     def __init__(
-        self, config: dict, pins: dict[str, dict[str, Pin]], models: ModelStanzas, unfinished: Unfinished
+        self,
+        config: dict,
+        pins: dict[str, dict[str, Pin]],
+        models: ModelStanzas,
+        unfinished: Unfinished,
+        entries: dict[str, Entry] | None = None,
     ) -> None:
+        self.config, self.entries = config, entries or {}
         self.run, self.datasets, self.models = config["run"], config["datasets"], models
         self.pins, self._data_folder, self._unfinished = pins, config["data_folder"], unfinished
         self.places: list[Place] = [
@@ -83,7 +91,9 @@ class Selection:
         """
         check_config(config, root / "schemas/config.schema.yaml")
         unfinished = Unfinished.read() if config["partial"] else Unfinished()
-        found = cls(config, read_pins(root / config["pins"]), ModelStanzas(config, root), unfinished)
+        pins = read_pins(root / config["pins"])
+        config, entries = with_entries(config, pins, root)
+        found = cls(config, pins, ModelStanzas(config, root), unfinished, entries)
         found.check()
         return found
 
@@ -143,8 +153,13 @@ class Selection:
             lacked = next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
             return lacked or self._failed_place(place)
         stanza, declared = self.models.stanzas[model], self.models.declaration(model)
+        if "fault" in stanza:
+            return stanza["fault"]
+        if phase not in stanza.get("rates", [phase]):
+            return f"the entry has no rates of phase {phase}"
         if dataset not in stanza.get("datasets", [dataset]):
-            return f"not among its datasets (config key models.{model}.datasets)"
+            where = "key datasets of its entry" if model in self.entries else f"config key models.{model}.datasets"
+            return f"not among its datasets ({where})"
         needs = ["train", "evaluation", *declared["NEEDS"], *(["truth"] if declared["ORACLE"] else [])]
         failed = [self._failed_run((*place, model, seed)) for seed in self.models.seeds(model)]
         reasons = [lacks[need] for need in needs if need in lacks]
@@ -256,9 +271,19 @@ class Selection:
         return {model: kind_of(self.models.declaration(model)) for model in self.run["models"]}
 
     def described(self) -> dict[str, dict]:
-        """What the file of each selected model says of it; submissions and ensembles have none."""
+        """What the file of each selected model, or its entry, says of it; other submissions and ensembles have none."""
         files = {model: self.models.declaration(model)["path"] for model in self.run["models"]}
-        return {model: describe_model(path) for model, path in files.items() if path}
+        return {model: describe_model(path) for model, path in files.items() if path} | {
+            name: {"about": f"{entry.about['title']}, {entry.about['family']}", "card": entry.card()}
+            for name, entry in self.entries.items()
+            if not entry.fault
+        }
+
+    def sources(self) -> dict[str, list[str]]:
+        """Grade and source, by model, of rates that were not made here and of entries."""
+        given = [model for model in self.run["models"] if "prediction" in self.models.stanzas[model]]
+        entered = {name: entry.source() for name, entry in self.entries.items() if not entry.fault}
+        return {model: ["S", "scored here, from a file of rates"] for model in given} | entered
 
     def wanted(self) -> list[str]:
         """The files of the selection except the figures."""
