@@ -60,6 +60,8 @@ def end():
         UNFINISHED.unlink(missing_ok=True)
         seconds = round(time.time() - STARTED)
         where = "; the results are shown in " + " and ".join(asked_for()) if asked_for() else ""
+        if config["entry"]:
+            LAST_WORDS.append(Path("results/leaderboard.md").read_text())
         LAST_WORDS.append(f"nlbflow: done in {seconds // 60} min {seconds % 60} s{where}")
 
 

@@ -177,14 +177,14 @@ rule entry:
 # No stamp: the checksum that the entry names defines the file. The address is a stranger's.
 rule fetch_entry:
     output:
-        rates="data/entries/{entry}/{sha256}.h5",
+        rates="data/entries/{entry}/{phase}_{seed}_{digest}.h5",
     log:
-        "logs/fetch_entry/{entry}/{sha256}.log",
+        "logs/fetch_entry/{entry}/{phase}_{seed}_{digest}.log",
     benchmark:
-        "logs/fetch_entry/{entry}/{sha256}.benchmark.tsv"
+        "logs/fetch_entry/{entry}/{phase}_{seed}_{digest}.benchmark.tsv"
     wildcard_constraints:
         entry=r"[A-Za-z]\w*",
-        sha256=r"[0-9a-f]{64}",
+        digest=r"[0-9a-f]{16}",
     conda:
         "../envs/fetch.yaml"
     threads: 1
@@ -192,9 +192,9 @@ rule fetch_entry:
         mem_mb=growing(1000),
         runtime=growing(120),
     params:
-        file=lambda w: MODELS.entry_file(w.entry, w.sha256),
+        file=lambda w: MODELS.entry_file(w.entry, w.phase, w.seed),
     message:
-        "Fetching rates of the entry {wildcards.entry}"
+        "Fetching rates of the entry {wildcards.entry}, phase {wildcards.phase}, seed {wildcards.seed}"
     script:
         "../scripts/fetch_entry.py"
 

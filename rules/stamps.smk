@@ -147,11 +147,11 @@ def choose_stamp(wildcards):
 
 def submission_file_stamp(wildcards):
     """An entry's sha256; else size and date, because a file that replaces another may be older than results of that."""
-    path = Path(MODELS.submission_file(wildcards.model, wildcards.phase, wildcards.seed))
-    if wildcards.model in SELECTION.entries:
-        name, parameters = (wildcards.model, wildcards.phase, wildcards.seed), frozen(sha256=path.stem)
+    model, phase, seed = wildcards.model, wildcards.phase, wildcards.seed
+    if model in SELECTION.entries:
+        name, parameters = (model, phase, seed), frozen(sha256=MODELS.entry_file(model, phase, seed)["sha256"])
     else:
-        status, name = path.stat(), (wildcards.model, wildcards.phase)
+        status, name = Path(MODELS.submission_file(model, phase)).stat(), (model, phase)
         parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
     return stamp("read_submission", *name, parameters=parameters)
 

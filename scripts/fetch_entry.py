@@ -7,8 +7,8 @@ from nlbflow.running.job import job
 
 def main(smk) -> None:
     with job(smk) as run:
-        file, sha256 = smk.params.file, smk.params.file["sha256"]
-        pin = Pin("entries", "", "", "rates", f"{sha256}.h5", file["bytes"], sha256)
+        file, sha256, of = smk.params.file, smk.params.file["sha256"], smk.wildcards
+        pin = Pin("entries", "", "", "rates", f"{of.entry}_{of.phase}_{of.seed}.h5", file["bytes"], sha256)
         fetch_from_url(pin, run.out["rates"], file["url"], run.log, folder=smk.config["data_folder"])
         run.log(f"{file['url']} is whole: {pin.bytes:,} bytes, sha256 {sha256}")
 

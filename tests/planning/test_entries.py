@@ -38,8 +38,8 @@ def test_an_entry_is_a_model_of_its_seeds_and_files(tmp_path):
     chosen = selection(tmp_path)
     runs = [run for run in chosen.runs() if run[3] == "good"]
     assert [run[2:] for run in runs] == [(phase, "good", seed) for phase in ("val", "test") for seed in range(3)]
-    assert chosen.models.submission_file("good", "test", "1") == f"data/entries/good/{'e' * 64}.h5"
-    assert chosen.models.entry_file("good", "e" * 64)["bytes"] == 10
+    assert chosen.models.submission_file("good", "test", "1") == f"data/entries/good/test_1_{'e' * 16}.h5"
+    assert chosen.models.entry_file("good", "test", 1)["sha256"] == "e" * 64
     assert chosen.sources() == {"good": ["S", "scored here, rates by Zoë O'Neill, J.-P. Serre, 2026-11-29"]}
     assert dict(chosen.described()["good"]["card"])["Trained on"] == "train and val; other data: none"
 
@@ -126,7 +126,7 @@ def test_a_file_that_may_be_anything(tmp_path, content, told):
 
 
 def test_names_of_folders(tmp_path):
-    for name in ("=1+1", "a b", "gru", "empty"):
+    for name in ("=1+1", "a b", "go" + "o" * 20, "gru", "empty"):
         (tmp_path / name).mkdir()
     secret = tmp_path / "secret.yaml"
     secret.write_text("title: secret")
@@ -134,9 +134,9 @@ def test_names_of_folders(tmp_path):
     os.symlink(secret, tmp_path / "linked/entry.yaml")
     (tmp_path / "README.md").write_text("no folder")
     told = {name: entry.fault for name, entry in read(tmp_path).items()}
-    assert len([name for name in told if name.startswith("unnamed_")]) == 2
+    assert len([name for name in told if name.startswith("unnamed_")]) == 3
     assert "is the name of a model" in told["gru_entry"] and "no file entry.yaml" in told["empty"]
-    assert "reached by a link" in told["linked"] and len(told) == 5
+    assert "reached by a link" in told["linked"] and len(told) == 6
 
 
 def test_of_two_with_one_title_the_earlier_has_it(tmp_path):

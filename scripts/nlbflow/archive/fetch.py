@@ -27,7 +27,7 @@ from dandi.dandiapi import DandiAPIClient
 from dandi.exceptions import NotFoundError
 from urllib3.exceptions import ProtocolError, TimeoutError
 
-from nlbflow.archive.linking import files_below, is_whole, link_from_folder
+from nlbflow.archive.linking import find_pinned, is_whole, link
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, Meter, sha256_of
@@ -73,7 +73,9 @@ class _OneAttempt(requests.Session):
 class _Wary(_OneAttempt):
     """A session for an address that a stranger gave: it is led nowhere inside this machine's own network."""
 
-    max_redirects = 5
+    def __init__(self, stall_s: float) -> None:
+        super().__init__(stall_s)
+        self.max_redirects = 5
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         if (target := super().get_redirect_target(resp)) is not None:
@@ -126,16 +128,18 @@ def fetch_from_url(
     """Download the pinned file from a plain url, unless it is there; faults and limits as in `fetch_from_dandi`.
 
     Args:
-        folder: a folder of the user's; a file of that name below it is linked instead (config key `data_folder`).
+        folder: a folder of the user's; if the file lies below it, it is linked instead (config key `data_folder`).
 
     Raises:
-        NlbflowError: as in `fetch_from_dandi`; the file in the folder is another one; the url leads to another host
-            without https, or into this machine's own network.
+        NlbflowError: as in `fetch_from_dandi`; the url leads to another host without https, or into this machine's own
+            network.
     """
     name = Path(urlsplit(url).path).name
-    if folder and name and any(files_below(Path(folder).expanduser(), name)):
-        link_from_folder(replace(pin, path=name), destination, Path(folder).expanduser(), log)
-        return
+    if folder and name:
+        found, fault = find_pinned(replace(pin, path=name), Path(folder).expanduser().absolute(), log)
+        if found is not None:
+            return link(found, destination, log)
+        log(f"{fault}; it is fetched from {url}")
     with _Wary(stall_s) as session:
         _fetch(pin, destination, _Source(session, lambda: url, url, retries), log)
 

@@ -17,8 +17,8 @@ from nlbflow.running.code import digest_of
 
 FILE = "entry.yaml"
 SCHEMA = "schemas/entry.schema.yaml"
-# a wildcard of rules, a part of paths and a name in tables
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+# a wildcard of rules, a part of paths and a name in tables; Snakemake's plan ends where one repeats itself at its end
+NAME = re.compile(r"(?!.*?(.+?)\1{9}$)[A-Za-z][A-Za-z0-9_]{0,39}")
 # more than any honest entry needs
 MOST_BYTES = 16_000
 # written in C where it is installed, which is faster by far

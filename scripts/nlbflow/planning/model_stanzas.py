@@ -107,13 +107,14 @@ class ModelStanzas:
     def submission_file(self, model: str, phase: str, seed: int | str = 0) -> str:
         """The file that a stanza names as a prediction, or an entry for one seed."""
         if "rates" in self.stanzas[model]:
-            return f"data/entries/{model}/{self.stanzas[model]['rates'][phase][int(seed)]['sha256']}.h5"
+            # not the whole of it, which a stranger may have made up of one digit: see entries.NAME
+            digest = self.stanzas[model]["rates"][phase][int(seed)]["sha256"][:16]
+            return f"data/entries/{model}/{phase}_{seed}_{digest}.h5"
         return submission_path(self.stanzas[model], phase).as_posix()
 
-    def entry_file(self, entry: str, sha256: str) -> dict:
-        """Address, bytes and sha256 of a file that an entry names."""
-        listed = (file for files in self.stanzas[entry]["rates"].values() for file in files)
-        return next(file for file in listed if file["sha256"] == sha256)
+    def entry_file(self, entry: str, phase: str, seed: int | str) -> dict:
+        """Address, bytes and sha256 of the file that an entry names for one phase and seed."""
+        return self.stanzas[entry]["rates"][phase][int(seed)]
 
     def _ensemble_runs(self, model: str) -> list[tuple[str, int]]:
         """The (model, seed) of each prediction that an ensemble may average.
