@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 REPRODUCTION = "reproduction"
+PHASES = "val_and_test"
 TABLE_FORMATS = ("csv", "parquet", "md", "tex", "html")
 
 
@@ -60,8 +61,13 @@ def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
 
 def table_files(boards: list[dict], formats: tuple[str, ...] = TABLE_FORMATS) -> dict[str, str]:
     """The paths of the tables by file name."""
-    names = [f"{name}.{form}" for name in (*(b["name"] for b in boards), REPRODUCTION) for form in formats]
-    return {name: f"results/tables/{name}" for name in names}
+    tables = [*(board["name"] for board in boards), *([PHASES] if of_both_phases(boards) else []), REPRODUCTION]
+    return {f"{name}.{form}": f"results/tables/{name}.{form}" for name in tables for form in formats}
+
+
+def of_both_phases(boards: list[dict]) -> bool:
+    """Whether there are tables of phase val and of phase test, which are then shown side by side."""
+    return len({board["phase"] for board in boards}) == 2
 
 
 def tables_in_report(boards: list[dict]) -> dict[str, dict]:
@@ -74,6 +80,12 @@ def tables_in_report(boards: list[dict]) -> dict[str, dict]:
         }
         for board in boards
     }
+    if of_both_phases(boards):
+        places[f"{PHASES}.html"] = {
+            "caption": "../report/phases.rst",
+            "subcategory": "Val and test",
+            "labels": {"table": "val and test side by side", "bins": "all", "phase": "both"},
+        }
     places[f"{REPRODUCTION}.html"] = {
         "caption": "../report/reproduction.rst",
         "subcategory": "Reproduction",
