@@ -61,8 +61,17 @@ def test_a_model_file_is_run_here(tmp_path):
     (folder / "theirs.py").write_text((ROOT / "scripts/models/mean_rate.py").read_text())
     chosen = selection(tmp_path)
     assert chosen.models.kind("theirs") == "trained" and chosen.sources()["theirs"][0] == "R"
-    (folder / "theirs.py").unlink()
-    assert "theirs.py, which is not in the entry's folder" in read(tmp_path)["theirs"].fault
+    oracle = '"""Mine."""\nDEFAULTS = {}\nORACLE = True\ndef predict(data, params, seed): ...'
+    for content, told in (
+        (None, "theirs.py, which is no file in the entry's folder"),
+        ("x = 1", "theirs.py has no docstring"),
+        ("def", "theirs.py is not valid Python"),
+        (oracle, "no entry sees the answers"),
+    ):
+        (folder / "theirs.py").unlink() if content is None else (folder / "theirs.py").write_text(content)
+        fault = read(tmp_path)["theirs"].fault
+        assert told in fault and str(tmp_path) not in fault
+        assert selection(tmp_path, phases=["val"]).runs()[0][3] == "mean_rate"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import yaml
 
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
+from nlbflow.models.catalogue import read_declaration
 from nlbflow.planning.faults import first_fault, near
 from nlbflow.running.code import digest_of
 
@@ -170,16 +171,18 @@ def _read(path: Path, rules: dict, config: Mapping) -> Entry:
     if name in config["models"] or name == "null":
         return Entry(f"{name}_entry", {}, f"{name} is the name of a model of nlbflow; rename the entry's folder")
     try:
-        about = _load(path)
+        about = load_entry(path)
         if fault := first_fault(rules, about, FILE, SCHEMA):
             raise NlbflowError(fault)
         _check(about, path.parent, config)
         return Entry(name, about)
     except NlbflowError as error:
-        return Entry(name, {}, str(error).rstrip(".")[:MOST_SAID])
+        # no path of this machine stands on a public board
+        said = str(error).replace(f"{path.parent}/", "")
+        return Entry(name, {}, said.rstrip(".")[:MOST_SAID])
 
 
-def _load(path: Path) -> dict:
+def load_entry(path: Path) -> dict:
     """The content of an entry's file, which may be anything.
 
     Raises:
@@ -240,5 +243,9 @@ def _check(about: Mapping, folder: Path, config: Mapping) -> None:
         raise NlbflowError(f"{FILE}: key files has {said}; expected as many seeds in each phase.")
     if "deterministic" in about and set(counts.values()) != {1}:
         raise NlbflowError(f"{FILE}: a deterministic model has one file for each phase, for seed 0.")
-    if "model" in about and not (folder / about["model"]).is_file():
-        raise NlbflowError(f"{FILE}: key model names {about['model']}, which is not in the entry's folder; add it.")
+    if "model" in about:
+        path = folder / about["model"]
+        if not path.is_file() or path.is_symlink():
+            raise NlbflowError(f"{FILE}: key model names {path.name}, which is no file in the entry's folder; add it.")
+        if read_declaration(path)["ORACLE"]:
+            raise NlbflowError(f"{path.name} declares ORACLE, but no entry sees the answers; take that out.")
