@@ -259,7 +259,7 @@ def plot_pipeline_stamp(wildcards):
 
 
 def page_stamp(wildcards):
-    """What the page says beside the scores, the cards of models included, and the files from which it is made."""
+    """What the page says beside the scores, of models and datasets too, and the files from which it is made."""
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
@@ -273,6 +273,9 @@ def page_stamp(wildcards):
             absent=SELECTION.absences(),
             about=SELECTION.cited(),
             models=SELECTION.described(),
+            introductions=SELECTION.introductions(),
+            standings=SELECTION.standings,
+            kinds=SELECTION.kinds(),
             resources=resources,
         ),
     )

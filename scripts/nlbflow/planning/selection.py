@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from nlbflow.archive.pins import Pin, read_pins
-from nlbflow.boards.contents import families, planned_boards, table_files
+from nlbflow.boards.about_data import introduce
+from nlbflow.boards.contents import families, planned_boards, planned_standings, table_files
 from nlbflow.errors import NlbflowError
-from nlbflow.models.cards import describe_model
+from nlbflow.models.cards import describe_ensemble, describe_model
 from nlbflow.models.catalogue import kind_of
 from nlbflow.planning.config import check_config
 from nlbflow.planning.model_stanzas import ModelStanzas
@@ -67,6 +68,8 @@ class Selection:
             for phase in self.run["phases"]
         ]
         self.boards = planned_boards(self.run, self.datasets)
+        self.standings = planned_standings(self.run, self.datasets, config["suites"])
+        self.boards += self.standings
         # every job of a plan asks for these
         self.parts = cache(self._parts)
         self.runs_at = cache(self._runs_at)
@@ -251,14 +254,20 @@ class Selection:
         keys = ("title", "citation", "license")
         return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
 
+    def introductions(self) -> dict[str, dict]:
+        """What the stanza of each selected dataset tells a reader of the page."""
+        return {name: introduce(self.datasets[name]) for name in self.run["datasets"]}
+
     def kinds(self) -> dict[str, str]:
         """The kind of each selected model's rows (`nlbflow.metrics.kinds`), whether it has a score or not."""
         return {model: kind_of(self.models.declaration(model)) for model in self.run["models"]}
 
     def described(self) -> dict[str, dict]:
-        """What the file of each selected model says of it; submissions and ensembles have none."""
+        """What the file of each selected model says of it, or what an ensemble averages; submissions have neither."""
         files = {model: self.models.declaration(model)["path"] for model in self.run["models"]}
-        return {model: describe_model(path) for model, path in files.items() if path}
+        said = {model: describe_model(path) for model, path in files.items() if path}
+        averages = {m: self.models.stanzas[m]["ensemble"] for m in files if self.models.kind(m) == "ensemble"}
+        return said | {model: describe_ensemble(stanza) for model, stanza in averages.items()}
 
     def wanted(self) -> list[str]:
         """The files of the selection except the figures."""
