@@ -227,8 +227,10 @@ def rule_in_words(suite: Mapping) -> str:
     said = [f"Ranked by {' and by '.join(suite['metrics'])}, at {bins}."]
     for group in suite["groups"]:
         titles = ", ".join(title for _, title in group["datasets"])
-        how = "one contest, by the mean rank" if group["rank"] == "mean" else "each a contest of its own"
+        how = "their mean rank is one contest" if group["rank"] == "mean" else "each is a contest of its own"
         said.append(f"{group['name'][:1].upper()}{group['name'][1:]} ({titles}): {how}.")
+    if len(suite["metrics"]) * len(suite["bin_ms"]) > 1:
+        said.append("Each metric and bin width has contests of its own.")
     return " ".join([*said, "The first column is the mean over the contests; a model needs them all."])
 
 
