@@ -196,9 +196,9 @@ def leaderboard_stamp(wildcards):
         parameters=frozen(
             origin=ORIGIN,
             absent=SELECTION.absences(),
-            kinds=SELECTION.kinds(),
-            sources=SELECTION.sources(),
-            about=SELECTION.cited(),
+            kinds=SELECTION.descriptions.kinds(),
+            sources=SELECTION.descriptions.sources(),
+            about=SELECTION.descriptions.cited(),
             resources=resources,
         ),
     )
@@ -211,9 +211,9 @@ def boards_stamp(wildcards):
         origin=ORIGIN,
         boards=SELECTION.boards,
         absent=SELECTION.absences(),
-        kinds=SELECTION.kinds(),
-        sources=SELECTION.sources(),
-        about=SELECTION.cited(),
+        kinds=SELECTION.descriptions.kinds(),
+        sources=SELECTION.descriptions.sources(),
+        about=SELECTION.descriptions.cited(),
         resources=resources,
     )
     return stamp("boards", parameters=parameters)
@@ -226,7 +226,7 @@ def paper_stamp(wildcards):
         origin=ORIGIN,
         boards=SELECTION.boards,
         figures=captions(SELECTION, ROOT / "report"),
-        about=SELECTION.cited(),
+        about=SELECTION.descriptions.cited(),
         resources=resources,
     )
     return stamp("paper", parameters=parameters)
@@ -235,7 +235,7 @@ def paper_stamp(wildcards):
 def plot_scores_stamp(wildcards):
     """What is drawn (the places and the families of datasets) and in which style."""
     drawn = {
-        "titles": SELECTION.titles(),
+        "titles": SELECTION.descriptions.titles(),
         "places": [list(place) for place in SELECTION.scored_places()],
         "families": [list(f) for f in SELECTION.scored_families()],
     }
@@ -265,7 +265,7 @@ def plot_pipeline_stamp(wildcards):
 
 
 def page_stamp(wildcards):
-    """What the page says beside the scores, the cards of models included, and the files from which it is made."""
+    """What the page says beside the scores, of models and datasets too, and the files from which it is made."""
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
@@ -277,9 +277,12 @@ def page_stamp(wildcards):
             places=shown,
             figures=[[kind, *place] for kind, place in page_figures(SELECTION)],
             absent=SELECTION.absences(),
-            about=SELECTION.cited(),
-            models=SELECTION.described(),
-            sources=SELECTION.sources(),
+            about=SELECTION.descriptions.cited(),
+            models=SELECTION.descriptions.of_models(),
+            sources=SELECTION.descriptions.sources(),
+            introductions=SELECTION.descriptions.introductions(),
+            standings=SELECTION.standings,
+            kinds=SELECTION.descriptions.kinds(),
             resources=resources,
         ),
     )

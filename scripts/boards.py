@@ -11,6 +11,7 @@ from nlbflow.running.files import read_json
 from nlbflow.boards.phases import phase_gaps, phase_sheet
 from nlbflow.boards.reproduction import reproduction, reproduction_sheet
 from nlbflow.boards.typesetting import html_page, markdown_text, to_html, to_latex, to_markdown
+from nlbflow.boards.standings import standings_of
 from nlbflow.boards.sheets import LEGEND, Sheet, board_sheets, definitions
 from nlbflow.boards.tables import read_table
 
@@ -33,6 +34,10 @@ def main(smk) -> None:
             asked["sources"],
         )
         for wanted in asked["boards"]:
+            if "suite" in wanted:
+                table, sheet = standings_of(results, wanted, asked["about"])
+                write(run.out, wanted["name"], table, [sheet], [of])
+                continue
             datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
             if len(datasets) > 1:
                 board = across_board(results, wanted["title"], datasets, *at)

@@ -148,6 +148,7 @@ function show() {
   document.getElementById("nowhere").textContent = nowhere.length ? `No row of this choice has ${nowhere.join(" or ")}.` : "";
   document.getElementById("place").textContent = PLACE.map((key) => form.elements[key].selectedOptions[0].textContent).join(", ");
   for (const part of document.querySelectorAll(".data")) part.hidden = !chosen(part.dataset);
+  for (const part of document.querySelectorAll(".dataset")) part.hidden = !["", part.dataset.dataset].includes(form.elements.dataset.value);
   // rows that were drawn before may have been drawn on other scales
   table.rows((i, row, node) => node && chosen(row)).invalidate();
   search();

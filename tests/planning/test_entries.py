@@ -40,8 +40,9 @@ def test_an_entry_is_a_model_of_its_seeds_and_files(tmp_path):
     assert [run[2:] for run in runs] == [(phase, "good", seed) for phase in ("val", "test") for seed in range(3)]
     assert chosen.models.submission_file("good", "test", "1") == f"data/entries/good/test_1_{'e' * 16}.h5"
     assert chosen.models.entry_file("good", "test", 1)["sha256"] == "e" * 64
-    assert chosen.sources() == {"good": ["S", "scored here, rates by Zoë O'Neill, J.-P. Serre, 2026-11-29"]}
-    assert dict(chosen.described()["good"]["card"])["Trained on"] == "train and val; other data: none"
+    whose = "scored here, rates by Zoë O'Neill, J.-P. Serre, 2026-11-29"
+    assert chosen.descriptions.sources() == {"good": ["S", whose]}
+    assert dict(chosen.descriptions.of_models()["good"]["card"])["Trained on"] == "train and val; other data: none"
 
 
 def test_marks_say_what_readers_must_know(tmp_path):
@@ -60,7 +61,7 @@ def test_a_model_file_is_run_here(tmp_path):
     folder = write_entry(tmp_path, "theirs", model="theirs.py")
     (folder / "theirs.py").write_text((ROOT / "scripts/models/mean_rate.py").read_text())
     chosen = selection(tmp_path)
-    assert chosen.models.kind("theirs") == "trained" and chosen.sources()["theirs"][0] == "R"
+    assert chosen.models.kind("theirs") == "trained" and chosen.descriptions.sources()["theirs"][0] == "R"
     oracle = '"""Mine."""\nDEFAULTS = {}\nORACLE = True\ndef predict(data, params, seed): ...'
     for content, told in (
         (None, "theirs.py, which is no file in the entry's folder"),
@@ -109,7 +110,7 @@ def test_a_bad_entry_is_told_in_a_sentence_and_harms_no_other(tmp_path, changes,
     chosen = selection(tmp_path, phases=["val"])
     assert told in chosen.unavailable("simulated_maze", 5, "val", "bad")
     assert {run[3] for run in chosen.runs()} == {"mean_rate", "good"}
-    assert "bad" not in chosen.sources() and "bad" not in chosen.described()
+    assert "bad" not in chosen.descriptions.sources() and "bad" not in chosen.descriptions.of_models()
 
 
 @pytest.mark.parametrize(

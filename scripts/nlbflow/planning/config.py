@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from nlbflow.boards.standings import check_suite
 from nlbflow.errors import NlbflowError
 from nlbflow.models.catalogue import TUNED, with_tuned
 from nlbflow.models.ensembles import check_members
@@ -53,6 +54,15 @@ def check_config(config: dict, schema_path: Path) -> None:
             raise NlbflowError(
                 f"config key datasets.{name}.split leaves no trial for training; val + test must be < 1."
             )
+    for suite, stanza in config["suites"].items():
+        for i, group in enumerate(stanza["groups"]):
+            for name in group["datasets"]:
+                if name not in config["datasets"]:
+                    raise NlbflowError(
+                        f"config key suites.{suite}.groups.{i}.datasets names the dataset {name!r}, which the "
+                        f"catalogue `datasets:` does not have{near(name, config['datasets'])}."
+                    )
+        check_suite(suite, stanza)
     for model, stanza in config["models"].items():
         if "ensemble" in stanza:
             check_members(model, with_tuned(config["models"]))

@@ -7,11 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from nlbflow.archive.pins import Pin, read_pins
-from nlbflow.boards.contents import families, planned_boards, table_files
+from nlbflow.boards.contents import families, planned_boards, planned_standings, table_files
 from nlbflow.errors import NlbflowError
-from nlbflow.models.cards import describe_model
-from nlbflow.models.catalogue import kind_of
 from nlbflow.planning.config import check_config
+from nlbflow.planning.descriptions import Descriptions
 from nlbflow.planning.entries import Entry, with_entries
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.unfinished import Unfinished
@@ -66,6 +65,7 @@ class Selection:
         entries: dict[str, Entry] | None = None,
     ) -> None:
         self.config, self.entries = config, entries or {}
+        self.descriptions = Descriptions(config, models, self.entries)
         self.run, self.datasets, self.models = config["run"], config["datasets"], models
         self.pins, self._data_folder, self._unfinished = pins, config["data_folder"], unfinished
         self.places: list[Place] = [
@@ -75,6 +75,8 @@ class Selection:
             for phase in self.run["phases"]
         ]
         self.boards = planned_boards(self.run, self.datasets)
+        self.standings = planned_standings(self.run, self.datasets, config["suites"])
+        self.boards += self.standings
         # every job of a plan asks for these
         self.parts = cache(self._parts)
         self.runs_at = cache(self._runs_at)
@@ -256,34 +258,6 @@ class Selection:
             for seed in self.models.seeds(model)
             if (reason := self._failed_run((*place, model, seed)))
         ]
-
-    def titles(self) -> dict[str, str]:
-        """The titles of the selected datasets."""
-        return {name: self.datasets[name]["title"] for name in self.run["datasets"]}
-
-    def cited(self) -> dict[str, dict[str, str]]:
-        """Title, citation and license of the selected datasets."""
-        keys = ("title", "citation", "license")
-        return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
-
-    def kinds(self) -> dict[str, str]:
-        """The kind of each selected model's rows (`nlbflow.metrics.kinds`), whether it has a score or not."""
-        return {model: kind_of(self.models.declaration(model)) for model in self.run["models"]}
-
-    def described(self) -> dict[str, dict]:
-        """What the file of each selected model, or its entry, says of it; other submissions and ensembles have none."""
-        files = {model: self.models.declaration(model)["path"] for model in self.run["models"]}
-        return {model: describe_model(path) for model, path in files.items() if path} | {
-            name: {"about": f"{entry.about['title']}, {entry.about['family']}", "card": entry.card()}
-            for name, entry in self.entries.items()
-            if not entry.fault
-        }
-
-    def sources(self) -> dict[str, list[str]]:
-        """Grade and source, by model, of rates that were not made here and of entries."""
-        given = [model for model in self.run["models"] if "prediction" in self.models.stanzas[model]]
-        entered = {name: entry.source() for name, entry in self.entries.items() if not entry.fault}
-        return {model: ["S", "scored here, from a file of rates"] for model in given} | entered
 
     def wanted(self) -> list[str]:
         """The files of the selection except the figures."""
