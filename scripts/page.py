@@ -19,6 +19,7 @@ def main(smk) -> None:
             [read_json(path) for path in smk.input.scores],
             read_table(smk.input.ranks),
             read_table(smk.input.differences),
+            read_table(smk.input.consistency),
             pd.read_csv(resources / "published.csv"),
             asked["about"],
             asked["absent"],
