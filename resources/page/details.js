@@ -74,7 +74,7 @@ function runDetails(row, run, i, shared) {
   }
   const made = Object.entries(stages).filter(([, record]) => record);
   const keys = Object.keys(LABELS).filter((key) => made.some(([, record]) => key in record));
-  const provenance = plainTable("Provenance", ["", ...made.map(([name]) => name)], keys.map((key) => [
+  const provenance = plainTable("Provenance", ["name", ...made.map(([name]) => name)], keys.map((key) => [
     LABELS[key], ...made.map(([, record]) => (record[key] === undefined ? "not recorded" : text(record[key]))),
   ]));
   const files = run.prediction ? ["prediction.h5", "scores.json"] : ["scores.json"];

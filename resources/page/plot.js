@@ -25,14 +25,14 @@ function onScales(points, axis) {
 
 /** Draw points into a box, as wide as the box is; those with x come first. `choose` is called with the one that is chosen. */
 function drawPlot(box, points, axis, limits, title, choose) {
-  const width = box.clientWidth, height = Math.round(Math.min(460, Math.max(300, width * 0.55)));
+  const width = box.clientWidth, height = Math.round(Math.min(420, Math.max(300, width * 0.55)));
   const [placed, aside] = [points.filter(({ ax }) => ax), points.filter(({ ax }) => !ax)];
   const right = aside.length ? STRIP : 12;
   const lanes = lanesOf(aside, (height - ABOVE - BELOW - 2 * INSET) / (limits[1][1] - limits[1][0]));
   const inStrip = { value: aside.map((_, i) => width - right / 2 + lanes[i]), scale: null };
   const dots = { y: ({ ay }) => ay[0], symbol: ({ kind }) => SYMBOLS[kind], r: 5 };
-  const bits = { y1: ({ ay }) => ay[1], y2: ({ ay }) => ay[2], className: "interval", ariaHidden: "true" };
-  const across = { ticks: width / 110, ariaHidden: "true" }, up = { ticks: height / 60, ariaHidden: "true" };
+  const bits = { y1: ({ ay }) => ay[1], y2: ({ ay }) => ay[2], className: "interval" };
+  const across = { ticks: width / 110 }, up = { ticks: height / 60 };
   const names = { labelAnchor: "center", labelArrow: "none" };
   const svg = Plot.plot({
     width, height, marginLeft: LEFT, marginRight: right, marginTop: ABOVE, marginBottom: BELOW, inset: INSET, className: "plot", ariaLabel: title,
@@ -41,11 +41,11 @@ function drawPlot(box, points, axis, limits, title, choose) {
     marks: [
       Plot.gridX(across), Plot.gridY(up),
       Plot.axisX({ ...across, ...names, ...(axis.log ? { tickFormat: "~s" } : {}) }), Plot.axisY({ ...up, ...names }),
-      Plot.line(placed.filter(({ kind }) => kind === "on-front"), { x: ({ ax }) => ax[0], y: dots.y, className: "front-line", ariaHidden: "true" }),
+      Plot.line(placed.filter(({ kind }) => kind === "on-front"), { x: ({ ax }) => ax[0], y: dots.y, className: "front-line" }),
       Plot.ruleX(placed.filter(hasInterval("ay")), { ...bits, x: ({ ax }) => ax[0] }),
-      ...(aside.length ? [Plot.frame({ anchor: "right", className: "margin", ariaHidden: "true" })] : []),
+      ...(aside.length ? [Plot.frame({ anchor: "right", className: "margin" })] : []),
       Plot.ruleX(aside, { ...bits, x: inStrip, filter: hasInterval("ay") }),
-      Plot.ruleY(placed.filter(hasInterval("ax")), { y: dots.y, x1: ({ ax }) => ax[1], x2: ({ ax }) => ax[2], className: "interval", ariaHidden: "true" }),
+      Plot.ruleY(placed.filter(hasInterval("ax")), { y: dots.y, x1: ({ ax }) => ax[1], x2: ({ ax }) => ax[2], className: "interval" }),
       Plot.dot(placed, { ...dots, x: ({ ax }) => ax[0], sort: null, className: "points" }),
       Plot.dot(aside, { ...dots, x: inStrip, sort: null, className: "points" }),
     ],
@@ -55,11 +55,13 @@ function drawPlot(box, points, axis, limits, title, choose) {
   const held = [...box.querySelectorAll(".points > *")].indexOf(document.activeElement);
   box.replaceChildren(svg);
   const at = { x: svg.scale("x").apply, y: svg.scale("y").apply };
-  const spots = points.map((point, i) => ({ ...point, x: point.ax ? at.x(point.ax[0]) : inStrip.value[i - placed.length], y: at.y(point.ay[0]) }));
+  const spots = points.map((point, i) => ({
+    ...point, x: point.ax ? at.x(point.ax[0]) : inStrip.value[i - placed.length], y: at.y(point.ay[0]), end: point.ax ? width - right : width,
+  }));
   const nodes = makeChoosable(svg, spots, choose);
   // when the window gets another width
   if (held >= 0) move(nodes, 0, Math.min(held, nodes.length - 1));
-  placeNames(svg, d3.sort(spots, ({ kind }) => kind !== "on-front"), width);
+  placeNames(svg, d3.sort(spots, ({ kind }) => kind !== "on-front"));
 }
 
 /** How far each point in the strip, from the highest down, is moved sideways. */
@@ -79,6 +81,12 @@ function hasInterval(key) {
 function makeChoosable(svg, spots, choose) {
   const nodes = [...svg.querySelectorAll(".points > *")];
   svg.setAttribute("role", "listbox");
+  // axes and bars are told with each point
+  for (const layer of svg.querySelectorAll(":scope > :not(.points)")) layer.setAttribute("aria-hidden", "true");
+  for (const layer of svg.querySelectorAll(".points")) {
+    layer.removeAttribute("aria-label");
+    layer.setAttribute("role", "presentation");
+  }
   nodes.forEach((node, i) => {
     const { kind, label, beyond } = spots[i];
     for (const [key, value] of Object.entries({ class: beyond ? `${kind} beyond` : kind, role: "option", "aria-label": label, "data-hint": label, tabindex: i ? -1 : 0 })) {
@@ -109,16 +117,16 @@ function move(nodes, from, to) {
   nodes[to].focus();
 }
 
-/** Write names into the plot, the earlier ones first. `spots` have x and y in pixels; `right` ends the room. */
-function placeNames(svg, spots, right) {
+/** Write names into the plot, the earlier ones first. `spots` have x and y in pixels, and where the room for the name ends. */
+function placeNames(svg, spots) {
   const taken = spots.map(({ x, y }) => [x - REACH, y - REACH, x + REACH, y + REACH]);
   const layer = d3.select(svg).append("g").attr("class", "names").attr("aria-hidden", "true");
-  for (const { x, y, name, kind } of spots) {
+  for (const { x, y, name, kind, end } of spots) {
     const text = layer.append("text").attr("class", kind).attr("text-anchor", "start").text(name);
     const { x: left, y: top, width, height } = text.node().getBBox();
     const places = [[x + AWAY, y], [x - AWAY - width, y], [x - width / 2, y - AWAY - height / 2], [x - width / 2, y + AWAY + height / 2]];
     const boxes = places.map(([from, middle]) => [from, middle - height / 2, from + width, middle + height / 2]);
-    const free = boxes.find((box) => box[0] >= 0 && box[1] >= 0 && box[2] <= right && !taken.some((other) => overlap(box, other)));
+    const free = boxes.find((box) => box[0] >= 0 && box[1] >= 0 && box[2] <= end && !taken.some((other) => overlap(box, other)));
     if (!free) {
       text.remove();
       continue;

@@ -175,6 +175,19 @@ def test_nothing_scored_has_no_axis(made):
     assert block(html, "scores")["axes"] == [] and block(html, "runs")["axes"] == []
 
 
+def test_simulated_data_have_axes_of_their_truth(made):
+    few = [entry | {"scores": dict(entry["scores"])} for entry in made["entries"] if entry["dataset"] == "mc_maze"]
+    for i, entry in enumerate(few):
+        if "latent dimension" in entry["scores"]:
+            entry["scores"] |= {"state R2": 0.5 + i / 1000, "state accuracy": 0.9}
+    html = leaderboard_page(**made | {"entries": few})
+    assert {"state R2", "state accuracy"} < {axis["name"] for axis in block(html, "scores")["axes"]}
+    rows = [row for row in block(html, "scores")["rows"] if "state R2" in row["cells"]]
+    on = {row["model"] for row in rows if "state R2" in row.get("front", [])}
+    best = max((row for row in rows if row["group"] == 0), key=lambda row: row["cells"]["state R2"]["value"])
+    assert best["model"] in on and len(on) < len(rows)
+
+
 def test_what_no_seeds_have_in_common_is_no_consistency():
     empty = comparison_table([], "consistency")
     scores = pd.DataFrame(columns=[*PLACE, "model", "seed", "metric", "value", "kind"])
