@@ -120,13 +120,14 @@ function move(nodes, from, to) {
 /** Write names into the plot, the earlier ones first. `spots` have x and y in pixels, and where the room for the name ends. */
 function placeNames(svg, spots) {
   const taken = spots.map(({ x, y }) => [x - REACH, y - REACH, x + REACH, y + REACH]);
+  const bottom = svg.height.baseVal.value - BELOW;
   const layer = d3.select(svg).append("g").attr("class", "names").attr("aria-hidden", "true");
   for (const { x, y, name, kind, end } of spots) {
     const text = layer.append("text").attr("class", kind).attr("text-anchor", "start").text(name);
     const { x: left, y: top, width, height } = text.node().getBBox();
     const places = [[x + AWAY, y], [x - AWAY - width, y], [x - width / 2, y - AWAY - height / 2], [x - width / 2, y + AWAY + height / 2]];
     const boxes = places.map(([from, middle]) => [from, middle - height / 2, from + width, middle + height / 2]);
-    const free = boxes.find((box) => box[0] >= 0 && box[1] >= 0 && box[2] <= end && !taken.some((other) => overlap(box, other)));
+    const free = boxes.find((box) => box[0] >= LEFT && box[1] >= 0 && box[2] <= end && box[3] <= bottom && !taken.some((other) => overlap(box, other)));
     if (!free) {
       text.remove();
       continue;

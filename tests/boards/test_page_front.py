@@ -217,7 +217,9 @@ def test_names_do_not_cover_each_other_and_stay_in_the_picture(opened):
     ]
     assert len(boxes) > 8
     for i, a in enumerate(boxes):
-        assert frame["x"] <= a["x"] and a["x"] + a["width"] <= frame["x"] + frame["width"] + 1
+        # beside the ticks, above the axis
+        assert frame["x"] + 50 <= a["x"] and a["x"] + a["width"] <= frame["x"] + frame["width"] + 1
+        assert frame["y"] <= a["y"] and a["y"] + a["height"] <= frame["y"] + frame["height"] - 40
         for b in boxes[:i]:
             apart_x = a["x"] + a["width"] <= b["x"] + 0.5 or b["x"] + b["width"] <= a["x"] + 0.5
             apart_y = a["y"] + a["height"] <= b["y"] + 0.5 or b["y"] + b["height"] <= a["y"] + 0.5

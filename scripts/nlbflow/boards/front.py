@@ -62,7 +62,7 @@ def axes_of(metrics: Iterable[str]) -> list[Axis]:
     return [
         *(Axis(name, _about(name), NO_LATENTS) for name in few),
         Axis("latent dimension", _about("latent dimension"), NO_LATENTS, less=True),
-        Axis(AGREEMENT, agreement, "no latents of two seeds"),
+        Axis(AGREEMENT, agreement, "fewer than two seeds with latents"),
         Axis("psth R2", _about("psth R2"), "not predicted"),
         Axis("state R2", _about("state R2"), NO_LATENTS),
         Axis("state accuracy", _about("state accuracy"), "no states"),
