@@ -14,6 +14,7 @@ rule plot_scores:
         ranks="results/ranks.csv",
         neurons="results/neurons.csv",
         costs="results/costs.csv",
+        differences="results/differences.csv",
         tensors=[at_place((d, *at), "input.h5") for _, *at, members in SELECTION.scored_families() for d in members],
         stamp=plot_scores_stamp,
     output:

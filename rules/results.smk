@@ -120,6 +120,7 @@ rule page:
         scores=[result(run, "scores.json") for run in SELECTION.scored()],
         ranks="results/ranks.csv",
         differences="results/differences.csv",
+        consistency="results/consistency.csv",
         summaries="results/summaries.csv",
         notes="results/notes.csv",
         figures=[f"results/figures/{figure_name(kind, *place)}.png" for kind, place in page_figures(SELECTION)],

@@ -28,6 +28,7 @@ def main(smk) -> None:
         page = leaderboard_page(
             entries,
             *compared,
+            read_table(smk.input.consistency),
             published,
             asked["about"],
             asked["absent"],

@@ -15,7 +15,7 @@ from nlbflow.running.files import open_h5, read_json
 from nlbflow.metrics.kinds import RANKED
 from nlbflow.boards.tables import PLACE, place_title, read_table
 
-TABLES = ("scores", "ranks", "neurons", "costs")
+TABLES = ("scores", "ranks", "neurons", "costs", "differences")
 
 
 def main(smk) -> None:
@@ -42,7 +42,13 @@ def main(smk) -> None:
 
 
 def draw_place(
-    title: str, scores: pd.DataFrame, ranks: pd.DataFrame, neurons: pd.DataFrame, costs: pd.DataFrame, known: list[str]
+    title: str,
+    scores: pd.DataFrame,
+    ranks: pd.DataFrame,
+    neurons: pd.DataFrame,
+    costs: pd.DataFrame,
+    differences: pd.DataFrame,
+    known: list[str],
 ) -> dict[str, Figure]:
     """The figures of one place, from its rows of each table."""
     if ranks.empty:
@@ -51,7 +57,7 @@ def draw_place(
         "scores": draw_scores(title, ranks, scores, known),
         "ranks": draw_ranks(title, ranks, known),
         "neurons": draw_neurons(title, ranks, neurons, known),
-        "front": draw_front(title, scores, costs),
+        "front": draw_front(title, scores, costs, differences),
     }
 
 

@@ -13,18 +13,18 @@ function showDetails(dialog, row, { metrics, runs, shared, dataset, model, data,
     ...(row.grade ? [facts("Published", publication(row))] : []),
     ...(model ? [modelDetails(model)] : []),
     ...runs.map((run, i) => runDetails(row, run, i, shared)),
-    ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: dataset.citation, licence: dataset.license })] : []),
+    ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: element("span", {}, ...linked(dataset.citation)), licence: dataset.license })] : []),
     ...(data ? [plainTable("What the data are", ["name", "value"], [...data.summary, ...data.notes.map((note) => ["note", note])])] : []),
   );
   dialog.showModal();
   dialog.scrollTop = 0;
 }
 
-/** What the model's file says of it: a sentence, and its card where it has one. */
-function modelDetails({ about, card }) {
-  const fields = card.map(([field, words]) => element("div", {}, element("dt", {}, field), element("dd", {}, ...marked(words))));
+/** What the model's file says of it: a sentence, what it follows with links to papers, and its card where it has one. */
+function modelDetails({ about, more = [], card }) {
+  const fields = card.map(([field, words]) => element("div", {}, element("dt", {}, field), element("dd", {}, ...linked(words))));
   return element("div", { class: "card" },
-    ...(about ? [element("p", {}, ...marked(about))] : []),
+    ...[about, ...more].filter(Boolean).map((words) => element("p", {}, ...linked(words))),
     ...(card.length ? [element("details", {}, element("summary", {}, "What it assumes, tells and costs"), element("dl", {}, ...fields))] : []));
 }
 
@@ -60,7 +60,7 @@ function ranks([best, worst]) {
 function publication(row) {
   return {
     grade: row.grade,
-    source: row.source,
+    source: element("span", {}, ...linked(row.source)),
     "bin width": row.bin_stated ? `${row.bin_ms} ms` : `not stated; ${row.bin_ms} ms is taken`,
   };
 }
@@ -74,7 +74,7 @@ function runDetails(row, run, i, shared) {
   }
   const made = Object.entries(stages).filter(([, record]) => record);
   const keys = Object.keys(LABELS).filter((key) => made.some(([, record]) => key in record));
-  const provenance = plainTable("Provenance", ["", ...made.map(([name]) => name)], keys.map((key) => [
+  const provenance = plainTable("Provenance", ["name", ...made.map(([name]) => name)], keys.map((key) => [
     LABELS[key], ...made.map(([, record]) => (record[key] === undefined ? "not recorded" : text(record[key]))),
   ]));
   const files = run.prediction ? ["prediction.h5", "scores.json"] : ["scores.json"];
@@ -108,5 +108,5 @@ function text(value) {
 }
 
 function facts(caption, content) {
-  return plainTable(caption, ["name", "value"], Object.entries(content).map(([key, value]) => [key, text(value)]));
+  return plainTable(caption, ["name", "value"], Object.entries(content).map(([key, value]) => [key, value instanceof Node ? value : text(value)]));
 }

@@ -37,11 +37,15 @@ function interval(low, high) {
 function scaleOf(metric, rows) {
   const ends = rows.flatMap(({ cells: { [metric.name]: cell } }) =>
     cell ? [cell.value, cell.low ?? cell.value, cell.high ?? cell.value] : []);
-  if (!ends.length) return null;
-  const high = Math.max(...ends);
-  const low = Math.min(...ends);
+  return ends.length ? limitsOf(ends, metric.lower) : null;
+}
+
+/** The limits of a scale that is to show some values. */
+function limitsOf(values, lowerIsBetter) {
+  const high = Math.max(...values);
+  const low = Math.min(...values);
   // one model far below zero must not press all others together: what lies lower is drawn at the edge
-  return [high > 0 && !metric.lower ? Math.max(low, -high) : low, high];
+  return [high > 0 && !lowerIsBetter ? Math.max(low, -high) : low, high];
 }
 
 /** A score on its scale: a line for the interval, a dot for the value, a stroke at zero. Read aloud as the text beside it. */

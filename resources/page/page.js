@@ -2,9 +2,15 @@
 // The table: DataTables sorts and pages it, the form above it chooses what it shows.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const { metrics, datasets, rows, places, models } = read("scores");
+const { metrics, datasets, rows, places, models, axes } = read("scores");
 const runs = read("runs");
-rows.forEach((row, i) => { row.runs = runs.of[i] ?? []; });
+rows.forEach((row, i) => {
+  row.runs = runs.of[i] ?? [];
+  const { front = [], beside = {} } = runs.axes[i] ?? {};
+  row.front = [...(row.front ?? []), ...front];
+  row.beside = { ...row.beside, ...beside };
+});
+const headline = axes.find((axis) => axis.headline)?.name;
 
 const form = document.getElementById("choices");
 const dialog = document.getElementById("details");
@@ -54,7 +60,9 @@ function modelCell(row) {
   const notes = { control: "control", oracle: "oracle", null: "zero of bits per spike", implausible: "implausible: see the notes" };
   const note = row.grade ? `grade ${row.grade}` : notes[row.kind];
   const button = element("button", { type: "button", "aria-haspopup": "dialog" }, ...breakable(row.model));
-  return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []));
+  const front = row.front.includes(headline)
+    ? [element("small", { class: "on-front", "data-hint": `No other competitor really beats it both in co-bps and in ${headline}.` }, "on the front")] : [];
+  return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []), ...front);
 }
 
 /** Did a job of this run fail, so that the row is without scores? */
@@ -152,6 +160,13 @@ function show() {
   // rows that were drawn before may have been drawn on other scales
   table.rows((i, row, node) => node && chosen(row)).invalidate();
   search();
+  plot();
+}
+
+/** Draw the plot of the rows that are chosen, if they are of one place. */
+function plot() {
+  const one = PLACE.every((key) => form.elements[key].value !== "");
+  showFront(one ? rows.filter(chosen) : null, axes, document.getElementById("place").textContent, openRow);
 }
 
 function search() {
@@ -174,7 +189,8 @@ for (const header of document.querySelectorAll("#board [data-means]")) {
 }
 table.rows.add(rows);
 form.addEventListener("input", ({ target }) => (target.type === "search" ? search() : show()));
-addEventListener("resize", fit);
+document.getElementById("choose-axis").addEventListener("input", plot);
+addEventListener("resize", () => { fit(); plot(); });
 form.addEventListener("submit", (event) => event.preventDefault());
 show();
 
@@ -184,11 +200,16 @@ table.table().body().addEventListener("click", ({ target }) => {
   const button = target.closest("tr").querySelector("th button");
   if (!row || !button) return;
   button.focus();
+  openRow(row, target.closest("td")?.dataset.metric);
+});
+
+/** Open the details of a row; `asked` is the metric that was clicked on, if any. */
+function openRow(row, asked) {
   showDetails(dialog, row, {
     metrics, runs: row.runs, shared: runs.shared, dataset: datasets[row.dataset] ?? {}, model: row.runs.length && Object.hasOwn(models, row.model) ? models[row.model] : undefined,
-    data: places.find((place) => samePlace(place, row)), asked: target.closest("td")?.dataset.metric,
+    data: places.find((place) => samePlace(place, row)), asked,
   });
-});
+}
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
 // DataTables' buttons are elements with a role, which listen to Enter alone.

@@ -15,8 +15,9 @@ Cost: with the published settings and twenty members about 28 h on an H100 for a
   seed, one phase), 7.8 GB of its memory at MC_Maze_Large's size; needs PyTorch.
 Limits: all members share sizes, which are not searched. Dynamics and inputs can explain the same, and the inferred
   inputs are not kept with the prediction. It was never trained to its end on a GPU here.
-Reference code: lfads-torch, which is not open source (non-commercial research only, no derivative works); nothing of it
-  is used. Sizes and ranges are those of nlb_tools' scripts (MIT), no code of which is used.
+Reference code: lfads-torch (https://github.com/arsedler9/lfads-torch), which is not open source (non-commercial
+  research only, no derivative works); nothing of it is used. Sizes and ranges are those of nlb_tools' scripts
+  (https://github.com/neurallatents/nlb_tools, MIT), no code of which is used.
 """
 
 from nlbflow.methods.lfads.fit import predict as fit_and_predict

@@ -24,7 +24,8 @@ Cost: about three times that of `slds`: 75 s on the simulated session. The poste
 Limits: clusters whose latents go together cannot be told apart; the certainty is that of clustering the loadings, given
   the latents; a cluster needs a few neurons that fire. Predicts less well than `slds` with as many latents where
   neurons do not fall into clusters.
-Reference code: none of it is used, and it has no licence; written from a description of the paper's model.
+Reference code: https://github.com/weigcdsb/bi_clustering, which has no licence; none of it is used, this is written
+  from a description of the paper's model.
 """
 
 import logging

@@ -18,7 +18,8 @@ Limits: no dynamics: a forecast goes back to the mean over a latent's timescale.
   model but are regressed on held-in rates, without a bound: on a trial unlike those of training their rates may explode
   (on simulated_clusters, with 9 latents or more, one fold in three loses 5 to 13 bits per spike). Noise is Gaussian, in
   roots of counts, not Poisson.
-Reference code: elephant, as nlb_tools (MIT) calls it: not checked; nothing of it is used but default settings.
+Reference code: elephant, as nlb_tools (https://github.com/neurallatents/nlb_tools, MIT) calls it: not checked; nothing
+  of it is used but default settings.
 """
 
 import numpy as np

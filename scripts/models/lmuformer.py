@@ -15,7 +15,8 @@ Tells: what a learnt recurrence is worth, since here it is fixed.
 Cost: 34 s of CPU on the excerpt of MC_Maze_Large (5 ms); needs PyTorch.
 Limits: made for memories of a thousand steps, of which a trial has two dozen. With `causal` a step depends on none
   after it, but rates between two steps still follow the later one.
-Reference code: MIT (zeyuliu1037/LMUFormer); nothing of it is used, this is written from a description.
+Reference code: https://github.com/zeyuliu1037/LMUFormer (MIT); nothing of it is used, this is written from a
+  description.
 """
 
 from nlbflow.errors import NlbflowError

@@ -13,7 +13,8 @@ Tells: the memory that each step is sent to (`eval_states`), a segmentation that
 Cost: about a minute of CPU on the excerpt of MC_Maze_Large (5 ms); needs PyTorch.
 Limits: nothing asks memories to be what states of dynamics are. Rates follow from later spikes too, so it cannot run
   online.
-Reference code: Apache-2.0 (OpenSparseLLMs/MoM); nothing of it is used, this is written from a description.
+Reference code: https://github.com/OpenSparseLLMs/MoM (Apache-2.0); nothing of it is used, this is written from a
+  description.
 """
 
 import numpy as np

@@ -14,7 +14,8 @@ Tells: which moments of other trials resemble one; an embedding that needs no la
 Cost: 60 s of CPU on the simulated session (5 ms); needs PyTorch.
 Limits: it sees 200 ms around a step and has no dynamics; the embedding is of held-in neurons, and what is predictable
   between views is not what predicts held-out neurons best.
-Reference code: Apache-2.0 (nerdslab/myow-neuro); nothing of it is used, this is written from a description.
+Reference code: https://github.com/nerdslab/myow-neuro (Apache-2.0); nothing of it is used, this is written from a
+  description.
 """
 
 import logging

@@ -23,7 +23,8 @@ Cost: `ndt` 76 s on one CPU core on the simulated session, with the defaults (0.
   4.4 h on an H100 for all seven datasets (estimated; 5 ms, one seed, one phase). Needs PyTorch.
 Limits: no state goes on after the window: forward bins are filled in as hidden ones are. At the published size it needs
   a GPU, on which it was never trained to its end here.
-Reference code: NDT's (Unlicense), no code of which is used. STNDT's: not checked; nothing of it is used.
+Reference code: NDT's (https://github.com/snel-repo/neural-data-transformers, Unlicense), no code of which is used.
+  STNDT's: not checked; nothing of it is used.
 """
 
 from nlbflow.methods.networks.ndt import fit_and_predict

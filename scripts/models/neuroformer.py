@@ -22,7 +22,8 @@ Cost: about 100 s of CPU and 1 GB on an excerpt of MC_Maze_Large (111 trials, 5 
 Limits: made for many more spikes than these sessions have: with a hundred trials the generative part costs the rates
   more than it gives. Rates of held-in neurons follow their own spikes, so condition averages are rough (psth R2 below
   0). What attention shows need not be a synapse, and in `simulated_coupled` it does not find those there are.
-Reference code: MIT (a-antoniades/Neuroformer); nothing of it is used, this is written from a description.
+Reference code: https://github.com/a-antoniades/Neuroformer (MIT); nothing of it is used, this is written from a
+  description.
 """
 
 import numpy as np

@@ -17,7 +17,8 @@ Cost: 25 s of CPU on the simulated session (5 ms); grows with the third power of
 Limits: no recurrence: when a state ends does not depend on where the latents are. The posterior takes states and
   latents for independent. One state may really be best, as in folds of the excerpt of MC_Maze_Large; the fact
   `occupancy`, each state's share of the bins, then says so.
-Reference code: ssm, in the fork that the benchmark's baseline calls: not checked; nothing of it is used.
+Reference code: ssm, in the fork that the benchmark's baseline calls (https://github.com/felixp8/ssm): not checked;
+  nothing of it is used.
 """
 
 from nlbflow.methods.slds.fit import fit

@@ -11,7 +11,8 @@ Tells: what a log-linear reading of smoothed spikes is worth, without dynamics a
 Cost: 1 s at MC_Maze_Small's size, 5 s at MC_Maze_Large's; no PyTorch.
 Limits: no forecast. The rate of a held-in neuron follows from its own spikes alone. What is faster than the kernel is
   lost.
-Reference code: nlb_tools (MIT), whose settings and constants these are; no code of it is used.
+Reference code: nlb_tools (https://github.com/neurallatents/nlb_tools, MIT), whose settings and constants these are; no
+  code of it is used.
 """
 
 import numpy as np

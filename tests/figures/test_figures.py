@@ -14,7 +14,7 @@ from nlbflow.boards.cells import positions, unbeaten
 from nlbflow.boards.tables import place_title
 from nlbflow.figures import FORMATS
 from nlbflow.figures.canvas import page, panel, save, say, shortened, use_style
-from nlbflow.figures.front import draw_front, undominated
+from nlbflow.figures.front import draw_front
 from nlbflow.figures.labels import _free_place, label_points, spread_out
 from nlbflow.figures.pipeline import BOXES, WAYS, draw_pipeline
 from nlbflow.figures.rows import MARKS, draw_neurons, draw_ranks, draw_scores, order, rank_ticks
@@ -31,7 +31,7 @@ def tables(tmp_path_factory):
     datasets = (DATASET, "mc_maze", "mc_maze_large", "mc_maze_small")
     paths = fake_results(tmp_path_factory.mktemp("fake"), models=16, datasets=datasets, bin_ms=(5,), seeds=3)
     found = {name: pd.read_csv(paths[name], keep_default_na=False, na_values=dict.fromkeys(NUMBERS, ""))
-             for name in ("scores", "ranks", "neurons", "costs")}  # fmt: skip
+             for name in ("scores", "ranks", "neurons", "costs", "differences")}  # fmt: skip
     return found | {f"here_{name}": table[table["dataset"] == DATASET] for name, table in found.items()}
 
 
@@ -157,36 +157,6 @@ def test_neurons_are_those_of_the_table(tables, known):
     assert sorted(dots[:, 0]) == pytest.approx(sorted(means))
 
 
-def test_no_model_dominates_the_front():
-    cost, gain = np.array([1.0, 2.0, 2.0, 3.0, 3.0]), np.array([0.1, 0.3, 0.2, 0.3, 0.5])
-    assert undominated(cost, gain).tolist() == [True, True, False, False, True]
-    assert undominated(np.array([1.0, 1.0]), np.array([0.5, 0.5])).all()
-
-
-def test_front_shows_every_competitor_that_has_the_measure(tables):
-    scores, costs = tables["here_scores"], tables["here_costs"]
-    figure = draw_front("title", scores, costs)
-    labels = [axes.get_xlabel().split(" (")[0] for axes in figure.axes]
-    assert labels == ["latent dimension", "parameters", "32-shot co-bps"]
-    competing = scores[scores["kind"] == "competitor"].groupby(["model", "metric"])["value"].mean().unstack()
-    for axes, label in zip(figure.axes, labels, strict=True):
-        if label != "parameters":
-            wanted = competing.dropna(subset=[label])
-            assert sorted(drawn_points(axes)[:, 0]) == pytest.approx(sorted(wanted[label]))
-        assert len(drawn_points(axes)) > 5
-    lacking = competing["latent dimension"].isna().sum()
-    assert f"{lacking} of {len(competing)} models not shown: no latents" in words(figure)
-    numbers = [t.get_text() for t in figure.axes[1].texts]
-    assert len(numbers) == len(set(numbers)) == len(drawn_points(figure.axes[1]))
-
-
-def test_front_without_latents_says_so(tables):
-    scores = tables["here_scores"]
-    figure = draw_front("title", scores[scores["metric"] == "co-bps"], tables["here_costs"])
-    assert len(figure.axes) == 1
-    assert any("no competitor shown: no latents" in text for text in words(figure))
-
-
 def test_labels_do_not_cover_each_other():
     points = np.random.default_rng(0).uniform(0, 40, (40, 2))
     taken = np.column_stack([points - 0.5, points + 0.5])
@@ -263,9 +233,10 @@ from nlbflow.figures.pipeline import draw_pipeline
 from nlbflow.figures.rows import draw_scores
 use_style(sys.argv[2])
 tables = {n: pd.read_csv(f"{sys.argv[1]}/{n}.csv", keep_default_na=False, na_values={c: "" for c in
-          ("value", "low", "high", "best_rank", "worst_rank", "parameters")}) for n in ("scores", "ranks", "costs")}
+          ("value", "low", "high", "best_rank", "worst_rank", "parameters")})
+          for n in ("scores", "ranks", "costs", "differences")}
 for figure in (draw_scores("title", tables["ranks"], tables["scores"], []), draw_pipeline(),
-               draw_front("title", tables["scores"], tables["costs"])):
+               draw_front("title", tables["scores"], tables["costs"], tables["differences"])):
     for form in ("svg", "pdf", "png"):
         held = io.BytesIO()
         save(figure, {form: held})
@@ -288,7 +259,7 @@ def test_nobody_competed_is_said(tables):
     oracles = {name: table[table["model"] == "condition_psth"] for name, table in tables.items()}
     drawn = [
         draw_ranks("d", oracles["here_ranks"], []),
-        draw_front("d", oracles["here_scores"], oracles["here_costs"]),
+        draw_front("d", oracles["here_scores"], oracles["here_costs"], oracles["here_differences"]),
         draw_scaling("d", oracles["ranks"], {"mc_maze": 100, "mc_maze_small": 10}, {}),
     ]
     for figure in drawn:

@@ -42,6 +42,7 @@ def parts(models: int = 40, bins: tuple = (5, 20), seeds: int = 5) -> dict:
         "entries": [complete(entry) for entries, _ in places for entry in entries],
         "ranks": comparison_table(comparisons, "ranks"),
         "differences": comparison_table(comparisons, "differences"),
+        "consistency": comparison_table(comparisons, "consistency"),
         "published": PUBLISHED,
         "datasets": {
             name: {key: catalogue[name][key] for key in ("title", "citation", "license")} for name in DATASETS

@@ -141,6 +141,12 @@ def fake_place(
             "code_digest": f"{rng.integers(2**63):016x}",
             "date": "2026-01-31T12:00:00Z",
         }
+    comparison["consistency"] = [
+        {"model": m.name, "seeds": seeds, "seed cross-decoding": float(rng.uniform(0.7, 0.99)),
+         "matched correlation": float(rng.uniform(0.3, 0.98)), "sparse R2": float(rng.uniform(0.2, 0.95))}
+        for m in present
+        if m.latents and m.seeded and seeds > 1
+    ]  # fmt: skip
     return entries + list(drawn.values()), comparison
 
 

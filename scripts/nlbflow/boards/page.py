@@ -7,7 +7,6 @@ commits, packages, devices, dates and seconds.
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nlbflow.boards.about_data import worth_of
 from nlbflow.boards.cells import NO_SCORES, best_and_second, positions, unbeaten, why_missing
+from nlbflow.boards.page_front import add_fronts
+from nlbflow.boards.page_runs import Shared, describe_run
 from nlbflow.boards.tables import PLACE, with_bin_widths
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
@@ -23,8 +24,9 @@ from nlbflow.metrics.meanings import direction, meaning
 
 RANKED, ASIDE, PUBLISHED, MISSING = range(4)
 GROUPS = {"competitor": RANKED, "control": RANKED, "oracle": ASIDE, "null": ASIDE, "implausible": ASIDE}
-# in the order in which they run: RowGroup needs what DataTables defines
-SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "elements.js", "hints.js", "details.js",
+# in the order in which they run: RowGroup needs what DataTables defines, and Plot what D3 does
+SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "vendor/d3.min.js",
+           "vendor/plot.umd.min.js", "elements.js", "links.js", "hints.js", "details.js", "plot.js", "front.js",
            "page.js")  # fmt: skip
 # of a score on the page; scores.csv has all
 DIGITS = 6
@@ -34,6 +36,7 @@ def leaderboard_page(
     entries: list[dict],
     ranks: pd.DataFrame,
     differences: pd.DataFrame,
+    consistency: pd.DataFrame,
     published: pd.DataFrame,
     datasets: dict[str, dict],
     absent: list[list],
@@ -49,14 +52,15 @@ def leaderboard_page(
 
     Args:
         entries: contents of scores.json files.
-        ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
+        ranks, differences, consistency: as from `nlbflow.boards.tables.comparison_table`.
         published: dataset, bin_ms, phase, method, metric, value, grade, source.
         datasets: title, citation and license by name, in the order in which they are offered.
         absent: rows (dataset, bin_ms, phase, model or "all models", reason) of what could not be had.
         folder: resources/page.
         made: from what the page is made, by what and when; this line and that of `runs` differ from run to run.
         about_data: of each place what its data are, as from `about_data.places_data`.
-        models: by name what a model's file says of it: `about`, a sentence, and `card`, pairs (field, text).
+        models: by name what a model's file says of it: `about`, a sentence, `more`, paragraphs, and `card`, pairs
+            (field, text).
         sources: grade and source of models that are not the workflow's own, as for `nlbflow.boards.boards.Results`.
         introductions: of each dataset what its stanza tells, as from `about_data.introduce`.
         standings: title and table, as HTML of `typesetting.to_html`, of each suite and phase.
@@ -66,10 +70,12 @@ def leaderboard_page(
     for row in rows:
         if row["model"] in (sources or {}):
             row["grade"], row["source"] = sources[row["model"]]
+    axes, runs["axes"] = add_fronts(rows, entries, differences, consistency)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
     said = [{key: value for key, value in place.items() if key != "figures"} for place in about_data]
     scores = {"metrics": _metrics(rows), "datasets": datasets, "rows": rows, "places": said, "models": models or {}}
+    scores["axes"] = axes
     environment = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -90,6 +96,7 @@ def leaderboard_page(
         made=made,
         start=_start(entries),
         metrics=scores["metrics"],
+        axes=axes,
         datasets=datasets,
         places=about_data,
         introductions=introductions or {},
@@ -146,7 +153,7 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame, differences: pd.DataFram
     ranks = ranks.assign(position=positions(ranks), unbeaten=unbeaten(ranks))
     compared = {(*(getattr(row, key) for key in PLACE), row.model, row.metric): row for row in ranks.itertuples()}
     marks = best_and_second(ranks, differences)
-    rows, shared = [], _Shared()
+    rows, shared = [], Shared()
     for key, seeds in by_model.items():
         *place, model = key
         seeds = sorted(seeds, key=lambda entry: entry["seed"])
@@ -163,7 +170,7 @@ def _our_rows(entries: list[dict], ranks: pd.DataFrame, differences: pd.DataFram
                     metric: _cell(metric, seeds, compared.get((*key, metric)), marks.get((*place, metric, model)))
                     for metric in names
                 },
-                "runs": [_run(entry, shared) for entry in seeds],
+                "runs": [describe_run(entry, shared) for entry in seeds],
             }
         )
         bits = compared.get((*key, "co-bps"))
@@ -217,42 +224,6 @@ def _add_reasons(rows: list[dict], entries: list[dict]) -> None:
         for metric in sorted(everywhere - set(row["cells"])):
             reason = why_missing(metric, row["kind"], row["cells"], here[place], absent[place])
             row.setdefault("reasons", {})[metric] = reason
-
-
-class _Shared:
-    """What many runs have in common, each held once."""
-
-    def __init__(self) -> None:
-        self.items: list[dict] = []
-        self._places: dict[str, int] = {}
-
-    def place(self, item: dict) -> int:
-        """Where in `items` it is."""
-        key = json.dumps(item, sort_keys=True)
-        if key not in self._places:
-            self._places[key] = len(self.items)
-            self.items.append(item)
-        return self._places[key]
-
-
-def _plain(item: dict) -> dict:
-    """NaN and infinity, which a fact may be and JSON does not have, as words."""
-    return {key: str(v) if isinstance(v, float) and not math.isfinite(v) else v for key, v in item.items()}
-
-
-def _run(entry: dict, shared: _Shared) -> dict:
-    """Parameters, facts and, of answers, prediction and score, what made them."""
-    run = {key: shared.place(_plain(entry[key])) for key in ("params", "facts")}
-    for stage in ("target", "prediction", "score"):
-        record = entry["provenance"][stage]
-        if record:
-            same = ("packages", "machine", "device", "confined", "commit", "dataset_version")
-            own = {key: value for key, value in record.items() if key not in same}
-            run[stage] = [shared.place({key: record[key] for key in same if key in record}), own]
-    # the answers of a place are those of all its models
-    if "target" in run:
-        run["target"] = shared.place(shared.items[run["target"][0]] | run["target"][1])
-    return run
 
 
 def _published_rows(published: pd.DataFrame, places: set[tuple]) -> list[dict]:

@@ -17,15 +17,16 @@ FIELD = re.compile(rf"^({'|'.join(FIELDS)}):(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE
 
 
 def describe_model(path: Path) -> dict:
-    """What a model's file says of it: `about`, the first paragraph of its docstring, and `card`, pairs (field, text).
+    """What a model's file says of it: `about`, the first paragraph of its docstring, `more`, the others, each on one
+    line, and `card`, pairs (field, text).
 
     Pairs, since a stamp does not keep the order of a dict.
     """
     # escapes may have made half a character, which no file can hold
     docstring = (ast.get_docstring(parse(path)) or "").encode(errors="replace").decode()
     prose = FIELD.sub("", docstring).strip()
-    about = " ".join(re.split(r"\n[ \t]*\n", prose)[0].split())
-    return {"about": about, "card": [[name, text] for name, text in read_card(docstring).items()]}
+    about, *more = (" ".join(paragraph.split()) for paragraph in re.split(r"\n(?:[ \t]*\n)+", prose))
+    return {"about": about, "more": more, "card": [[name, text] for name, text in read_card(docstring).items()]}
 
 
 def describe_ensemble(ensemble: Mapping) -> dict:
