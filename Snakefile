@@ -34,6 +34,7 @@ localrules:
     choose,
     tables,
     leaderboard,
+    leaderboard_json,
     boards,
     page,
     paper,

@@ -149,6 +149,32 @@ rule page:
         "../scripts/page.py"
 
 
+rule leaderboard_json:
+    input:
+        scores=[result(run, "scores.json") for run in SELECTION.scored()],
+        comparisons=[at_place(place, "comparison.json") for place in SELECTION.scored_places()],
+        notes="results/notes.csv",
+        stamp=leaderboard_json_stamp,
+    output:
+        json="results/leaderboard.json",
+    log:
+        "logs/leaderboard_json.log",
+    benchmark:
+        "logs/leaderboard_json.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Writing the leaderboards for programs"
+    script:
+        "../scripts/leaderboard_json.py"
+
+
 rule boards:
     input:
         scores="results/scores.csv",

@@ -199,6 +199,20 @@ def leaderboard_stamp(wildcards):
     )
 
 
+def leaderboard_json_stamp(wildcards):
+    """As for the leaderboard; and the selected places, those without scores too, and the version of each dataset."""
+    about = SELECTION.cited()
+    parameters = frozen(
+        origin=ORIGIN,
+        places=[list(place) for place in SELECTION.places],
+        absent=SELECTION.absences(),
+        kinds=SELECTION.kinds(),
+        datasets={name: {**about[name], "version": SELECTION.version(name)} for name in about},
+        resources=resource_digest("published.csv"),
+    )
+    return stamp("leaderboard_json", parameters=parameters)
+
+
 def boards_stamp(wildcards):
     """As for the leaderboard; and which tables, and which published scores a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")

@@ -268,6 +268,7 @@ class Selection:
             *(f"results/{name}.csv" for name in TABLES),
             "results/leaderboard.md",
             "results/leaderboard.html",
+            "results/leaderboard.json",
             *table_files(self.boards).values(),
         ]
 
