@@ -7,26 +7,12 @@ import jsonschema
 import numpy as np
 import pytest
 
+from fake_leaderboard import NOTES, at, written
 from fake_page import ABSENT, parts
-from nlbflow.boards.boards import Results
-from nlbflow.boards.leaderboard_json import leaderboard_json, read_leaderboard
-from nlbflow.boards.tables import note_table, score_table
+from nlbflow.boards.changes import changes_between, changes_markdown
+from nlbflow.boards.leaderboard_json import read_leaderboard
 from nlbflow.errors import NlbflowError
 from workflow import ROOT
-
-ORIGIN = {"config": ["fake.yaml"], "selection": "0123456789ab"}
-MADE = {"nlbflow": "0.1.0", "commit": "0123456789ab", "date": "2026-01-31T12:45:00Z"}
-NOTES = [{"dataset": "mc_rtt", "bin_ms": 5, "phase": "val", "notes": ["3 of 5 trials <b>"]}]
-
-
-def written(made: dict, **about) -> str:
-    """The file of made-up results."""
-    entries = made["entries"]
-    tables = made["ranks"], made["differences"], made["published"], made["absent"]
-    results = Results(score_table(entries), *tables, note_table(NOTES))
-    places = [[dataset, 5, "val"] for dataset in (*made["datasets"], "nowhere")]
-    datasets = {name: {**said, "version": "DANDI 000128/0.220113.0400"} for name, said in made["datasets"].items()}
-    return leaderboard_json(results, entries, places, datasets, ORIGIN, {**MADE, **about})
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +28,6 @@ def text(made) -> str:
 @pytest.fixture(scope="module")
 def content(text) -> dict:
     return json.loads(text)
-
-
-def at(content: dict, dataset: str) -> dict:
-    return next(place for place in content["places"] if place["dataset"] == dataset)
 
 
 def schema() -> dict:
@@ -146,6 +128,15 @@ def test_what_is_no_number_is_null():
 def test_it_is_read_back(text, content, tmp_path):
     (tmp_path / "leaderboard.json").write_text(text)
     assert read_leaderboard(tmp_path / "leaderboard.json") == content
+
+
+def test_a_file_of_the_first_schema_is_read_for_good():
+    """A later layout has its own file, and converts this one."""
+    board = read_leaderboard(ROOT / "tests/boards/leaderboard_schema_1.json")
+    assert at(board, "mc_rtt")["rows"][0]["scores"]["co-bps"]["rank"] == 1
+    assert not changes_between(board, board) and "nothing changed" in changes_markdown(
+        changes_between(board, board), board, board
+    )
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ LAYOUT = {
         "commit": str,
         "date": str,
         "answers": [{**AT, "made": MADE}],
-        "runs": [{**AT, "model": str, "seed": int, "params": dict, "prediction": (dict, type(None)), "score": MADE}],
+        "runs": [{**AT, "model": str, "seed": int, "params": dict, "prediction": (MADE, type(None)), "score": MADE}],
     },
 }
 
@@ -91,6 +91,8 @@ def read_leaderboard(path: str | Path) -> dict:
 
 def _check(content: object, layout: object, where: str) -> None:
     """Refuse a content that lacks what programs of ours look at, or has it in another type."""
+    if isinstance(layout, tuple) and isinstance(layout[0], dict):
+        layout = layout[content is None]
     if isinstance(layout, dict) and isinstance(content, dict):
         for key, inner in layout.items():
             for name in content if key == ANY else [key]:
