@@ -38,6 +38,7 @@ localrules:
     boards,
     page,
     paper,
+    crate,
     plot_pipeline,
 
 

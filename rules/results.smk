@@ -229,3 +229,29 @@ rule paper:
         "Gathering tables and figures into a paper"
     script:
         "../scripts/paper.py"
+
+
+# `snakemake crate` packs tables, leaderboards and config for an archive; no result depends on it.
+rule crate:
+    input:
+        board="results/leaderboard.json",
+        files=SELECTION.shown(),
+        stamp=crate_stamp,
+    output:
+        crate="results/crate.zip",
+    log:
+        "logs/crate.log",
+    benchmark:
+        "logs/crate.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Packing the run for an archive"
+    script:
+        "../scripts/crate.py"

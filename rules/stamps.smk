@@ -292,6 +292,12 @@ def page_stamp(wildcards):
     )
 
 
+def crate_stamp(wildcards):
+    """The config that is packed, and whom to cite for the software."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    return stamp("crate", parameters=frozen(config=asked_of(config), citation=cited))
+
+
 def submission_stamp(wildcards):
     """The runs whose rates go into the file."""
     runs = [list(run) for run in SELECTION.submitted(wildcards.model, wildcards.phase)]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/helpers/small.yaml"
-PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "resources", "profiles", "report", "envs")
+PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "resources", "profiles", "report", "envs",
+         "CITATION.cff")  # fmt: skip
 
 
 def copy_code(folder: Path) -> Path:

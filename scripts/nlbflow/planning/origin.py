@@ -13,7 +13,7 @@ from nlbflow.running.files import read_json, write_json
 ORIGIN, OLD = Path("results/origin.json"), Path("results/old")
 # The files below results/ that show a whole selection. Predictions and scores are shared by all selections.
 SHOWN = (
-    *("leaderboard.md", "leaderboard.html", "leaderboard.json", "report.html", "paper"),
+    *("leaderboard.md", "leaderboard.html", "leaderboard.json", "report.html", "paper", "crate.zip"),
     *(f"{name}.csv" for name in TABLES),
 )
 SHOWN_FOLDERS = ("tables", "figures")
@@ -29,7 +29,12 @@ def origin_of(config: Mapping, files: Iterable[str]) -> dict:
         files: the config files that the user named, if any.
     """
     names = [Path(file).name for file in files] or ["config.yaml"]
-    return {"config": names, "selection": digest_of({key: config[key] for key in config if key not in NOT_ASKED})[:12]}
+    return {"config": names, "selection": digest_of(asked_of(config))[:12]}
+
+
+def asked_of(config: Mapping) -> dict:
+    """What a config asks for, without what does not change it."""
+    return {key: config[key] for key in config if key not in NOT_ASKED}
 
 
 def is_shown(file: str) -> bool:
