@@ -293,9 +293,10 @@ def page_stamp(wildcards):
 
 
 def crate_stamp(wildcards):
-    """The config that is packed, and whom to cite for the software."""
+    """The config that is packed, whom to cite for the software, and the script that packs, which no script imports."""
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    return stamp("crate", parameters=frozen(config=asked_of(config), citation=cited))
+    packer = code_digest(ROOT / "scripts/pack_crate.py")
+    return stamp("crate", parameters=frozen(config=asked_of(config), citation=cited, packer=packer))
 
 
 def submission_stamp(wildcards):

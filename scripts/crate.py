@@ -17,7 +17,7 @@ def main(smk) -> None:
         write_json(files[CONFIG], asked["config"])
         board = read_json(smk.input.board)
         description = crate_description(board, asked["citation"], files, results, run.log)
-        pack(find_python(root), description, run.out["crate"], Path(scratch))
+        pack(find_python(root), root / "scripts/pack_crate.py", description, run.out["crate"], Path(scratch))
         run.log(f"{len(files)} files, {len(description['entities'])} further entities")
 
 

@@ -1,4 +1,4 @@
-"""What an RO-Crate says of a run; tests/workflow/test_crate.py packs one."""
+"""What an RO-Crate says of a run; tests/workflow/test_archiving.py packs one."""
 
 import hashlib
 import json
@@ -81,5 +81,5 @@ def test_without_its_library_it_says_what_to_install(tmp_path, monkeypatch):
 def test_a_writer_that_fails_is_told(described, tmp_path):
     (tmp_path / "scratch").mkdir()
     with pytest.raises(NlbflowError, match="the crate could not be packed"):
-        pack("/bin/false", described, tmp_path / "out.zip", tmp_path / "scratch")
+        pack("/bin/false", ROOT / "scripts/pack_crate.py", described, tmp_path / "out.zip", tmp_path / "scratch")
     assert not (tmp_path / "out.zip").exists()

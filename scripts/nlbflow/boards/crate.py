@@ -1,6 +1,6 @@
 """An RO-Crate of a run: what its metadata say, as JSON-LD entities (RO-Crate 1.1, profile Process Run Crate).
 
-`crate_writer` packs it, in an environment of its own, with the library `rocrate`.
+`scripts/pack_crate.py` packs it, in an environment of its own, with the library `rocrate`.
 """
 
 import json
@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from nlbflow.boards import crate_writer
 from nlbflow.boards.contents import origin_sentence
 from nlbflow.boards.tables import place_title
 from nlbflow.errors import NlbflowError
@@ -96,11 +95,12 @@ def crate_description(board: Mapping, citation: Mapping, files: Mapping[str, Pat
     return {"root": root, "files": packed, "entities": further}
 
 
-def pack(python: str, description: Mapping, out: Path, scratch: Path) -> None:
+def pack(python: str, packer: Path, description: Mapping, out: Path, scratch: Path) -> None:
     """Write the crate as one zip file.
 
     Args:
         python: a Python with `rocrate`.
+        packer: scripts/pack_crate.py.
         description: as from `crate_description`.
         out: the file.
         scratch: an empty folder.
@@ -110,7 +110,7 @@ def pack(python: str, description: Mapping, out: Path, scratch: Path) -> None:
     """
     told = scratch / "description.json"
     told.write_text(json.dumps(description))
-    command = [python, "-I", crate_writer.__file__, str(told), str(out.absolute())]
+    command = [python, "-I", str(packer.absolute()), str(told), str(out.absolute())]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]

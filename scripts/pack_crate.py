@@ -1,18 +1,18 @@
-"""Packs an RO-Crate: crate_writer.py DESCRIPTION.json OUT.zip.
+"""Pack an RO-Crate: pack_crate.py DESCRIPTION.json OUT.zip.
 
-It runs in an environment that has `rocrate` and not our packages, so it imports nothing of ours.
-`crate.crate_description` says what the description holds.
+Rule crate runs it in an environment that has `rocrate` and not our packages, so it imports nothing of ours.
+`nlbflow.boards.crate.crate_description` says what the description holds.
 """
 
 import json
 import sys
 
+from rocrate.model.contextentity import ContextEntity
+from rocrate.rocrate import ROCrate
+
 
 def write(description: dict, out: str) -> None:
     """Write the crate as a zip file with ro-crate-metadata.json and the files."""
-    from rocrate.model.contextentity import ContextEntity
-    from rocrate.rocrate import ROCrate
-
     # 1.1 is what archives read today; its context does not have the term sha256
     crate = ROCrate(version="1.1")
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"
