@@ -26,10 +26,13 @@ report: "report/workflow.rst"
 localrules:
     all,
     submission,
+    entries,
+    entry,
     figures,
     inspect,
     fetch,
     fetch_answers,
+    fetch_entry,
     link,
     choose,
     tables,

@@ -14,7 +14,7 @@ from nlbflow.boards.contents import table_files, tables_in_report
 from nlbflow.errors import NlbflowError
 from nlbflow.figures import FORMATS, figure_name
 from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, figure_names, page_figures, score_figures
-from nlbflow.planning.origin import asked_of, is_shown, origin_of, set_others_aside
+from nlbflow.planning.origin import NOT_ASKED, is_shown, origin_of, set_others_aside
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
 from nlbflow.planning.unfinished import (
     STOPPED,
@@ -36,6 +36,8 @@ try:
 except NlbflowError as error:
     raise WorkflowError(str(error))
 
+# scripts read the stanza of a model from here; those of entries come from their folders
+config.update(SELECTION.config)
 MODELS, PINS = SELECTION.models, SELECTION.pins
 DATASETS = config["datasets"]
 # The config that tables, page and figures belong to.

@@ -34,6 +34,8 @@ def bytes_to_fetch(job):
     """The number of bytes that a job downloads."""
     if job.rule.name == "fetch_answers":
         return 0 if config["data_folder"] else config["published_answers"]["bytes"]
+    if job.rule.name == "fetch_entry":
+        return job.params.file["bytes"]
     if job.rule.name != "fetch":
         return 0
     pin = find_pin(PINS, job.wildcards.dandiset, job.wildcards.version, job.wildcards.path)
@@ -58,6 +60,8 @@ def end():
         UNFINISHED.unlink(missing_ok=True)
         seconds = round(time.time() - STARTED)
         where = "; the results are shown in " + " and ".join(asked_for()) if asked_for() else ""
+        if config["entry"]:
+            LAST_WORDS.append(Path("results/leaderboard.md").read_text())
         LAST_WORDS.append(f"nlbflow: done in {seconds // 60} min {seconds % 60} s{where}")
 
 

@@ -57,6 +57,13 @@ def prediction_of(wildcards):
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
 
 
+def shown_entry(wildcards):
+    """What shows the entry that is to be tried."""
+    if not config["entry"]:
+        raise WorkflowError("the config key entry names no entry to try; give one with --config entry=NAME.")
+    return ["results/leaderboard.md", "results/leaderboard.html"]
+
+
 def drawn(kind, place=None):
     """The files of a figure as a rule's outputs, by name and format; the svg goes into the report with a caption."""
     dataset, bin_ms, phase = place or ("{dataset}", "{bin_ms}", "{phase}")

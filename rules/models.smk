@@ -138,7 +138,7 @@ rule oracle:
 # A submission may come from anyone. It is read without running any of its owner's code.
 rule read_submission:
     input:
-        submission=lambda w: MODELS.submission_file(w.model, w.phase),
+        submission=lambda w: MODELS.submission_file(w.model, w.phase, w.seed),
         input=f"results/{PLACE}/input.h5",
         stamp=submission_file_stamp,
     output:
@@ -161,6 +161,42 @@ rule read_submission:
         "Reading the submission {wildcards.model} on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
         "../scripts/read_submission.py"
+
+
+# The public board: `snakemake entries` makes it, and `snakemake entry --config entry=NAME` tries one entry.
+rule entries:
+    input:
+        SELECTION.wanted(),
+
+
+rule entry:
+    input:
+        shown_entry,
+
+
+# No stamp: the checksum that the entry names defines the file. The address is a stranger's.
+rule fetch_entry:
+    output:
+        rates="data/entries/{entry}/{phase}_{seed}_{digest}.h5",
+    log:
+        "logs/fetch_entry/{entry}/{phase}_{seed}_{digest}.log",
+    benchmark:
+        "logs/fetch_entry/{entry}/{phase}_{seed}_{digest}.benchmark.tsv"
+    wildcard_constraints:
+        entry=r"[A-Za-z]\w*",
+        digest=r"[0-9a-f]{16}",
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(120),
+    params:
+        file=lambda w: MODELS.entry_file(w.entry, w.phase, w.seed),
+    message:
+        "Fetching rates of the entry {wildcards.entry}, phase {wildcards.phase}, seed {wildcards.seed}"
+    script:
+        "../scripts/fetch_entry.py"
 
 
 # The mean of other predictions, which are chosen by the scores of their own validation trials.

@@ -146,10 +146,14 @@ def choose_stamp(wildcards):
 
 
 def submission_file_stamp(wildcards):
-    """Size and date of the submission, because a file that replaces it may be older than the results of the first."""
-    status = Path(MODELS.submission_file(wildcards.model, wildcards.phase)).stat()
-    parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
-    return stamp("read_submission", wildcards.model, wildcards.phase, parameters=parameters)
+    """An entry's sha256; else size and date, because a file that replaces another may be older than results of that."""
+    model, phase, seed = wildcards.model, wildcards.phase, wildcards.seed
+    if model in SELECTION.entries:
+        name, parameters = (model, phase, seed), frozen(sha256=MODELS.entry_file(model, phase, seed)["sha256"])
+    else:
+        status, name = Path(MODELS.submission_file(model, phase)).stat(), (model, phase)
+        parameters = frozen(bytes=status.st_size, modified=int(status.st_mtime))
+    return stamp("read_submission", *name, parameters=parameters)
 
 
 def ensemble_stamp(wildcards):
@@ -184,47 +188,30 @@ def resource_digest(*names):
     return {name: digest_of((ROOT / "resources" / name).read_text()) for name in names}
 
 
+def told(**more):
+    """What boards say beside the scores: which config, what cannot be made and why, whose rows they are, what to cite."""
+    said = SELECTION.descriptions
+    rows = {"absent": SELECTION.absences(), "kinds": said.kinds(), "sources": said.sources()}
+    return frozen(origin=ORIGIN, about=said.cited(), **rows, **more)
+
+
 def leaderboard_stamp(wildcards):
-    """What cannot be made and why, what to cite, and the table of published scores."""
-    resources = resource_digest("published.csv")
-    return stamp(
-        "leaderboard",
-        parameters=frozen(
-            origin=ORIGIN,
-            absent=SELECTION.absences(),
-            kinds=SELECTION.kinds(),
-            about=SELECTION.cited(),
-            resources=resources,
-        ),
-    )
+    """What is said beside the scores, and the table of published scores."""
+    return stamp("leaderboard", parameters=told(resources=resource_digest("published.csv")))
 
 
 def leaderboard_json_stamp(wildcards):
     """As for the leaderboard; and the selected places, those without scores too, and the version of each dataset."""
-    about = SELECTION.cited()
-    parameters = frozen(
-        origin=ORIGIN,
-        places=[list(place) for place in SELECTION.places],
-        absent=SELECTION.absences(),
-        kinds=SELECTION.kinds(),
-        datasets={name: {**about[name], "version": SELECTION.version(name)} for name in about},
-        resources=resource_digest("published.csv"),
-    )
-    return stamp("leaderboard_json", parameters=parameters)
+    places = [list(place) for place in SELECTION.places]
+    versions = {dataset: SELECTION.version(dataset) for dataset in SELECTION.run["datasets"]}
+    resources = resource_digest("published.csv")
+    return stamp("leaderboard_json", parameters=told(places=places, versions=versions, resources=resources))
 
 
 def boards_stamp(wildcards):
     """As for the leaderboard; and which tables, and which published scores a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")
-    parameters = frozen(
-        origin=ORIGIN,
-        boards=SELECTION.boards,
-        absent=SELECTION.absences(),
-        kinds=SELECTION.kinds(),
-        about=SELECTION.cited(),
-        resources=resources,
-    )
-    return stamp("boards", parameters=parameters)
+    return stamp("boards", parameters=told(boards=SELECTION.boards, resources=resources))
 
 
 def paper_stamp(wildcards):
@@ -234,7 +221,7 @@ def paper_stamp(wildcards):
         origin=ORIGIN,
         boards=SELECTION.boards,
         figures=captions(SELECTION, ROOT / "report"),
-        about=SELECTION.cited(),
+        about=SELECTION.descriptions.cited(),
         resources=resources,
     )
     return stamp("paper", parameters=parameters)
@@ -243,7 +230,7 @@ def paper_stamp(wildcards):
 def plot_scores_stamp(wildcards):
     """What is drawn (the places and the families of datasets) and in which style."""
     drawn = {
-        "titles": SELECTION.titles(),
+        "titles": SELECTION.descriptions.titles(),
         "places": [list(place) for place in SELECTION.scored_places()],
         "families": [list(f) for f in SELECTION.scored_families()],
     }
@@ -273,7 +260,7 @@ def plot_pipeline_stamp(wildcards):
 
 
 def page_stamp(wildcards):
-    """What the page says beside the scores, the cards of models included, and the files from which it is made."""
+    """What the page says beside the scores, of models and datasets too, and the files from which it is made."""
     folder = ROOT / "resources"
     parts = sorted(path for path in (folder / "page").rglob("*.*") if path.suffix in (".html", ".css", ".js"))
     resources = resource_digest("published.csv", *(path.relative_to(folder).as_posix() for path in parts))
@@ -285,8 +272,12 @@ def page_stamp(wildcards):
             places=shown,
             figures=[[kind, *place] for kind, place in page_figures(SELECTION)],
             absent=SELECTION.absences(),
-            about=SELECTION.cited(),
-            models=SELECTION.described(),
+            about=SELECTION.descriptions.cited(),
+            models=SELECTION.descriptions.of_models(),
+            sources=SELECTION.descriptions.sources(),
+            introductions=SELECTION.descriptions.introductions(),
+            standings=SELECTION.standings,
+            kinds=SELECTION.descriptions.kinds(),
             resources=resources,
         ),
     )
@@ -296,7 +287,8 @@ def crate_stamp(wildcards):
     """The config that is packed, whom to cite for the software, and the script that packs, which no script imports."""
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     packer = code_digest(ROOT / "scripts/pack_crate.py")
-    return stamp("crate", parameters=frozen(config=asked_of(config), citation=cited, packer=packer))
+    asked = {key: config[key] for key in config if key not in NOT_ASKED}
+    return stamp("crate", parameters=frozen(config=asked, citation=cited, packer=packer))
 
 
 def submission_stamp(wildcards):

@@ -6,10 +6,12 @@ from pathlib import Path
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
 from nlbflow.boards.boards import Results, across_board, board_table, place_board
-from nlbflow.boards.contents import REPRODUCTION, origin_sentence
+from nlbflow.boards.contents import PHASES, REPRODUCTION, of_both_phases, origin_sentence
 from nlbflow.running.files import read_json
+from nlbflow.boards.phases import phase_gaps, phase_sheet
 from nlbflow.boards.reproduction import reproduction, reproduction_sheet
 from nlbflow.boards.typesetting import html_page, markdown_text, to_html, to_latex, to_markdown
+from nlbflow.boards.standings import standings_of
 from nlbflow.boards.sheets import LEGEND, Sheet, board_sheets, definitions
 from nlbflow.boards.tables import read_table
 
@@ -22,9 +24,20 @@ def main(smk) -> None:
         scores, ranks, differences = map(read_table, smk.input[:3])
         of = f"From {origin_sentence(asked['origin'])}."
         results = Results(
-            scores, ranks, differences, published, asked["absent"], read_table(smk.input.notes), asked["kinds"]
+            scores,
+            ranks,
+            differences,
+            published,
+            asked["absent"],
+            read_table(smk.input.notes),
+            asked["kinds"],
+            asked["sources"],
         )
         for wanted in asked["boards"]:
+            if "suite" in wanted:
+                table, sheet = standings_of(results, wanted, asked["about"])
+                write(run.out, wanted["name"], table, [sheet], [of])
+                continue
             datasets, at = dict(wanted["datasets"]), (wanted["bin_ms"], wanted["phase"])
             if len(datasets) > 1:
                 board = across_board(results, wanted["title"], datasets, *at)
@@ -32,6 +45,9 @@ def main(smk) -> None:
                 board = place_board(results, (*datasets, *at))
             sheets = board_sheets(board, asked["about"])
             write(run.out, wanted["name"], board_table(board), sheets, [LEGEND, *definitions(sheets), of])
+        if of_both_phases(asked["boards"]):
+            gaps = phase_gaps(ranks, differences, asked["sources"])
+            write(run.out, PHASES, gaps, [phase_sheet(gaps)], [of])
         table = reproduction(ranks, published, reproduced)
         write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], [of])
         run.log(f"{len(asked['boards']) + 1} tables")

@@ -9,6 +9,7 @@ from nlbflow.boards.contents import origin_sentence
 from nlbflow.running.files import read_json
 from nlbflow.running.provenance import made_here
 from nlbflow.boards.typesetting import markdown_page
+from nlbflow.boards.phases import phase_gaps, phase_sheet
 from nlbflow.boards.sheets import leaderboard_sheets
 from nlbflow.boards.tables import read_table
 
@@ -17,10 +18,20 @@ def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
+        scores, ranks, differences = map(read_table, smk.input[:3])
         results = Results(
-            *map(read_table, smk.input[:3]), published, asked["absent"], read_table(smk.input.notes), asked["kinds"]
+            scores,
+            ranks,
+            differences,
+            published,
+            asked["absent"],
+            read_table(smk.input.notes),
+            asked["kinds"],
+            asked["sources"],
         )
         sheets = leaderboard_sheets(results, asked["about"])
+        gaps = phase_gaps(ranks, differences, asked["sources"])
+        sheets += [phase_sheet(gaps)] if len(gaps) else []
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
         made = f"from {origin_sentence(asked['origin'])}, {made_here()}"
         # a model that is absent where others are scored has its row, with the reason, in the table

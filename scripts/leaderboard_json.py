@@ -21,13 +21,21 @@ def main(smk) -> None:
         # from what the tables are made of, because reading a CSV may round the last digit
         comparisons = [read_json(path) for path in smk.input.comparisons]
         ranks, differences = (comparison_table(comparisons, name) for name in ("ranks", "differences"))
-        notes, absent, kinds = read_table(smk.input.notes), asked["absent"], asked["kinds"]
-        results = Results(score_table(entries), ranks, differences, published, absent, notes, kinds)
+        results = Results(
+            score_table(entries),
+            ranks,
+            differences,
+            published,
+            asked["absent"],
+            read_table(smk.input.notes),
+            asked["kinds"],
+            asked["sources"],
+        )
         text = leaderboard_json(
             results,
             entries,
             asked["places"],
-            asked["datasets"],
+            {name: {**about, "version": asked["versions"][name]} for name, about in asked["about"].items()},
             asked["origin"],
             {
                 "nlbflow": __version__,

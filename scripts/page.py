@@ -4,35 +4,48 @@ from pathlib import Path
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
+from nlbflow.boards.boards import Results
 from nlbflow.boards.contents import origin_sentence
 from nlbflow.running.files import read_json
 from nlbflow.running.provenance import made_here
-from nlbflow.boards.page import leaderboard_page, places_data
-from nlbflow.boards.tables import read_table
+from nlbflow.boards.about_data import places_data
+from nlbflow.boards.page import leaderboard_page
+from nlbflow.boards.standings import standings_of
+from nlbflow.boards.tables import read_table, score_table
+from nlbflow.boards.typesetting import to_html
 
 
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         resources = Path(smk.scriptdir).parent / "resources"
+        published, notes = pd.read_csv(resources / "published.csv"), read_table(smk.input.notes)
+        entries = [read_json(path) for path in smk.input.scores]
+        compared = [read_table(path) for path in (smk.input.ranks, smk.input.differences)]
+        told = asked["absent"], notes, asked["kinds"], asked["sources"]
+        results = Results(score_table(entries), *compared, published, *told)
+        sheets = [standings_of(results, wanted, asked["about"])[1] for wanted in asked["standings"]]
         page = leaderboard_page(
-            [read_json(path) for path in smk.input.scores],
-            read_table(smk.input.ranks),
-            read_table(smk.input.differences),
-            pd.read_csv(resources / "published.csv"),
+            entries,
+            *compared,
+            published,
             asked["about"],
             asked["absent"],
             resources / "page",
             f"from {origin_sentence(asked['origin'])}, {made_here()}",
             places_data(
                 asked["places"],
-                *map(read_table, (smk.input.summaries, smk.input.notes)),
+                read_table(smk.input.summaries),
+                notes,
                 {
                     (kind, *place): path
                     for (kind, *place), path in zip(asked["figures"], smk.input.figures, strict=True)
                 },
             ),
             asked["models"],
+            asked["sources"],
+            asked["introductions"],
+            [(sheet.title, to_html(sheet)) for sheet in sheets],
         )
         run.out["html"].write_text(page)
         run.log(f"{len(smk.input.scores)} predictions, {len(page):,} characters")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 import pandas as pd
-from nlbflow.boards.contents import REPRODUCTION
+from nlbflow.boards.contents import PHASES, REPRODUCTION, of_both_phases
 from nlbflow.running.files import read_json
 from nlbflow.boards.paper import compile_pdf, metrics_of, paper_source
 from nlbflow.boards.reproduction import compares
@@ -23,6 +23,9 @@ def main(smk) -> None:
         for board in asked["boards"]:
             sections.setdefault(board["section"], []).append(board["name"])
         tables = {Path(path).stem: pd.read_csv(path) for path in smk.input.tables if path.endswith(".csv")}
+        tables.pop(PHASES, None)
+        if of_both_phases(asked["boards"]):
+            sections["Val and test"] = [PHASES]
         if compares(tables.pop(REPRODUCTION)):
             sections["Reproduction"] = [REPRODUCTION]
         template = (Path(smk.scriptdir).parent / "resources/paper/main.tex").read_text()

@@ -52,7 +52,7 @@ function samePlace(row, other) {
 
 function modelCell(row) {
   const notes = { control: "control", oracle: "oracle", null: "zero of bits per spike", implausible: "implausible: see the notes" };
-  const note = row.group === PUBLISHED ? `grade ${row.grade}` : notes[row.kind];
+  const note = row.grade ? `grade ${row.grade}` : notes[row.kind];
   const button = element("button", { type: "button", "aria-haspopup": "dialog" }, ...breakable(row.model));
   return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []));
 }
@@ -65,7 +65,7 @@ function failed(row) {
 function sourceCell(row) {
   if (row.group === MISSING) return element("span", {}, failed(row) ? row.reason : `Missing: ${row.reason}`);
   if (row.group === PUBLISHED) return element("span", {}, `${row.source}${row.bin_stated ? "" : " (bin width not stated)"}`);
-  return element("span", {}, "made here");
+  return element("span", {}, row.source ?? "run here");
 }
 
 function scoreCell(row, metric) {
@@ -148,6 +148,7 @@ function show() {
   document.getElementById("nowhere").textContent = nowhere.length ? `No row of this choice has ${nowhere.join(" or ")}.` : "";
   document.getElementById("place").textContent = PLACE.map((key) => form.elements[key].selectedOptions[0].textContent).join(", ");
   for (const part of document.querySelectorAll(".data")) part.hidden = !chosen(part.dataset);
+  for (const part of document.querySelectorAll(".dataset")) part.hidden = !["", part.dataset.dataset].includes(form.elements.dataset.value);
   // rows that were drawn before may have been drawn on other scales
   table.rows((i, row, node) => node && chosen(row)).invalidate();
   search();

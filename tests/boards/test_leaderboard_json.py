@@ -100,6 +100,11 @@ def test_published_scores_stand_apart(content, made):
     assert not {row["model"] for row in at(content, "mc_maze")["rows"]} & {row["method"] for row in found}
 
 
+def test_rows_of_others_have_their_grade_and_source(content):
+    told = {row["model"]: (row["grade"], row["source"]) for row in at(content, "mc_maze")["rows"]}
+    assert told.pop("gru") == ("S", "of others, 2026-01-31") and {*told.values()} == {(None, None)}
+
+
 def test_only_what_was_made_differs_between_two_runs(made):
     again = copy.deepcopy(made)
     for entry in again["entries"]:

@@ -4,7 +4,7 @@ import pytest
 
 from fake_page import block, parts
 from nlbflow.boards.page import leaderboard_page
-from nlbflow.models.cards import FIELDS, describe_model
+from nlbflow.models.cards import FIELDS, describe_ensemble, describe_model
 from workflow import ROOT
 
 HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>&`<b>`"
@@ -12,6 +12,7 @@ LONG = "no_place_to_break" * 40
 MODELS = {
     **{name: describe_model(ROOT / f"scripts/models/{name}.py") for name in ("slds", "autolfads")},
     "smoothing": {"about": "Mine.", "card": []},
+    "gru": describe_ensemble({"members": {"ndt": [0, 1], "mint": [0]}, "average": "linear"}),
     "ndt": {"about": HOSTILE, "card": [["Assumes", HOSTILE], ["Limits", LONG]]},
 }
 
@@ -46,6 +47,8 @@ def test_a_card_is_unfolded_in_the_details_of_its_row(opened, made, width):
 def test_a_model_without_a_card_has_its_sentence_and_others_nothing(opened, made):
     page = opened(leaderboard_page(**made, models=MODELS))
     assert panel(page, "smoothing").inner_text() == "Mine." and page.locator("dialog summary").count() == 1
+    # what it averages
+    assert panel(page, "gru").inner_text() == "An ensemble: the mean of the rates of ndt (seeds 0, 1), mint (seed 0)."
     assert panel(page, "gpfa").count() == 0 and panel(page, "null").count() == 0
     assert panel(page, "lfads-torch 30 epochs seed0").count() == 0
 

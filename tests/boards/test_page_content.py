@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from fake_page import FOLDER, block, parts
+from nlbflow.boards.about_data import places_data
 from nlbflow.boards.cells import best_and_second
-from nlbflow.boards.page import leaderboard_page, places_data
+from nlbflow.boards.page import leaderboard_page
 from nlbflow.boards.tables import note_table, summary_table
 
 

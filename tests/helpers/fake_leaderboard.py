@@ -13,7 +13,7 @@ def written(made: dict, **about) -> str:
     """The file of made-up results."""
     entries = made["entries"]
     tables = made["ranks"], made["differences"], made["published"], made["absent"]
-    results = Results(score_table(entries), *tables, note_table(NOTES))
+    results = Results(score_table(entries), *tables, note_table(NOTES), sources={"gru": ["S", "of others, 2026-01-31"]})
     places = [[dataset, 5, "val"] for dataset in (*made["datasets"], "nowhere")]
     datasets = {name: {**said, "version": "DANDI 000128/0.220113.0400"} for name, said in made["datasets"].items()}
     return leaderboard_json(results, entries, places, datasets, ORIGIN, {**MADE, **about})

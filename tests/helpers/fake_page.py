@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from fake_results import DATASETS, fake_place, roster
+from nlbflow.boards.about_data import introduce
 from nlbflow.boards.tables import comparison_table
 from workflow import ROOT
 
@@ -49,6 +50,7 @@ def parts(models: int = 40, bins: tuple = (5, 20), seeds: int = 5) -> dict:
             name: {key: catalogue[name][key] for key in ("title", "citation", "license")} for name in DATASETS
         },
         "absent": ABSENT,
+        "introductions": {name: introduce(catalogue[name]) for name in DATASETS},
         "folder": FOLDER,
         "made": "from fake.yaml, selection 0123456789ab, by nlbflow",
     }

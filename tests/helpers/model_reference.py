@@ -1,4 +1,5 @@
-"""The tables of docs/models.md that say what a stanza, a model's file and its arrays may hold, from schema and code.
+"""The tables of docs/models.md and docs/enter.md that say what a stanza, a model's file, its arrays and an entry may
+hold, from schemas and code.
 
 python tests/helpers/model_reference.py     writes them anew
 """
@@ -12,7 +13,7 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/models.md"
+PAGES = [ROOT / "docs/models.md", ROOT / "docs/enter.md"]
 TABLE = re.compile(r"(?<=<!-- table: )(\w+)( -->\n\n).*?(?=\n<!-- end -->)", re.DOTALL)
 # One length for each axis, by which a shape is read back.
 AXES = {2: "training trials", 3: "evaluation trials", 5: "bins", 7: "forward bins", 11: "held-in neurons",
@@ -24,18 +25,32 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
 
 
+def keys(properties: dict, prefix: str = "") -> list[tuple[str, str]]:
+    """Every key of a schema, with its description."""
+    rows = []
+    for name, about in properties.items():
+        rows += [(f"`{prefix}{name}`", about["description"])] if "description" in about else []
+        rows += keys(about.get("properties", {}), f"{prefix}{name}.")
+    return rows
+
+
+def entry() -> str:
+    """Every key of an entry; those of its files as of any of them."""
+    schema = yaml.safe_load((ROOT / "schemas/entry.schema.yaml").read_text())
+    files = keys(schema["$defs"]["file"]["properties"], "files.*.")
+    rows = []
+    either = {"files": "this or `model`", "model": "this or `files`"}
+    for key, about in keys(schema["properties"]):
+        name = key.strip("`")
+        rows.append((key, about if name in schema["required"] else f"{about} ({either.get(name, 'optional')})"))
+        rows += files if key == "`files`" else []
+    return table(("key", "meaning"), rows)
+
+
 def stanza() -> str:
     """Every key of a model's stanza, with the schema's description."""
-
-    def below(properties: dict, prefix: str) -> list[tuple[str, str]]:
-        rows = []
-        for name, about in properties.items():
-            rows.append((f"`{prefix}{name}`", about["description"]))
-            rows += below(about.get("properties", {}), f"{prefix}{name}.")
-        return rows
-
     schema = yaml.safe_load((ROOT / "schemas/config.schema.yaml").read_text())
-    return table(("key", "meaning"), below(schema["$defs"]["model"]["properties"], ""))
+    return table(("key", "meaning"), keys(schema["$defs"]["model"]["properties"]))
 
 
 def declarations() -> str:
@@ -84,12 +99,12 @@ def returned() -> str:
 
 
 def page(text: str) -> str:
-    """The page's text with its tables as they are now."""
+    """A page's text with its tables as they are now."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    tables = {make.__name__: make for make in (stanza, declarations, needs, data, returned)}
-    assert sorted(name for name, _ in TABLE.findall(text)) == sorted(tables)
+    tables = {make.__name__: make for make in (stanza, declarations, needs, data, returned, entry)}
     return TABLE.sub(lambda found: found[1] + found[2] + tables[found[1]](), text)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    for path in PAGES:
+        path.write_text(page(path.read_text()))

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from nlbflow.models.cards import FIELDS, describe_model, read_card
+from nlbflow.models.cards import FIELDS, describe_ensemble, describe_model, read_card
 from nlbflow.models.catalogue import read_declaration
 from nlbflow.models.contract import run_model, tiny_input
 from workflow import ROOT
@@ -42,6 +42,21 @@ def test_what_a_file_says_is_read_without_importing_it(tmp_path, docstring, abou
     (tmp_path / "mine.py").write_text(MODEL.format(docstring=docstring))
     said = describe_model(tmp_path / "mine.py")
     assert said["about"] == about and [name for name, _ in said["card"]] == fields
+
+
+@pytest.mark.parametrize(
+    ("more", "about"),
+    [
+        ({"average": "linear"}, "An ensemble: the mean of the rates of gru (seeds 0, 1), gpfa (seed 0)."),
+        (
+            {"average": "log", "top": 2},
+            "An ensemble: the exponential of the mean log rates of gru (seeds 0, 1), gpfa (seed 0); of these the 2 "
+            "with the highest validation co-bps.",
+        ),
+    ],
+)
+def test_an_ensemble_says_what_it_averages(more, about):
+    assert describe_ensemble({"members": {"gru": [0, 1], "gpfa": [0]}, **more}) == {"about": about, "card": []}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

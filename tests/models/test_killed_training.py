@@ -43,6 +43,11 @@ MODELS = {
     "autolfads": (
         {"max_epochs": 50, "generation_epochs": 1, "patience": 50}, "population.csv", 150, "continuing after generation"
     ),
+    # pretrained with one loss, trained with two, and fitted again to all trials; killed in any of these
+    "neuroformer": (
+        {"epochs": 60, "patience": 60, "pretrain_epochs": 20, "checkpoint_minutes": 0.0}, "training.jsonl", 80,
+        "continuing from",
+    ),
 }  # fmt: skip
 # Kills in the usual run and, slow, in the nightly one: the first as a job starts.
 KILLS = 3, 6
@@ -60,7 +65,7 @@ def lines(table: Path) -> int:
 
 
 @pytest.mark.parametrize("kills", [KILLS[0], pytest.param(KILLS[1], marks=pytest.mark.slow)])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["gru", "autolfads", pytest.param("neuroformer", marks=pytest.mark.slow)])
 def test_random_kills_change_no_byte(model, kills, tmp_path):
     changes, table, whole_length, taken_up = MODELS[model]
     declared = read_declaration(ROOT / f"scripts/models/{model}.py")

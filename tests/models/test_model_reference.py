@@ -1,4 +1,4 @@
-"""The reference in docs/models.md is of the schema and of the code."""
+"""The references in docs/models.md and docs/enter.md are of the schema and of the code."""
 
 import model_reference
 from nlbflow.models.contract import tiny_input
@@ -6,8 +6,12 @@ from nlbflow.recordings.model_input import ModelInput
 
 
 def test_tables_are_of_the_code():
-    text = model_reference.PAGE.read_text()
-    assert text == model_reference.page(text), "python tests/helpers/model_reference.py writes them anew"
+    found = []
+    for path in model_reference.PAGES:
+        text = path.read_text()
+        assert text == model_reference.page(text), "python tests/helpers/model_reference.py writes them anew"
+        found += [name for name, _ in model_reference.TABLE.findall(text)]
+    assert sorted(found) == ["data", "declarations", "entry", "needs", "returned", "stanza"]
 
 
 def test_types_are_those_of_the_data():

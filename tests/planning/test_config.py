@@ -75,6 +75,11 @@ def selection(change) -> Selection:
             "config key archive is 'api.dandiarchive.org'; expected the API address of the DANDI instance, beginning "
             "with http:// or https://.",
         ),
+        (
+            lambda c: c["datasets"]["mc_rtt"].update(links={"paper": "javascript:alert(1)"}),
+            "config key datasets.mc_rtt.links.paper is 'javascript:alert(1)'; expected an address that begins with "
+            "http:// or https://.",
+        ),
     ],
 )
 def test_mistakes_are_told_in_words(change, sentence):

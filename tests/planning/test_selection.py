@@ -1,6 +1,7 @@
 """What a config selects: places, runs, what cannot be had and why."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -133,8 +134,23 @@ def test_a_file_of_the_users_that_is_gone(tmp_path, monkeypatch):
 def test_models_are_described_by_their_files():
     both = {"ensemble": {"members": {"gru": [0]}, "average": "log"}}
     chosen = selection(("smoothing_tuned", "both", "theirs"), both=both, theirs={"prediction": "rates.h5"})
-    said = chosen.described()
-    assert said.keys() == {"smoothing_tuned"} and said["smoothing_tuned"]["card"][0][0] == "Assumes"
+    said = chosen.descriptions.of_models()
+    # of an ensemble, which has no file, what it averages
+    assert said.keys() == {"smoothing_tuned", "both"} and said["smoothing_tuned"]["card"][0][0] == "Assumes"
+    about = "An ensemble: the exponential of the mean log rates of gru (seed 0)."
+    assert said["both"] == {"about": about, "card": []}
+
+
+def test_datasets_are_introduced_by_their_stanzas():
+    told = selection(datasets=("mc_rtt", "simulated_maze")).descriptions.introductions()
+    assert list(told) == ["mc_rtt", "simulated_maze"]
+    assert dict(told["mc_rtt"]["facts"])["subject"] == "monkey Indy" and not told["simulated_maze"]["links"]
+
+
+def test_what_introduces_a_dataset_does_not_decide_how_it_is_cut():
+    cutting = re.search(r"^CUTTING = .*?^STYLE", (ROOT / "rules/stamps.smk").read_text(), re.M | re.S)[0]
+    keys = set(re.findall(r'^ {8}"(\w+)",$', cutting, re.M))
+    assert {"align", "window_ms", "behavior"} <= keys and not keys & {"task", "area", "subject", "links", "title"}
 
 
 def test_every_figure_has_a_caption():
@@ -156,4 +172,4 @@ def test_learning_curves_are_figures_only_where_a_network_is_trained():
 
 def test_kinds_of_rows_are_known_before_anything_runs():
     chosen = selection(models=["mean_rate", "smoothing", "true_rates"])
-    assert chosen.kinds() == {"mean_rate": "control", "smoothing": "competitor", "true_rates": "oracle"}
+    assert chosen.descriptions.kinds() == {"mean_rate": "control", "smoothing": "competitor", "true_rates": "oracle"}

@@ -181,11 +181,16 @@ def test_the_command_that_goes_on_makes_nothing_anew_twice():
 
 
 def test_only_what_changes_a_result_makes_another_selection():
-    first = origin_of({"run": 1, "partial": False, "data_folder": ""}, [])
+    # every config has datasets
+    mine = {"datasets": {"mine": {"align": "cue", "task": "one"}}}
+    first = origin_of({"run": 1, "partial": False, "data_folder": "", **mine}, [])
     assert first["config"] == ["config.yaml"] and len(first["selection"]) == 12
-    again = origin_of({"run": 1, "partial": True, "data_folder": "here"}, ["/x/a.yaml"])
+    told = {"datasets": {"mine": {"align": "cue", "links": {"more": "https://example.org"}}}}
+    again = origin_of({"run": 1, "partial": True, "data_folder": "here", **told}, ["/x/a.yaml"])
     assert again == {"config": ["a.yaml"], "selection": first["selection"]}
-    assert origin_of({"run": 2, "partial": False}, [])["selection"] != first["selection"]
+    assert origin_of({"run": 2, "partial": False, **mine}, [])["selection"] != first["selection"]
+    other = {"datasets": {"mine": {"align": "go", "task": "one"}}}
+    assert origin_of({"run": 1, "partial": False, **other}, [])["selection"] != first["selection"]
 
 
 def test_what_shows_a_selection():

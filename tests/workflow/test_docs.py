@@ -11,6 +11,7 @@ import pytest
 from workflow import ROOT, copy_code
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+BESIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "config/README.md")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NEEDS = ("network", "slurm", "gpu", "conda")
 
@@ -68,7 +69,7 @@ def test_what_is_not_run_says_why():
     assert len(left_out) < sum(language == "sh" for page in PAGES for language, *_ in steps(page)) / 2
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*BESIDE, *PAGES], ids=lambda p: p.name)
 def test_links_between_pages_resolve(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" not in link:

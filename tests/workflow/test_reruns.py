@@ -71,6 +71,14 @@ class TestElsewhere:
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
         assert [*jobs] == ["Writing the leaderboard page"]
 
+    def test_what_is_told_of_a_dataset_rewrites_the_page_alone(self, finished, tmp_path, memory):
+        code = copy_code(tmp_path / "code")
+        told = "    task: Something else.\n    area: nowhere\n    links: {more: https://example.org}\n    align"
+        edit(code, "resources/datasets.yaml", "    task: Simulated reaches, in the layout of MC_Maze_Small.\n", "")
+        edit(code, "resources/datasets.yaml", "    align", told)
+        jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
+        assert [*jobs] == ["Writing the leaderboard page"]
+
     def test_metrics_rerun_scoring_and_what_follows(self, finished, tmp_path, memory):
         code = copy_code(tmp_path / "code")
         edit(code, "scripts/nlbflow/metrics/formulas.py", "import numpy as np\n", "import numpy as np\n\nADDED = 1\n")

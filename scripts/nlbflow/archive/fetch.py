@@ -7,16 +7,19 @@ one atomic rename, and the next attempt or the next run continues it.
 
 import errno
 import fcntl
+import ipaddress
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from dandi.consts import DandiInstance
@@ -24,7 +27,7 @@ from dandi.dandiapi import DandiAPIClient
 from dandi.exceptions import NotFoundError
 from urllib3.exceptions import ProtocolError, TimeoutError
 
-from nlbflow.archive.linking import is_whole
+from nlbflow.archive.linking import find_pinned, is_whole, link
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, Meter, sha256_of
@@ -67,6 +70,33 @@ class _OneAttempt(requests.Session):
         return _Interrupted(f"no connection, {type(getattr(inner, 'reason', inner)).__name__}")
 
 
+class _Wary(_OneAttempt):
+    """A session for an address that a stranger gave: it is led nowhere inside this machine's own network."""
+
+    def __init__(self, stall_s: float) -> None:
+        super().__init__(stall_s)
+        self.max_redirects = 5
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        if (target := super().get_redirect_target(resp)) is not None:
+            before, after = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
+            if after.hostname != before.hostname and (after.scheme != "https" or _is_inside(after.hostname)):
+                raise NlbflowError(
+                    f"{before.hostname} redirects to another host, {after.scheme}://{after.hostname}; expected "
+                    "one that is public, by https: give the address at which the file itself lies."
+                )
+        return target
+
+
+def _is_inside(host: str | None) -> bool:
+    """Whether a host is on this machine or in its network; one whose name is not known here is left to the proxy."""
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return any(not ipaddress.ip_address(address.split("%")[0]).is_global for address in found)
+
+
 def fetch_from_dandi(
     pin: Pin,
     destination: Path,
@@ -92,9 +122,25 @@ def fetch_from_dandi(
         _fetch(pin, destination, source, log)
 
 
-def fetch_from_url(pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0) -> None:
-    """Download the pinned file from a plain url, unless it is there; faults and limits as in `fetch_from_dandi`."""
-    with _OneAttempt(stall_s) as session:
+def fetch_from_url(
+    pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0, folder: str = ""
+) -> None:
+    """Download the pinned file from a plain url, unless it is there; faults and limits as in `fetch_from_dandi`.
+
+    Args:
+        folder: a folder of the user's; if the file lies below it, it is linked instead (config key `data_folder`).
+
+    Raises:
+        NlbflowError: as in `fetch_from_dandi`; the url leads to another host without https, or into this machine's own
+            network.
+    """
+    name = Path(urlsplit(url).path).name
+    if folder and name:
+        found, fault = find_pinned(replace(pin, path=name), Path(folder).expanduser().absolute(), log)
+        if found is not None:
+            return link(found, destination, log)
+        log(f"{fault}; it is fetched from {url}")
+    with _Wary(stall_s) as session:
         _fetch(pin, destination, _Source(session, lambda: url, url, retries), log)
 
 
@@ -216,6 +262,12 @@ def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) ->
         meter = Meter(pin.path, pin.bytes, have, log)
         try:
             for chunk in response.iter_content(CHUNK):
+                if file.tell() + len(chunk) > pin.bytes:
+                    file.seek(file.truncate(0))
+                    raise NlbflowError(
+                        f"{url} has more than the {pin.bytes:,} bytes of {pin}, so it is another file and was not "
+                        "kept; correct the size or the address."
+                    )
                 if file.write(chunk) < len(chunk):
                     raise _Interrupted("the disk took only a part of the bytes")
                 meter(file.tell())

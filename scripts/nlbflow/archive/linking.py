@@ -31,7 +31,7 @@ def link_from_folder(pin: Pin, destination: Path, folder: Path, log: Log) -> Non
         raise NlbflowError(
             f"{fault} (config key `data_folder`); put the pinned file there, or set the dataset's `source: dandi`."
         )
-    _link(found, destination, log)
+    link(found, destination, log)
 
 
 def find_pinned(pin: Pin, folder: Path, log: Log, besides: Path | None = None) -> tuple[Path | None, str]:
@@ -72,10 +72,11 @@ def link_user_file(source: Path, destination: Path, sha256: str | None, log: Log
         raise NlbflowError(f"{source} should be an NWB 2 file, but is not HDF5; name another in the config.")
     if sha256 is not None and (found := sha256_of(source, log)) != sha256.lower():
         raise NlbflowError(f"{source} has SHA-256 {found}, but the config says {sha256}; correct either one.")
-    _link(source, destination, log)
+    link(source, destination, log)
 
 
-def _link(source: Path, destination: Path, log: Log) -> None:
+def link(source: Path, destination: Path, log: Log) -> None:
+    """Make `destination` a link to `source`."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     if os.path.realpath(source) == os.path.join(os.path.realpath(destination.parent), destination.name):
         return  # a link would replace the very file that it leads to

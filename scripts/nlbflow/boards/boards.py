@@ -84,6 +84,8 @@ class Results:
             `all models` stands for the whole place.
         notes: as from `nlbflow.boards.tables.note_table`, if there are any.
         kinds: of the selected models, as far as known; it tells that of models without any score.
+        sources: grade of evidence and source of models that are not the workflow's own: rates that others made (S),
+            or a model that others entered (R).
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Results:
         absent: list[list],
         notes: pd.DataFrame | None = None,
         kinds: Mapping[str, str] | None = None,
+        sources: Mapping[str, list[str]] | None = None,
     ):
         key = [*PLACE, "metric", "model"]
         means = scores.groupby(key)["value"].agg(["mean", "std", "count"]).reset_index()
@@ -112,6 +115,7 @@ class Results:
         for *place, metric, model in self.means:
             self.metrics.setdefault(tuple(place), set()).add(metric)
             self.models.setdefault(tuple(place), {}).setdefault(model, set()).add(metric)
+        self.sources = sources or {}
         self.notes = {} if notes is None else notes_by_place(notes)
         self._published = with_bin_widths(published)
 
@@ -134,6 +138,10 @@ class Results:
         competing = [model for model in models if self.kinds[model] in RANKED]
         values = [{m: sign * self.means[*place, metric, m].mean for m in competing} for place in places]
         return {m: fmean(1 + sum(v < at[m] for v in at.values()) for at in values) for m in competing}
+
+    def evidence(self, model: str) -> dict[str, str]:
+        """Grade and source of a model's row, if it is not the workflow's own."""
+        return dict(zip(("grade", "source"), self.sources.get(model, ()), strict=False))
 
     def cell(self, place: tuple, metric: str, model: str) -> Cell:
         mean = self.means.get((*place, metric, model))
@@ -188,6 +196,7 @@ def _place_row(results: Results, place: tuple, model: str, columns: Iterable[str
         best_rank=int(rank.best_rank) if rank else None,
         worst_rank=int(rank.worst_rank) if rank else None,
         seeds=max(counts, default=None),
+        **results.evidence(model),
     )
 
 
@@ -218,6 +227,7 @@ def across_board(results: Results, title: str, datasets: dict[str, str], bin_ms:
                 {dataset: results.cell(place, metric, model) for dataset, place in places.items()},
                 rank=ranks.get(model),
                 complete=model in complete,
+                **results.evidence(model),
             )
             for found in (whole, partly)
             for model in sorted(found, key=lambda model: (found[model], model))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 REPRODUCTION = "reproduction"
+PHASES = "val_and_test"
 TABLE_FORMATS = ("csv", "parquet", "md", "tex", "html")
 
 
@@ -58,22 +59,66 @@ def planned_boards(run: Mapping, datasets: Mapping) -> list[dict]:
     ]
 
 
+def planned_standings(run: Mapping, datasets: Mapping, suites: Mapping) -> list[dict]:
+    """The standings of each suite that is selected, one for each of its phases: all of it, or two datasets or more.
+
+    They are like the tables of `planned_boards`, with a `suite` in place of one bin width: theme, metrics, bin_ms,
+    groups (name, rank, datasets with titles), `selected` pairs (dataset, bin_ms), and what is `unselected`, in words.
+
+    Args:
+        run: the config's selection.
+        datasets, suites: the catalogues.
+    """
+    planned = []
+    for name, suite in suites.items():
+        titles = {d: datasets[d]["title"] for group in suite["groups"] for d in group["datasets"]}
+        every = [(dataset, bin_ms) for dataset in titles for bin_ms in suite["bin_ms"]]
+        chosen = [(d, bin_ms) for d, bin_ms in every if d in run["datasets"] and bin_ms in run["bin_ms"]]
+        lacking = [f"{titles[pair[0]]} at {pair[1]} ms" for pair in every if pair not in chosen]
+        groups = [{**group, "datasets": [[d, titles[d]] for d in group["datasets"]]} for group in suite["groups"]]
+        said = {key: suite[key] for key in ("theme", "metrics", "bin_ms")}
+        planned += [
+            {
+                "name": f"standings-{name}_{phase}",
+                "section": "Standings",
+                "title": suite["name"],
+                "datasets": [(d, titles[d]) for d in dict.fromkeys(d for d, _ in chosen)],
+                "phase": phase,
+                "suite": {**said, "groups": groups, "selected": chosen, "unselected": lacking},
+            }
+            for phase in suite["phases"]
+            # one dataset of several has no standings beside its own leaderboard
+            if phase in run["phases"] and (len(chosen) > 1 or not lacking)
+        ]
+    return planned
+
+
 def table_files(boards: list[dict], formats: tuple[str, ...] = TABLE_FORMATS) -> dict[str, str]:
     """The paths of the tables by file name."""
-    names = [f"{name}.{form}" for name in (*(b["name"] for b in boards), REPRODUCTION) for form in formats]
-    return {name: f"results/tables/{name}" for name in names}
+    tables = [*(board["name"] for board in boards), *([PHASES] if of_both_phases(boards) else []), REPRODUCTION]
+    return {f"{name}.{form}": f"results/tables/{name}.{form}" for name in tables for form in formats}
+
+
+def of_both_phases(boards: list[dict]) -> bool:
+    """Whether there are tables of phase val and of phase test, which are then shown side by side."""
+    return len({board["phase"] for board in boards}) == 2
 
 
 def tables_in_report(boards: list[dict]) -> dict[str, dict]:
     """Caption, subcategory and labels of each table, by file name."""
-    places = {
-        f"{board['name']}.html": {
-            "caption": "../report/table.rst",
-            "subcategory": board["section"],
-            "labels": {"table": board["title"], "bins": f"{board['bin_ms']} ms", "phase": board["phase"]},
+    places = {}
+    for board in boards:
+        bins = board["suite"]["bin_ms"] if "suite" in board else [board["bin_ms"]]
+        labels = {"table": board["title"], "bins": f"{', '.join(map(str, bins))} ms", "phase": board["phase"]}
+        caption = "../report/standings.rst" if "suite" in board else "../report/table.rst"
+        found = {"caption": caption, "subcategory": board["section"], "labels": labels}
+        places[f"{board['name']}.html"] = found
+    if of_both_phases(boards):
+        places[f"{PHASES}.html"] = {
+            "caption": "../report/phases.rst",
+            "subcategory": "Val and test",
+            "labels": {"table": "val and test side by side", "bins": "all", "phase": "both"},
         }
-        for board in boards
-    }
     places[f"{REPRODUCTION}.html"] = {
         "caption": "../report/reproduction.rst",
         "subcategory": "Reproduction",

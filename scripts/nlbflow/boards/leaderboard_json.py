@@ -131,6 +131,8 @@ def _row(results: Results, place: tuple, row: Row, seeds: list[Mapping]) -> dict
     return {
         "model": row.name,
         "kind": row.kind,
+        "grade": row.grade or None,
+        "source": row.source or None,
         "metrics_version": seeds[0]["metrics_version"],
         "seeds": [entry["seed"] for entry in seeds],
         "scores": {

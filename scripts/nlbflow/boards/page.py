@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nlbflow.boards.about_data import worth_of
 from nlbflow.boards.cells import NO_SCORES, best_and_second, positions, unbeaten, why_missing
-from nlbflow.boards.tables import PLACE, notes_by_place, with_bin_widths
+from nlbflow.boards.tables import PLACE, with_bin_widths
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
 from nlbflow.metrics.meanings import direction, meaning
@@ -40,6 +41,9 @@ def leaderboard_page(
     made: str,
     about_data: list[dict] | None = None,
     models: dict[str, dict] | None = None,
+    sources: dict[str, list[str]] | None = None,
+    introductions: dict[str, dict] | None = None,
+    standings: list[tuple[str, str]] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -51,11 +55,17 @@ def leaderboard_page(
         absent: rows (dataset, bin_ms, phase, model or "all models", reason) of what could not be had.
         folder: resources/page.
         made: from what the page is made, by what and when; this line and that of `runs` differ from run to run.
-        about_data: of each place what its data are, as from `places_data`.
+        about_data: of each place what its data are, as from `about_data.places_data`.
         models: by name what a model's file says of it: `about`, a sentence, and `card`, pairs (field, text).
+        sources: grade and source of models that are not the workflow's own, as for `nlbflow.boards.boards.Results`.
+        introductions: of each dataset what its stanza tells, as from `about_data.introduce`.
+        standings: title and table, as HTML of `typesetting.to_html`, of each suite and phase.
     """
     about_data = about_data or []
     rows, runs = _our_rows(entries, ranks, differences)
+    for row in rows:
+        if row["model"] in (sources or {}):
+            row["grade"], row["source"] = sources[row["model"]]
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
     said = [{key: value for key, value in place.items() if key != "figures"} for place in about_data]
@@ -82,36 +92,12 @@ def leaderboard_page(
         metrics=scores["metrics"],
         datasets=datasets,
         places=about_data,
+        introductions=introductions or {},
+        standings=standings or [],
+        worth=worth_of(rows),
         bins=sorted({row["bin_ms"] for row in rows + about_data}),
         phases=sorted({row["phase"] for row in rows + about_data}),
     )
-
-
-def places_data(
-    places: list[list], summaries: pd.DataFrame, notes: pd.DataFrame, figures: dict[tuple, Path]
-) -> list[dict]:
-    """What the data of each place are: dataset, bin_ms, phase, summary [label, text], notes, and figures by kind.
-
-    Args:
-        places: [dataset, bin_ms, phase] of each.
-        summaries, notes: as from `nlbflow.boards.tables.summary_table` and `note_table`.
-        figures: PNGs by (kind, dataset, bin_ms, phase); kinds are dataset and, where models show it, structure.
-    """
-    facts = {place: rows[["label", "text"]].values.tolist() for place, rows in summaries.groupby(PLACE, sort=False)}
-    noted = notes_by_place(notes)
-    return [
-        {
-            **dict(zip(PLACE, place, strict=True)),
-            "summary": facts.get(tuple(place), []),
-            "notes": noted.get(tuple(place), []),
-            "figures": {
-                kind: base64.b64encode(Path(path).read_bytes()).decode()
-                for (kind, *where), path in figures.items()
-                if where == list(place)
-            },
-        }
-        for place in places
-    ]
 
 
 def _json(content: dict) -> str:

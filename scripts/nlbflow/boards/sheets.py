@@ -13,8 +13,9 @@ LEGEND = (
     "second is underlined if it really beats all behind it. null: rates constant at the evaluated mean, the zero of "
     "bits per spike. (control): a simple statistical model, ranked with the others. (oracle): has seen the answers, "
     "never ranked. (implausible): has a score that only the answers can give, not ranked. – is a missing score, never "
-    "zero; its letter gives the reason. Published scores were made by others; the letter of their source is a grade: "
-    "A, a paper's table; B, somebody's repository; C, self-reported, not checked."
+    "zero; its letter gives the reason. The letter of a source is a grade of evidence: R, run here, a model that "
+    "others entered; S, scored here, rates that others made; and, of published scores: A, a paper's table; B, "
+    "somebody's repository; C, self-reported, not checked. Rows without a source were run here."
 )
 OF_AVERAGES = (
     "psth R2 is lower where it averages over fewer evaluation trials, so compare it on one dataset and phase only; "
@@ -92,11 +93,10 @@ def _valued(row: Row, column: str) -> bool:
 
 
 def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, notes: list[str]) -> Sheet:
-    kinds = {row.kind for group in groups for row in group.rows}
     seeds = rank == "rank"
     sources: dict[tuple, str] = {}
     header = [*([rank] if rank else []), "model", *(["seeds"] if seeds else []), *columns.values()]
-    header += ["source"] if "published" in kinds else []
+    header += ["source"] if any(row.source for group in groups for row in group.rows) else []
     parts, aside = [], []
     for group in groups:
         for part in ("", "not scored on every dataset", "published"):
@@ -110,7 +110,7 @@ def _sheet(title: str, groups: list[Group], columns: dict[str, str], rank: str, 
                 line.append(f"{row.name} ({row.kind})" if row.kind in TOLD else row.name)
                 line += [str(row.seeds or "")] if seeds else []
                 line += [row.cells[column] for column in columns]
-                if row.kind == "published":
+                if row.source:
                     line.append(sources.setdefault((row.grade, row.source), f"{row.grade}{len(sources) + 1}"))
                 lines.append(line + [""] * (len(header) - len(line)))
             parts.append((name, lines))

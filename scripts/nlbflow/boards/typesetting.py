@@ -134,7 +134,8 @@ def to_latex(sheet: Sheet, label: str) -> str:
 def to_html(sheet: Sheet) -> str:
     """The sheet as an HTML table with its notes."""
     keys, columns = reasons(sheet), len(sheet.header)
-    out = [f"<div><table><caption>{html.escape(sheet.title)}</caption><thead><tr>"]
+    out = [f"<div role='region' aria-label='{html.escape(sheet.title)}' tabindex='0'>"]
+    out.append(f"<table><caption>{html.escape(sheet.title)}</caption><thead><tr>")
     out += [f"<th scope='col'>{html.escape(name)}</th>" for name in sheet.header]
     out.append("</tr></thead>")
     for (title, rows), aside in zip(sheet.groups, sheet.aside, strict=True):

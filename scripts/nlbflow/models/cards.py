@@ -6,6 +6,7 @@ make any anew.
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from nlbflow.running.code import parse
@@ -25,6 +26,21 @@ def describe_model(path: Path) -> dict:
     prose = FIELD.sub("", docstring).strip()
     about = " ".join(re.split(r"\n[ \t]*\n", prose)[0].split())
     return {"about": about, "card": [[name, text] for name, text in read_card(docstring).items()]}
+
+
+def describe_ensemble(ensemble: Mapping) -> dict:
+    """What an ensemble averages, in the form of `describe_model`.
+
+    Args:
+        ensemble: as in a model's stanza: members, average and, if not all members take part, top.
+    """
+    members = [
+        f"{model} (seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))})"
+        for model, seeds in ensemble["members"].items()
+    ]
+    mean = {"linear": "mean of the rates", "log": "exponential of the mean log rates"}[ensemble["average"]]
+    chosen = f"; of these the {ensemble['top']} with the highest validation co-bps" if "top" in ensemble else ""
+    return {"about": f"An ensemble: the {mean} of {', '.join(members)}{chosen}.", "card": []}
 
 
 def read_card(docstring: str) -> dict[str, str]:

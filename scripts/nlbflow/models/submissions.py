@@ -165,7 +165,7 @@ def _member(parent: h5py.h5g.GroupID, name: str, kind: int, where: str) -> h5py.
     if not parent.links.exists(name.encode()):
         raise NlbflowError(
             f"{where} is missing; the file has {', '.join(_names(parent)) or 'nothing'}. Add it, or name the datasets "
-            "that the file has in its stanza (config key models.*.datasets)."
+            "that the file has in its stanza or entry (key `datasets`)."
         )
     link = parent.links.get_info(name.encode()).type
     if link != h5l.TYPE_HARD:

@@ -69,7 +69,7 @@ def captions(selection: Selection, texts: Path) -> list[dict]:
     Args:
         texts: the folder of the files figure_KIND.rst, which say how to read a kind of figure.
     """
-    titles = selection.titles()
+    titles = selection.descriptions.titles()
     found = {kind: [] for kind in FIGURE_TITLES}
     found["pipeline"].append(["pipeline", "The rules of the workflow"])
     for kind, (name, *at) in placed_figures(selection):

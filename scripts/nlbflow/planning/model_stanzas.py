@@ -64,7 +64,9 @@ class ModelStanzas:
         return draw_candidates(grid, self._tuning["candidates"], self._tuning["seed"])
 
     def seeds(self, model: str) -> list[int]:
-        """The seeds with which a model is run."""
+        """The seeds with which a model is run, or of which an entry has rates."""
+        if "rates" in self.stanzas[model]:
+            return [*range(len(next(iter(self.stanzas[model]["rates"].values()))))]
         return self._seeds if self.declaration(model)["SEEDED"] else [0]
 
     def environment(self, model: str) -> str:
@@ -85,7 +87,7 @@ class ModelStanzas:
     def kind(self, model: str) -> str:
         """How a model's predictions are made: submission, ensemble, oracle or trained."""
         if "file" not in self.stanzas[model]:
-            return "submission" if "prediction" in self.stanzas[model] else "ensemble"
+            return "ensemble" if "ensemble" in self.stanzas[model] else "submission"
         return "oracle" if self.is_oracle(model) else "trained"
 
     def of_kind(self, kind: str) -> list[str]:
@@ -102,9 +104,17 @@ class ModelStanzas:
                 raise
             return False
 
-    def submission_file(self, model: str, phase: str) -> str:
-        """The file that a stanza names as a prediction."""
+    def submission_file(self, model: str, phase: str, seed: int | str = 0) -> str:
+        """The file that a stanza names as a prediction, or an entry for one seed."""
+        if "rates" in self.stanzas[model]:
+            # not the whole of it, which a stranger may have made up of one digit: see entries.NAME
+            digest = self.stanzas[model]["rates"][phase][int(seed)]["sha256"][:16]
+            return f"data/entries/{model}/{phase}_{seed}_{digest}.h5"
         return submission_path(self.stanzas[model], phase).as_posix()
+
+    def entry_file(self, entry: str, phase: str, seed: int | str) -> dict:
+        """Address, bytes and sha256 of the file that an entry names for one phase and seed."""
+        return self.stanzas[entry]["rates"][phase][int(seed)]
 
     def _ensemble_runs(self, model: str) -> list[tuple[str, int]]:
         """The (model, seed) of each prediction that an ensemble may average.
@@ -137,7 +147,7 @@ class ModelStanzas:
         self.environment(model)
         if "tuned_from" in self.stanzas[model]:
             self.candidates(model, dataset)
-        if self.kind(model) == "submission":
+        if "prediction" in self.stanzas[model]:
             path = self.submission_file(model, phase)
             if not Path(path).is_file():
                 raise NlbflowError(

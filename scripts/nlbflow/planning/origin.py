@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from nlbflow.boards.about_data import TOLD
 from nlbflow.boards.contents import origin_sentence
 from nlbflow.planning.selection import TABLES
 from nlbflow.running.code import digest_of
@@ -17,7 +18,7 @@ SHOWN = (
     *(f"{name}.csv" for name in TABLES),
 )
 SHOWN_FOLDERS = ("tables", "figures")
-# Keys of the config that do not change what is asked for.
+# Keys of the config that do not change what is asked for, like those of a dataset that only tell something.
 NOT_ASKED = ("partial", "data_folder")
 
 
@@ -29,12 +30,11 @@ def origin_of(config: Mapping, files: Iterable[str]) -> dict:
         files: the config files that the user named, if any.
     """
     names = [Path(file).name for file in files] or ["config.yaml"]
-    return {"config": names, "selection": digest_of(asked_of(config))[:12]}
-
-
-def asked_of(config: Mapping) -> dict:
-    """What a config asks for, without what does not change it."""
-    return {key: config[key] for key in config if key not in NOT_ASKED}
+    asked = {key: config[key] for key in config if key not in NOT_ASKED}
+    asked["datasets"] = {
+        name: {key: stanza[key] for key in stanza if key not in TOLD} for name, stanza in config["datasets"].items()
+    }
+    return {"config": names, "selection": digest_of(asked)[:12]}
 
 
 def is_shown(file: str) -> bool:

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 
 from nlbflow.archive.pins import Pin, read_pins
-from nlbflow.boards.contents import families, planned_boards, table_files
+from nlbflow.boards.contents import families, planned_boards, planned_standings, table_files
 from nlbflow.errors import NlbflowError
-from nlbflow.models.cards import describe_model
-from nlbflow.models.catalogue import kind_of
 from nlbflow.planning.config import check_config
+from nlbflow.planning.descriptions import Descriptions
+from nlbflow.planning.entries import Entry, with_entries
 from nlbflow.planning.model_stanzas import ModelStanzas
 from nlbflow.planning.unfinished import Unfinished
 from nlbflow.recordings.datasets import (
@@ -53,11 +53,19 @@ class Selection:
         pins: the table of pinned files.
         models: the config's models.
         unfinished: what is left out because the last run could not make it.
+        entries: those of its models that are entries of the public board.
     """
 
     def __init__(
-        self, config: dict, pins: dict[str, dict[str, Pin]], models: ModelStanzas, unfinished: Unfinished
+        self,
+        config: dict,
+        pins: dict[str, dict[str, Pin]],
+        models: ModelStanzas,
+        unfinished: Unfinished,
+        entries: dict[str, Entry] | None = None,
     ) -> None:
+        self.config, self.entries = config, entries or {}
+        self.descriptions = Descriptions(config, models, self.entries)
         self.run, self.datasets, self.models = config["run"], config["datasets"], models
         self.pins, self._data_folder, self._unfinished = pins, config["data_folder"], unfinished
         self.places: list[Place] = [
@@ -67,6 +75,8 @@ class Selection:
             for phase in self.run["phases"]
         ]
         self.boards = planned_boards(self.run, self.datasets)
+        self.standings = planned_standings(self.run, self.datasets, config["suites"])
+        self.boards += self.standings
         # every job of a plan asks for these
         self.parts = cache(self._parts)
         self.runs_at = cache(self._runs_at)
@@ -83,7 +93,9 @@ class Selection:
         """
         check_config(config, root / "schemas/config.schema.yaml")
         unfinished = Unfinished.read() if config["partial"] else Unfinished()
-        found = cls(config, read_pins(root / config["pins"]), ModelStanzas(config, root), unfinished)
+        pins = read_pins(root / config["pins"])
+        config, entries = with_entries(config, pins, root)
+        found = cls(config, pins, ModelStanzas(config, root), unfinished, entries)
         found.check()
         return found
 
@@ -143,8 +155,13 @@ class Selection:
             lacked = next((lacks[need] for need in ("train", "evaluation", "truth") if need in lacks), "")
             return lacked or self._failed_place(place)
         stanza, declared = self.models.stanzas[model], self.models.declaration(model)
+        if "fault" in stanza:
+            return stanza["fault"]
+        if phase not in stanza.get("rates", [phase]):
+            return f"the entry has no rates of phase {phase}"
         if dataset not in stanza.get("datasets", [dataset]):
-            return f"not among its datasets (config key models.{model}.datasets)"
+            where = "key datasets of its entry" if model in self.entries else f"config key models.{model}.datasets"
+            return f"not among its datasets ({where})"
         needs = ["train", "evaluation", *declared["NEEDS"], *(["truth"] if declared["ORACLE"] else [])]
         failed = [self._failed_run((*place, model, seed)) for seed in self.models.seeds(model)]
         reasons = [lacks[need] for need in needs if need in lacks]
@@ -241,24 +258,6 @@ class Selection:
             for seed in self.models.seeds(model)
             if (reason := self._failed_run((*place, model, seed)))
         ]
-
-    def titles(self) -> dict[str, str]:
-        """The titles of the selected datasets."""
-        return {name: self.datasets[name]["title"] for name in self.run["datasets"]}
-
-    def cited(self) -> dict[str, dict[str, str]]:
-        """Title, citation and license of the selected datasets."""
-        keys = ("title", "citation", "license")
-        return {name: {key: self.datasets[name][key] for key in keys} for name in self.run["datasets"]}
-
-    def kinds(self) -> dict[str, str]:
-        """The kind of each selected model's rows (`nlbflow.metrics.kinds`), whether it has a score or not."""
-        return {model: kind_of(self.models.declaration(model)) for model in self.run["models"]}
-
-    def described(self) -> dict[str, dict]:
-        """What the file of each selected model says of it; submissions and ensembles have none."""
-        files = {model: self.models.declaration(model)["path"] for model in self.run["models"]}
-        return {model: describe_model(path) for model, path in files.items() if path}
 
     def wanted(self) -> list[str]:
         """The files of the selection except the figures."""

@@ -140,13 +140,38 @@ def difference_interval(first: Bootstrap, second: Bootstrap, level: float = 0.95
 
     None if there are too few trials for one. Both models must have the same target.
     """
-    freedom = min(first.freedom, second.freedom)
-    if freedom < LEAST_FREEDOM:
-        return None
-    reach = _t_quantile(freedom, (1 + level) / 2) * np.linalg.norm(first.contributions - second.contributions)
-    reach = max(reach, ROUNDING)
-    difference = first.estimate - second.estimate
-    return float(difference - reach), float(difference + reach)
+    ((low,), (high,)) = Models.of([first, second]).differences(0, [1], level)
+    return None if np.isnan(low) else (float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Models:
+    """What differences of many models by one metric are made of; there may be thousands.
+
+    Attributes:
+        estimates: (models,) the scores.
+        contributions: (models, units) what each unit contributes to them.
+        freedom: (models,) degrees of freedom.
+    """
+
+    estimates: np.ndarray
+    contributions: np.ndarray
+    freedom: np.ndarray
+
+    @classmethod
+    def of(cls, bootstraps: Sequence[Bootstrap]) -> "Models":
+        """Of models with the same target."""
+        return cls(*(np.array([getattr(b, n) for b in bootstraps]) for n in ("estimate", "contributions", "freedom")))
+
+    def differences(self, one: int, others: Sequence[int], level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(others,) both ends of `difference_interval` of one model and each of the others; NaN where it is None."""
+        freedom = np.minimum(self.freedom[others], self.freedom[one])
+        known, quantiles = np.unique(np.maximum(freedom, LEAST_FREEDOM), return_inverse=True)
+        reach = np.array([_t_quantile(float(each), (1 + level) / 2) for each in known])[quantiles]
+        reach *= np.linalg.norm(self.contributions[one] - self.contributions[others], axis=1)
+        reach = np.where(freedom < LEAST_FREEDOM, np.nan, np.maximum(reach, ROUNDING))
+        difference = self.estimates[one] - self.estimates[others]
+        return difference - reach, difference + reach
 
 
 def rank_intervals(
@@ -159,11 +184,12 @@ def rank_intervals(
     hold with probability `level` (Bonferroni); a difference without an interval leaves the order open.
     """
     pair_level = 1 - (1 - level) / max(len(models) - 1, 1)
-    sign, ranks = 1 if higher_is_better else -1, {}
-    for name, bootstrap in models.items():
-        others = [difference_interval(bootstrap, b, pair_level) or (0, 0) for n, b in models.items() if n != name]
-        signs = [sign * (np.sign(low) + np.sign(high)) for low, high in others]
-        ranks[name] = int(1 + sum(s < -1 for s in signs)), int(len(models) - sum(s > 1 for s in signs))
+    found, ranks = Models.of([*models.values()]), {}
+    for i, name in enumerate(models):
+        # no model really differs from itself
+        low, high = found.differences(i, range(len(models)), pair_level)
+        better, worse = (low > 0, high < 0) if higher_is_better else (high < 0, low > 0)
+        ranks[name] = int(1 + worse.sum()), int(len(models) - better.sum())
     return ranks
 
 

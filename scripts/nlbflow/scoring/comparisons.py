@@ -1,13 +1,17 @@
 """Comparisons of models at one place (dataset, bin width, phase): ranks, differences, decoding between latents."""
 
 from collections.abc import Mapping
-from itertools import combinations
+
+import numpy as np
 
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
 from nlbflow.metrics.kinds import COMPETITOR, RANKED
-from nlbflow.scoring.bootstrap import Bootstrap, difference_interval, mean_of, rank_intervals
+from nlbflow.scoring.bootstrap import Bootstrap, Models, mean_of, rank_intervals
 from nlbflow.scoring.latents import cross_decoding_r2
 
+# Pairs of a thousand models are half a million: they are told of this many that are best by the metric, and of these
+# few with each other model, which the marks of the first and the second need.
+MOST_PAIRED, FIRST_PAIRED = 200, 20
 # by model and seed, then by metric
 Scores = Mapping[tuple[str, int], Mapping[str, Bootstrap]]
 
@@ -46,24 +50,33 @@ def rank_table(scores: Scores, kinds: Mapping[str, str] | None = None) -> list[d
 def difference_table(scores: Scores) -> list[dict]:
     """A row per metric and pair of models: the paired difference of their scores, its interval, whether it is real.
 
-    A difference is real if 0 lies outside its 95 % interval; each pair is judged by itself.
+    A difference is real if 0 lies outside its 95 % interval; each pair is judged by itself. Of many models, pairs of
+    which both are far behind have no row (`MOST_PAIRED`, `FIRST_PAIRED`).
     """
     rows = []
     for metric, models in _by_metric(scores).items():
-        for (name, (first, _)), (other, (second, _)) in combinations(models.items(), 2):
-            interval = difference_interval(first, second)
-            low, high = interval or (None, None)
-            rows.append(
-                {
-                    "metric": metric,
-                    "model": name,
-                    "other": other,
-                    "difference": first.estimate - second.estimate,
-                    "low": low,
-                    "high": high,
-                    "real": interval is not None and bool(low > 0 or high < 0),
-                }
-            )
+        names, found = [*models], Models.of([bootstrap for bootstrap, _ in models.values()])
+        order = np.argsort(found.estimates if metric in LOWER_IS_BETTER else -found.estimates, kind="stable")
+        places = np.argsort(order)
+        for i, name in enumerate(names[:-1]):
+            better, worse = np.minimum(places[i], places[i + 1 :]), np.maximum(places[i], places[i + 1 :])
+            others = i + 1 + np.flatnonzero((worse < MOST_PAIRED) | (better < FIRST_PAIRED))
+            if not len(others):
+                continue
+            low, high = found.differences(i, others)
+            for j, *ends in zip(others, low.tolist(), high.tolist(), strict=True):
+                known = not np.isnan(ends[0])
+                rows.append(
+                    {
+                        "metric": metric,
+                        "model": name,
+                        "other": names[j],
+                        "difference": float(found.estimates[i] - found.estimates[j]),
+                        "low": ends[0] if known else None,
+                        "high": ends[1] if known else None,
+                        "real": known and (ends[0] > 0 or ends[1] < 0),
+                    }
+                )
     return rows
 
 

@@ -1,0 +1,17 @@
+"""Rule fetch_entry: bring one file of rates that an entry names, from the user's folder or from its address."""
+
+from nlbflow.archive.fetch import fetch_from_url
+from nlbflow.archive.pins import Pin
+from nlbflow.running.job import job
+
+
+def main(smk) -> None:
+    with job(smk) as run:
+        file, sha256, of = smk.params.file, smk.params.file["sha256"], smk.wildcards
+        pin = Pin("entries", "", "", "rates", f"{of.entry}_{of.phase}_{of.seed}.h5", file["bytes"], sha256)
+        fetch_from_url(pin, run.out["rates"], file["url"], run.log, folder=smk.config["data_folder"])
+        run.log(f"{file['url']} is whole: {pin.bytes:,} bytes, sha256 {sha256}")
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

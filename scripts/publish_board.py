@@ -1,0 +1,43 @@
+"""Make the public board and lay it out for a static host: python scripts/publish_board.py SITE [snakemake's words ...]
+
+Entries that cannot be scored have their rows with the reason and do not keep the board from being published; any other
+failure does.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from nlbflow.planning.unfinished import UNFINISHED, Unfinished
+
+# what the page links to, and what stands for it where there is no JavaScript
+SHOWN = ("leaderboard.html", "leaderboard.md", "scores.csv", "ranks.csv", "differences.csv")
+
+
+def of_entries(unfinished: Unfinished, names: list[str]) -> bool:
+    """Whether all that failed are files of these entries and their predictions."""
+    parts = [Path(file).with_suffix("").parts for failure in unfinished.failures for file in failure.files]
+    return all(set(names) & set(found) for found in parts)
+
+
+def main(site: Path, words: list[str]) -> int:
+    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "all", "entries"]
+    done = subprocess.run([*command, "--keep-going", *words])
+    names = [path.name for path in (ROOT / "entries").glob("*") if path.is_dir()]
+    if done.returncode and not (UNFINISHED.is_file() and of_entries(Unfinished.read(), names)):
+        print("nlbflow: the board is not published, because more failed than entries", file=sys.stderr)
+        return 1
+    site.mkdir(parents=True, exist_ok=True)
+    for name in SHOWN:
+        shutil.copyfile(Path("results") / name, site / name)
+    shutil.copyfile(site / "leaderboard.html", site / "index.html")
+    print(f"nlbflow: the board lies in {site}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
