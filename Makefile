@@ -5,7 +5,7 @@ BIN := .venv/bin
 CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 
-.PHONY: demo demo-deep test test-all faults lint small official excerpt excerpt-deep inspect resume lock
+.PHONY: demo demo-deep test test-all faults lint small official excerpt excerpt-deep inspect crate resume lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -64,6 +64,10 @@ inspect: .venv/run.done .venv-inspect/done
 	$(SNAKEMAKE) inspect --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
 	@cat results/inspection/*/*.txt
 
+# Tables, leaderboards and config of CONFIG's run as one zip file for an archive, results/crate.zip (an RO-Crate).
+crate: .venv/run.done .venv-crate/done
+	$(SNAKEMAKE) crate --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
+
 # Go on after a run was killed: CONFIG=the config it ran with, and DATA where that needs it.
 resume: .venv/run.done
 	$(BIN)/python scripts/resume.py
@@ -78,7 +82,7 @@ lock: .venv-lock/done
 	$(COMPILE) --extra workflow --extra test --group build pyproject.toml -o requirements/test.lock
 	$(HELD) --extra workflow --group build pyproject.toml -o requirements/run.lock
 	$(HELD) --extra workflow --extra deep --group build pyproject.toml -o requirements/deep.lock
-	for group in inspect lock elephant nlb_tools ssm; do \
+	for group in inspect crate lock elephant nlb_tools ssm; do \
 	  $(HELD) --group $$group -o requirements/$$group.lock || exit 1; done
 	$(COMPILE) --group format -o requirements/format.lock
 
@@ -100,7 +104,8 @@ INSTALL = $(PYTHON) requirements/install.py
 	$(INSTALL) .venv deep $(if $(TORCH),--torch $(TORCH))
 	@touch $@ .venv/run.done
 
-# Tools in environments of their own: .venv-format (snakefmt), .venv-inspect (nwbinspector), .venv-lock (uv).
+# Tools in environments of their own: .venv-format (snakefmt), .venv-inspect (nwbinspector), .venv-crate (rocrate),
+# .venv-lock (uv).
 .venv-%/done: requirements/%.lock requirements/install.py
 	$(INSTALL) .venv-$* $*
 	@touch $@

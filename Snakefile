@@ -37,9 +37,11 @@ localrules:
     choose,
     tables,
     leaderboard,
+    leaderboard_json,
     boards,
     page,
     paper,
+    crate,
     plot_pipeline,
 
 

@@ -3,6 +3,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
@@ -13,7 +14,7 @@ from nlbflow.boards.contents import table_files, tables_in_report
 from nlbflow.errors import NlbflowError
 from nlbflow.figures import FORMATS, figure_name
 from nlbflow.planning.drawings import FIGURE_TITLES, captions, figure_files, figure_names, page_figures, score_figures
-from nlbflow.planning.origin import is_shown, origin_of, set_others_aside
+from nlbflow.planning.origin import NOT_ASKED, is_shown, origin_of, set_others_aside
 from nlbflow.planning.selection import ANSWERS, NULL, Selection, at_place, result
 from nlbflow.planning.unfinished import (
     STOPPED,
@@ -25,7 +26,7 @@ from nlbflow.planning.unfinished import (
     partial_command,
 )
 from nlbflow.recordings.datasets import SIMULATED
-from nlbflow.running.code import digest_of
+from nlbflow.running.code import code_digest, digest_of
 from nlbflow.running.folder import hold_folder, lead_jobs, release_folder
 from nlbflow.running.gpus import gpu_names, most_hours
 from nlbflow.running.stamps import Stamps, describe, describe_code

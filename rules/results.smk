@@ -150,6 +150,32 @@ rule page:
         "../scripts/page.py"
 
 
+rule leaderboard_json:
+    input:
+        scores=[result(run, "scores.json") for run in SELECTION.scored()],
+        comparisons=[at_place(place, "comparison.json") for place in SELECTION.scored_places()],
+        notes="results/notes.csv",
+        stamp=leaderboard_json_stamp,
+    output:
+        json="results/leaderboard.json",
+    log:
+        "logs/leaderboard_json.log",
+    benchmark:
+        "logs/leaderboard_json.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Writing the leaderboards for programs"
+    script:
+        "../scripts/leaderboard_json.py"
+
+
 rule boards:
     input:
         scores="results/scores.csv",
@@ -204,3 +230,29 @@ rule paper:
         "Gathering tables and figures into a paper"
     script:
         "../scripts/paper.py"
+
+
+# `snakemake crate` packs tables, leaderboards and config for an archive; no result depends on it.
+rule crate:
+    input:
+        board="results/leaderboard.json",
+        files=SELECTION.shown(),
+        stamp=crate_stamp,
+    output:
+        crate="results/crate.zip",
+    log:
+        "logs/crate.log",
+    benchmark:
+        "logs/crate.benchmark.tsv"
+    conda:
+        "../envs/results.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=20,
+    params:
+        digest=planned_digest,
+    message:
+        "Packing the run for an archive"
+    script:
+        "../scripts/crate.py"

@@ -188,35 +188,30 @@ def resource_digest(*names):
     return {name: digest_of((ROOT / "resources" / name).read_text()) for name in names}
 
 
+def told(**more):
+    """What boards say beside the scores: which config, what cannot be made and why, whose rows they are, what to cite."""
+    said = SELECTION.descriptions
+    rows = {"absent": SELECTION.absences(), "kinds": said.kinds(), "sources": said.sources()}
+    return frozen(origin=ORIGIN, about=said.cited(), **rows, **more)
+
+
 def leaderboard_stamp(wildcards):
-    """What cannot be made and why, what to cite, and the table of published scores."""
+    """What is said beside the scores, and the table of published scores."""
+    return stamp("leaderboard", parameters=told(resources=resource_digest("published.csv")))
+
+
+def leaderboard_json_stamp(wildcards):
+    """As for the leaderboard; and the selected places, those without scores too, and the version of each dataset."""
+    places = [list(place) for place in SELECTION.places]
+    versions = {dataset: SELECTION.version(dataset) for dataset in SELECTION.run["datasets"]}
     resources = resource_digest("published.csv")
-    return stamp(
-        "leaderboard",
-        parameters=frozen(
-            origin=ORIGIN,
-            absent=SELECTION.absences(),
-            kinds=SELECTION.descriptions.kinds(),
-            sources=SELECTION.descriptions.sources(),
-            about=SELECTION.descriptions.cited(),
-            resources=resources,
-        ),
-    )
+    return stamp("leaderboard_json", parameters=told(places=places, versions=versions, resources=resources))
 
 
 def boards_stamp(wildcards):
     """As for the leaderboard; and which tables, and which published scores a model reproduces."""
     resources = resource_digest("published.csv", "reproduced.csv")
-    parameters = frozen(
-        origin=ORIGIN,
-        boards=SELECTION.boards,
-        absent=SELECTION.absences(),
-        kinds=SELECTION.descriptions.kinds(),
-        sources=SELECTION.descriptions.sources(),
-        about=SELECTION.descriptions.cited(),
-        resources=resources,
-    )
-    return stamp("boards", parameters=parameters)
+    return stamp("boards", parameters=told(boards=SELECTION.boards, resources=resources))
 
 
 def paper_stamp(wildcards):
@@ -286,6 +281,14 @@ def page_stamp(wildcards):
             resources=resources,
         ),
     )
+
+
+def crate_stamp(wildcards):
+    """The config that is packed, whom to cite for the software, and the script that packs, which no script imports."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    packer = code_digest(ROOT / "scripts/pack_crate.py")
+    asked = {key: config[key] for key in config if key not in NOT_ASKED}
+    return stamp("crate", parameters=frozen(config=asked, citation=cited, packer=packer))
 
 
 def submission_stamp(wildcards):

@@ -5,6 +5,7 @@ from nlbflow.metrics.kinds import COMPETITOR, RANKED
 from nlbflow.scoring.bootstrap import Bootstrap
 from nlbflow.scoring.consistency import consistency_table
 from nlbflow.scoring.comparisons import cross_decoding_table, difference_table, rank_table
+from nlbflow.scoring.versions import refuse_other_versions
 from nlbflow.running.files import open_h5, read_arrays, read_json, write_json
 from nlbflow.models.contract import LATENTS
 
@@ -12,11 +13,13 @@ from nlbflow.models.contract import LATENTS
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
+        scored = {path: read_json(path) for path in smk.input.scores}
+        refuse_other_versions(scored)
         scores, files, kinds = {}, {}, {}
-        for (*_, model, seed), path, prediction, scored in zip(
-            asked["runs"], smk.input.bootstraps, smk.input.predictions, smk.input.scores, strict=True
+        for (*_, model, seed), path, prediction, entry in zip(
+            asked["runs"], smk.input.bootstraps, smk.input.predictions, scored.values(), strict=True
         ):
-            if (kind := read_json(scored)["kind"]) != COMPETITOR:
+            if (kind := entry["kind"]) != COMPETITOR:
                 kinds[model] = kind
             arrays, _ = read_arrays(path)
             scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}

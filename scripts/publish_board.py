@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from nlbflow.planning.unfinished import UNFINISHED, Unfinished
 
 # what the page links to, and what stands for it where there is no JavaScript
-SHOWN = ("leaderboard.html", "leaderboard.md", "scores.csv", "ranks.csv", "differences.csv")
+SHOWN = ("leaderboard.html", "leaderboard.md", "leaderboard.json", "scores.csv", "ranks.csv", "differences.csv")
 
 
 def of_entries(unfinished: Unfinished, names: list[str]) -> bool:

@@ -1,7 +1,10 @@
 """Rule score: the metrics of one prediction with their intervals; of the null model, which needs only the answers."""
 
+from pathlib import Path
+
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.metrics.decoded_metric import left_out, renamed, series_of
+from nlbflow.running.checksums import known_sha256
 from nlbflow.running.files import read_arrays, read_json, write_arrays, write_json
 from nlbflow.scoring.latents import latent_scores
 from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, further_scores, out_of_reach
@@ -18,9 +21,10 @@ def main(smk) -> None:
         asked = read_json(smk.input.stamp)["parameters"]
         target, about = read_arrays(smk.input.target)
         series, (notes, nothing_decoded) = series_of(about["definition"]), left_out(target, about["definition"])
-        bootstraps, neurons = {}, []
+        bootstraps, neurons, sha256 = {}, [], None
         if smk.input.get("prediction"):
             prediction, made = read_arrays(smk.input.prediction)
+            sha256 = known_sha256(Path(smk.input.prediction), run.log)
             resampled = asked["bootstrap_draws"], asked["seed"], asked["bootstrap_block"]
             found = benchmark_scores(target, prediction, *resampled)
             scores, bootstraps = (renamed(each, series) for each in found)
@@ -54,6 +58,7 @@ def main(smk) -> None:
                 "metrics_version": METRICS_VERSION,
                 "params": made["params"],
                 "facts": made["facts"],
+                "prediction_sha256": sha256,
                 "scores": scores,
                 "intervals": intervals,
                 # of each held-out neuron; none for one without spikes

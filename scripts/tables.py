@@ -5,6 +5,7 @@ All but costs.csv hold only what is reproducible, byte for byte; seconds, memory
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.running.files import read_json
+from nlbflow.scoring.versions import refuse_other_versions
 from nlbflow.boards.tables import (
     COMPARISONS,
     comparison_table,
@@ -18,7 +19,9 @@ from nlbflow.boards.tables import (
 
 def main(smk) -> None:
     with job(smk) as run:
-        entries = [read_json(path) for path in smk.input.scores]
+        scored = {path: read_json(path) for path in smk.input.scores}
+        refuse_other_versions(scored)
+        entries = [*scored.values()]
         datasets = [read_json(path) for path in smk.input.datasets]
         comparisons = [read_json(path) for path in smk.input.comparisons]
         score_table(entries).to_csv(run.out["scores"], index=False)

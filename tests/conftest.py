@@ -88,6 +88,15 @@ def registry(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def crate_environment(tmp_path_factory, registry) -> Path:
+    """What `make .venv-crate/done` makes."""
+    with once(tmp_path_factory, "crate") as (folder, empty):
+        if empty:
+            install.main(folder, "crate", None)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real recordings."""
     folder = os.environ.get("NLBFLOW_TEST_DATA")

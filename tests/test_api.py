@@ -11,18 +11,22 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 import install
 import layouts
 import nlbflow
 from nlbflow import api, cli
+from nlbflow.models.submission_writing import write_submission
 from nlbflow.recordings.targets import make_target
 from nlbflow.recordings.tensors import make_input
+from nlbflow.running.files import read_arrays
 from nlbflow.scoring.trial_statistics import score_intervals
 from own_recordings import STANZA, write_recording
 from scored_arrays import reference
-from workflow import ROOT
+from workflow import ROOT, SMALL
 
 PINNED = ("dataset", "dandiset", "version", "part", "path", "bytes", "sha256")
 
@@ -236,6 +240,45 @@ def test_the_ten_lines_from_a_wheel(wheel_python, data, maze, nlb_tools, tmp_pat
     assert found["scores"] == pytest.approx(expected, abs=1e-9)
     with h5py.File(tmp_path / "mine.h5") as file:
         assert list(file) == ["mc_maze_small"]
+
+
+SCORED_ALONE = """
+import json, sys
+from pathlib import Path
+import nlbflow.resources
+nlbflow.resources.resource = lambda name: Path(sys.argv[1], name)
+import h5py, nlbflow, nlbflow.cli
+data = nlbflow.load("simulated_maze", 20, folder=sys.argv[1])
+with h5py.File(sys.argv[2]) as file:
+    rates = {name: array[()] for name, array in file["simulated_maze_20"].items()}
+print(json.dumps(nlbflow.evaluate(rates, data, intervals=True).to_dict("index")))
+nlbflow.cli.main(["score", sys.argv[2], "--folder", sys.argv[1], "--intervals"])
+"""
+
+
+def test_the_wheel_alone_gives_the_digits_of_the_workflow(wheel_python, finished, tmp_path):
+    """numpy, scipy, h5py, pandas and PyYAML score a submission as scores.csv has it."""
+    code, work = finished
+    catalogue = yaml.safe_load((code / "resources/datasets.yaml").read_text())
+    catalogue["datasets"]["simulated_maze"] |= yaml.safe_load(SMALL.read_text())["datasets"]["simulated_maze"]
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump(catalogue))
+    shutil.copy(code / "resources/datasets.tsv", tmp_path)
+    (tmp_path / "simulated_maze").symlink_to(work / "data/nwb/simulated/simulated_maze/sub-Sim")
+    arrays, _ = read_arrays(work / "results/simulated_maze/20ms/val/smoothing/0/prediction.h5")
+    write_submission(tmp_path / "theirs.h5", [("simulated_maze", 20, arrays)])
+    command = [str(wheel_python), "-I", "-c", SCORED_ALONE, str(tmp_path), str(tmp_path / "theirs.h5")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    exact, *printed = done.stdout.splitlines()
+    board = pd.read_csv(work / "results/scores.csv", dtype=str, keep_default_na=False)
+    board = board.query("bin_ms == '20' and phase == 'val' and model == 'smoothing'").set_index("metric")
+    found = json.loads(exact)
+    assert {"co-bps", "vel R2", "psth R2"} <= set(found) <= set(board.index)
+    for metric, numbers in found.items():
+        wanted = [float(text or "nan") for text in board.loc[metric, ["value", "low", "high"]]]
+        np.testing.assert_array_equal([*numbers.values()], wanted)
+        (line,) = (line for line in printed if line.startswith(metric))
+        assert line.split()[-3] == f"{wanted[0]:.4f}"
 
 
 def test_the_wheel_has_its_catalogue_and_its_command(wheel_python, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: `nlbflow score`, `nlbflow tensors`, `nlbflow run`."""
+"""The command line: `nlbflow score`, `nlbflow tensors`, `nlbflow changes`, `nlbflow run`."""
 
 import argparse
 import subprocess
@@ -9,6 +9,9 @@ import h5py
 
 from nlbflow import __version__
 from nlbflow.api import evaluate, load
+from nlbflow.boards.changes import changes_between, changes_markdown, content_digest
+from nlbflow.boards.feed import add_entry
+from nlbflow.boards.leaderboard_json import read_leaderboard
 from nlbflow.errors import NlbflowError
 from nlbflow.models.submissions import needed_arrays, read_submission
 from nlbflow.recordings.datasets import group_name
@@ -51,6 +54,17 @@ def tensors(asked: argparse.Namespace) -> None:
     print(f"written to {out}: {', '.join(arrays)}")
 
 
+def changes(asked: argparse.Namespace) -> None:
+    """What changed between two leaderboard.json files, and why, as Markdown."""
+    old, new = read_leaderboard(asked.old), read_leaderboard(asked.new)
+    found = changes_between(old, new)
+    text = changes_markdown(found, old, new)
+    print(text)
+    if asked.atom and found:
+        about = f"{content_digest(old)} {content_digest(new)}"
+        add_entry(asked.atom, new["origin"]["selection"], about, found.summary(), text, new["made"]["date"])
+
+
 def run(asked: argparse.Namespace) -> None:
     """The workflow, in a checkout of nlbflow."""
     snakefile = Path(__file__).resolve().parents[2] / "Snakefile"
@@ -78,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"nlbflow {__version__}")
     verbs = made.add_subparsers(title="verbs", required=True, metavar="VERB")
     for verb, help_text in ((score, "score a submission file"), (tensors, "write a dataset's tensors"),
+                            (changes, "compare two builds of the leaderboards"),
                             (run, "run the workflow")):  # fmt: skip
         one = verbs.add_parser(verb.__name__, help=help_text, description=verb.__doc__)
         one.set_defaults(do=verb)
@@ -88,10 +103,14 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("dataset", metavar="DATASET", help="a name such as mc_maze_small")
             one.add_argument("--bin-ms", type=int, default=5, help="bin width in ms (5)")
             one.add_argument("--out", type=Path, help="the file to write (DATASET_5ms_val.h5)")
+        if verb is changes:
+            one.add_argument("old", metavar="OLD.json", type=Path, help="leaderboard.json of the build before")
+            one.add_argument("new", metavar="NEW.json", type=Path, help="leaderboard.json of this build")
+            one.add_argument("--atom", metavar="FILE", type=Path, help="also add an entry to this Atom feed")
         if verb is run:
             one.add_argument("config", metavar="CONFIG", nargs="?", type=Path, help="a config file, as in configs/")
             one.add_argument("more", nargs=argparse.REMAINDER, help="further arguments of snakemake")
-        else:
+        if verb in (score, tensors):
             one.add_argument("--phase", choices=("val", "test"), default="val", help="which trials are evaluated (val)")
             one.add_argument("--folder", type=Path, default=Path("nwb"), help="where the NWB files lie (nwb)")
             one.add_argument("--fetch", action="store_true", help="download what is missing from DANDI")

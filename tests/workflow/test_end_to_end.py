@@ -1,13 +1,16 @@
 """One whole run of the small config: the order of the scores, the files, their provenance, the report."""
 
+import hashlib
 import json
 import os
 
 import h5py
+import jsonschema
 import pandas as pd
 import pytest
 
-from workflow import SMALL, copy_results, planned, run
+from nlbflow.boards.leaderboard_json import read_leaderboard
+from workflow import ROOT, SMALL, copy_results, planned, run
 
 
 def test_scores_table(finished):
@@ -102,6 +105,30 @@ def test_costs_are_beside_the_scores_not_in_them(finished):
     costs = pd.read_csv(finished[1] / "results/costs.csv", keep_default_na=False)
     assert {"seconds", "peak_mb", "device", "commit", "date"} <= set(costs)
     assert not {"seconds", "commit", "date"} & set(pd.read_csv(finished[1] / "results/scores.csv"))
+
+
+def test_leaderboard_for_programs(finished):
+    """It keeps its schema, and its numbers are those of scores.csv to the last digit."""
+    results = finished[1] / "results"
+    board = read_leaderboard(results / "leaderboard.json")
+    jsonschema.validate(board, json.loads((ROOT / "schemas/leaderboard.schema.json").read_text()))
+    scores = pd.read_csv(results / "scores.csv", keep_default_na=False, dtype=str).itertuples(index=False)
+    wanted = {(s.bin_ms, s.phase, s.model, s.metric): (s.value, s.low, s.high, s.metrics_version) for s in scores}
+    found = {
+        (str(place["bin_ms"]), place["phase"], row["model"], metric): (
+            *("" if value is None else repr(value) for value in score["by_seed"][0].values()),
+            row["metrics_version"],
+        )
+        for place in board["places"]
+        for row in place["rows"]
+        for metric, score in row["scores"].items()
+    }
+    assert found == wanted
+    for one in board["made"]["runs"]:
+        file = results / f"{one['dataset']}/{one['bin_ms']}ms/{one['phase']}/{one['model']}/{one['seed']}/prediction.h5"
+        exists = one["model"] != "null"
+        assert one["prediction_sha256"] == (hashlib.sha256(file.read_bytes()).hexdigest() if exists else None)
+    assert board["datasets"]["simulated_maze"]["version"] == "simulated, seed 7"
 
 
 def test_leaderboard_marks_and_sorts(finished):

@@ -184,7 +184,7 @@ def test_nothing_is_installed_another_way():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-@pytest.mark.parametrize("lock", ["test", "format", "inspect", "lock", "elephant", "nlb_tools", "ssm"])
+@pytest.mark.parametrize("lock", ["test", "format", "inspect", "crate", "lock", "elephant", "nlb_tools", "ssm"])
 def test_locks_install(version, lock, registry, tmp_path):
     """All but torch's, which may be gigabytes."""
     command = [interpreter(version), ROOT / "requirements/install.py", tmp_path / "venv", lock]

@@ -1,11 +1,14 @@
 """Results are made again exactly when what made them has changed."""
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nlbflow.running.checksums import seal_of
 from workflow import SMALL, command, copy_code, copy_results, planned, reproducible, run
 
 
@@ -158,11 +161,25 @@ def test_touched_code_reruns_nothing(finished, tmp_path):
     assert not planned(code, work)
 
 
+def test_scores_of_another_metrics_version_are_not_compared(finished, tmp_path):
+    """Old results copied beside new ones are newer than the stamps."""
+    code, work = finished[0], copy_results(finished[1], tmp_path / "work")
+    place = "results/simulated_maze/20ms/val"
+    old = work / place / "smoothing/0/scores.json"
+    old.write_text(json.dumps(json.loads(old.read_text()) | {"metrics_version": "0"}))
+    seal_of(old).write_text(hashlib.sha256(old.read_bytes()).hexdigest())
+    output = run(code, work, f"{place}/comparison.json", fails=True)
+    assert f"{place}/smoothing/0/scores.json (version 0) cannot stand beside scores of metrics version" in output
+    run(code, work, f"{place}/comparison.json", "--forcerun", "score")
+    assert json.loads(old.read_text())["metrics_version"] != "0"
+
+
 def test_forced_second_run_gives_the_same_tables(finished, tmp_path):
     code, work = finished
     again = tmp_path / "again"
-    tables = [p.relative_to(work) for p in (work / "results").glob("[!.]*.[cm]*") if p.name != "costs.csv"]
-    assert len(tables) >= 7
+    found = [*(work / "results").glob("[!.]*.[cm]*"), work / "results/leaderboard.json"]
+    tables = [path.relative_to(work) for path in found if path.name != "costs.csv"]
+    assert len(tables) >= 8
     run(code, again, *map(str, tables))
     for table in tables:
         # not the bytes in the assertion: telling where such long lines differ takes minutes

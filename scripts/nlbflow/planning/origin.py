@@ -13,7 +13,10 @@ from nlbflow.running.files import read_json, write_json
 
 ORIGIN, OLD = Path("results/origin.json"), Path("results/old")
 # The files below results/ that show a whole selection. Predictions and scores are shared by all selections.
-SHOWN = ("leaderboard.md", "leaderboard.html", "report.html", "paper", *(f"{name}.csv" for name in TABLES))
+SHOWN = (
+    *("leaderboard.md", "leaderboard.html", "leaderboard.json", "report.html", "paper", "crate.zip"),
+    *(f"{name}.csv" for name in TABLES),
+)
 SHOWN_FOLDERS = ("tables", "figures")
 # Keys of the config that do not change what is asked for, like those of a dataset that only tell something.
 NOT_ASKED = ("partial", "data_folder")

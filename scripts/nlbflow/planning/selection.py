@@ -264,9 +264,16 @@ class Selection:
         return [
             *(at_place(place, "input.h5") for place in self.cut_places()),
             *(result(run, "prediction.h5") for run in self.runs()),
+            *self.shown(),
+        ]
+
+    def shown(self) -> list[str]:
+        """The tables and leaderboards of the selection."""
+        return [
             *(f"results/{name}.csv" for name in TABLES),
             "results/leaderboard.md",
             "results/leaderboard.html",
+            "results/leaderboard.json",
             *table_files(self.boards).values(),
         ]
 
