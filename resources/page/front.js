@@ -2,6 +2,8 @@
 // Accuracy and interpretability: co-bps against an axis of one's choice, for the rows of one dataset, bin width and phase.
 
 const ACCURACY = "co-bps";
+// in a sentence
+const MOST_NAMES = 12;
 
 /** A value on an axis and the ends of its interval; nothing where the row has none. */
 function valueOn(row, name) {
@@ -65,5 +67,8 @@ function besidePlot(points, rows) {
   const said = reasons.map(([reason, found]) => [`At the right margin, ${reason}: `, found.map(({ row }) => row)]);
   said.push(["Drawn at an edge, beyond which they lie: ", points.filter(({ beyond }) => beyond).map(({ row }) => row)]);
   said.push(["Not drawn, implausible: ", implausible]);
-  return said.filter(([, found]) => found.length).map(([words, found]) => element("li", {}, words, found.map(({ model }) => model).join(", ")));
+  return said.filter(([, found]) => found.length).map(([words, found]) => {
+    const names = found.slice(0, MOST_NAMES).map(({ model }) => model).join(", ");
+    return element("li", {}, words, found.length > MOST_NAMES ? `${names} and ${found.length - MOST_NAMES} more, in the table` : names);
+  });
 }

@@ -208,7 +208,10 @@ def test_the_plot_is_of_what_is_chosen(opened, html):
 
 
 def test_names_do_not_cover_each_other_and_stay_in_the_picture(opened):
-    page = opened(leaderboard_page(**parts(40, (5,), 2)))
+    page = opened(leaderboard_page(**parts(60, (5,), 1)))
+    said = page.get_by_role("list", name="Models that the axes do not place").inner_text()
+    # all others are in the table
+    assert re.search(r"no latents: ([^,]+, ){11}[^,]+ and \d+ more, in the table", said)
     frame = page.locator("#plot svg").bounding_box()
     # without the halo of three pixels
     boxes = [
