@@ -88,7 +88,7 @@ def rule_scripts() -> list[tuple[str, str, str | None]]:
 def run_in(environment: str) -> list[Path]:
     """The scripts of rules, and the model files, that run in a conda environment."""
     models = yaml.safe_load((ROOT / "config.yaml").read_text())["models"].values()
-    files = {m["file"] for m in models if m.get("env", "envs/models.yaml") == f"envs/{environment}"}
+    files = {m["file"] for m in models if "file" in m and m.get("env", "envs/models.yaml") == f"envs/{environment}"}
     scripts = [ROOT / script for _, script, own in rule_scripts() if own == environment or (own is None and files)]
     return scripts + [ROOT / "scripts/models" / file for file in sorted(files)]
 
