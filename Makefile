@@ -20,7 +20,7 @@ demo-deep: .venv/deep.done
 	@cat results/leaderboard.md
 
 test: .venv/test.done
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 # The rest too: every fault, SLURM's controller, an environment for each rule.
 test-all: .venv/test.done
