@@ -1,7 +1,14 @@
 "use strict";
 // The table: DataTables sorts and pages it, the form above it chooses what it shows.
 
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
+/** A block of data; those of many models are packed, so that one file is enough and opens from disk. */
+function read(id) {
+  const block = document.getElementById(id);
+  if (!("packed" in block.dataset)) return JSON.parse(block.textContent);
+  const bytes = Uint8Array.from(atob(block.textContent), (letter) => letter.charCodeAt(0));
+  return JSON.parse(fflate.strFromU8(fflate.gunzipSync(bytes)));
+}
+
 const { metrics, datasets, rows, places, models, axes } = read("scores");
 const runs = read("runs");
 rows.forEach((row, i) => {

@@ -5,6 +5,7 @@ commits, packages, devices, dates and seconds.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import Iterable
@@ -28,6 +29,9 @@ GROUPS = {"competitor": RANKED, "control": RANKED, "oracle": ASIDE, "null": ASID
 SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "vendor/d3.min.js",
            "vendor/plot.umd.min.js", "elements.js", "links.js", "hints.js", "details.js", "plot.js", "front.js",
            "page.js")  # fmt: skip
+UNPACK = "vendor/fflate.min.js"
+# of a page's data in bytes; more are packed, to about a seventh
+MOST_PLAIN = 2_000_000
 # of a score on the page; scores.csv has all
 DIGITS = 6
 
@@ -83,7 +87,9 @@ def leaderboard_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    scripts = [(folder / name).read_text() for name in SCRIPTS]
+    data = {"scores": _json(scores), "runs": _json(runs)}
+    packed = sum(map(len, data.values())) > MOST_PLAIN
+    scripts = [(folder / name).read_text() for name in ([UNPACK] if packed else []) + [*SCRIPTS]]
     style = (folder / "style.css").read_text()
     return environment.get_template("page.html").render(
         # only these scripts may run, and nothing may be fetched, whatever a name or a citation holds
@@ -91,8 +97,8 @@ def leaderboard_page(
         f"script-src {' '.join(map(_digest, scripts))}; style-src {_digest(style)}",
         scripts=scripts,
         style=style,
-        scores=_json(scores),
-        runs=_json(runs),
+        data={name: _packed(text) if packed else text for name, text in data.items()},
+        packed=packed,
         made=made,
         start=_start(entries),
         metrics=scores["metrics"],
@@ -111,6 +117,11 @@ def _json(content: dict) -> str:
     """JSON that no HTML parser takes for a tag or an end of its block."""
     text = json.dumps(content, separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _packed(text: str) -> str:
+    """Text packed by gzip, the same bytes whenever it is, in base64."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _digest(text: str) -> str:
