@@ -12,16 +12,32 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from nlbflow.boards.changes import compare_builds
+from nlbflow.errors import NlbflowError
 from nlbflow.planning.unfinished import UNFINISHED, Unfinished
 
 # what the page links to, and what stands for it where there is no JavaScript
 SHOWN = ("leaderboard.html", "leaderboard.md", "leaderboard.json", "scores.csv", "ranks.csv", "differences.csv")
+
+# this board, the one that was published last, and the feed of what changed from one to the next
+BOARD, LAST, FEED = (Path("results", name) for name in ("leaderboard.json", "published.json", "changes.atom"))
 
 
 def of_entries(unfinished: Unfinished, names: list[str]) -> bool:
     """Whether all that failed are files of these entries and their predictions."""
     parts = [Path(file).with_suffix("").parts for failure in unfinished.failures for file in failure.files]
     return all(set(names) & set(found) for found in parts)
+
+
+def tell_changes() -> None:
+    """Extend the feed by what differs from the board that was published last, and keep this one for the next time."""
+    try:
+        if LAST.is_file():
+            compare_builds(LAST, BOARD, FEED)
+    except NlbflowError as error:
+        # an old board that cannot be read is no reason to hide the new one
+        print(f"nlbflow: {error}", file=sys.stderr)
+    shutil.copyfile(BOARD, LAST)
 
 
 def main(site: Path, words: list[str]) -> int:
@@ -35,6 +51,9 @@ def main(site: Path, words: list[str]) -> int:
     for name in SHOWN:
         shutil.copyfile(Path("results") / name, site / name)
     shutil.copyfile(site / "leaderboard.html", site / "index.html")
+    tell_changes()
+    if FEED.is_file():
+        shutil.copyfile(FEED, site / FEED.name)
     print(f"nlbflow: the board lies in {site}", file=sys.stderr)
     return 0
 

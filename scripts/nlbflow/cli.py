@@ -9,9 +9,7 @@ import h5py
 
 from nlbflow import __version__
 from nlbflow.api import evaluate, load
-from nlbflow.boards.changes import changes_between, changes_markdown, content_digest
-from nlbflow.boards.feed import add_entry
-from nlbflow.boards.leaderboard_json import read_leaderboard
+from nlbflow.boards.changes import compare_builds
 from nlbflow.errors import NlbflowError
 from nlbflow.models.submissions import needed_arrays, read_submission
 from nlbflow.recordings.datasets import group_name
@@ -56,13 +54,7 @@ def tensors(asked: argparse.Namespace) -> None:
 
 def changes(asked: argparse.Namespace) -> None:
     """What changed between two leaderboard.json files, and why, as Markdown."""
-    old, new = read_leaderboard(asked.old), read_leaderboard(asked.new)
-    found = changes_between(old, new)
-    text = changes_markdown(found, old, new)
-    print(text)
-    if asked.atom and found:
-        about = f"{content_digest(old)} {content_digest(new)}"
-        add_entry(asked.atom, new["origin"]["selection"], about, found.summary(), text, new["made"]["date"])
+    print(compare_builds(asked.old, asked.new, asked.atom))
 
 
 def run(asked: argparse.Namespace) -> None:

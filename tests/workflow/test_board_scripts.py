@@ -1,5 +1,6 @@
 """The scripts behind the board's workflows: what a pull request adds is scored, and the board is published."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import yaml
 import check_entries
 from entry_files import Host, write_entry, write_rates
 from nlbflow.planning.unfinished import Failure, Unfinished
-from publish_board import of_entries
+from publish_board import of_entries, tell_changes
 from workflow import ROOT, copy_code, run
 
 
@@ -97,6 +98,24 @@ def test_the_board_is_published_unless_more_than_entries_fails(project, tmp_path
     assert status == 0, output
     assert "came with the wrong checksum" in (tmp_path / "site/index.html").read_text()
     assert (tmp_path / "site/scores.csv").stat().st_size > 1000
+    assert (code / "results/published.json").read_bytes() == (tmp_path / "site/leaderboard.json").read_bytes()
+
+
+def test_a_feed_tells_what_changed_since_the_board_was_published_last(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    board = json.loads((ROOT / "tests/boards/leaderboard_schema_1.json").read_text())
+    feed = tmp_path / "results/changes.atom"
+    for value in (0.1, 0.1, 0.2):
+        board["places"][0]["rows"][0]["scores"]["co-bps"]["value"] = value
+        (tmp_path / "results/leaderboard.json").write_text(json.dumps(board))
+        assert not feed.exists()
+        tell_changes()
+    assert feed.read_text().count("<entry>") == 1 and "0.1000 " in feed.read_text() and "0.2000 " in feed.read_text()
+    (tmp_path / "results/published.json").write_text('{"schema_version": 9}')
+    tell_changes()
+    assert "is of schema_version 9" in capsys.readouterr().err and feed.read_text().count("<entry>") == 1
+    assert json.loads((tmp_path / "results/published.json").read_text()) == board
 
 
 def test_the_board_is_not_published_if_more_than_entries_failed():

@@ -4,8 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nlbflow.boards.contents import origin_sentence
+from nlbflow.boards.feed import add_entry
+from nlbflow.boards.leaderboard_json import read_leaderboard
 from nlbflow.boards.sheets import Sheet
 from nlbflow.boards.tables import PLACE, place_title
 from nlbflow.boards.typesetting import markdown_text, to_markdown
@@ -50,6 +53,21 @@ class Changes:
         found = {name: len(getattr(self, name)) for name in nouns}
         told = [f"{n} {nouns[name][n > 1]}" for name, n in found.items() if n]
         return ", ".join(told) or "nothing changed"
+
+
+def compare_builds(before: Path, now: Path, feed: Path | None = None) -> str:
+    """What changed between two leaderboard.json files, as Markdown; a change is also added to an Atom feed, if named.
+
+    Raises:
+        NlbflowError: a file is no leaderboard.json, or the feed is none.
+    """
+    old, new = read_leaderboard(before), read_leaderboard(now)
+    found = changes_between(old, new)
+    text = changes_markdown(found, old, new)
+    if feed and found:
+        about = f"{content_digest(old)} {content_digest(new)}"
+        add_entry(feed, new["origin"]["selection"], about, found.summary(), text, new["made"]["date"])
+    return text
 
 
 def changes_between(old: Mapping, new: Mapping) -> Changes:
