@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from workflow import ROOT, copy_code
 
@@ -41,17 +42,13 @@ def test_commands_work_as_written(page, tmp_path):
     clone = copy_code(tmp_path / "clone")
     for part in ("Makefile", "configs"):
         (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, clone / part)
-    # a third of the simulated session, in less time
+    # a third of the simulated sessions, in less time
     definitions = clone / "resources/datasets.yaml"
-    shorter = definitions.read_text()
-    for key, whole, third in (
-        ("conditions", 27, 9),
-        ("train_trials", 75, 25),
-        ("val_trials", 25, 9),
-        ("test_trials", 100, 33),
-    ):
-        shorter = shorter.replace(f"{key}: {whole}", f"{key}: {third}", 1)
-    definitions.write_text(shorter)
+    catalogue = yaml.safe_load(definitions.read_text())
+    for stanza in catalogue["datasets"].values():
+        for key in {"conditions", "train_trials", "val_trials", "test_trials"} & stanza.get("simulator", {}).keys():
+            stanza["simulator"][key] = -(-stanza["simulator"][key] // 3)
+    definitions.write_text(yaml.safe_dump(catalogue, sort_keys=False))
     (clone / ".venv").symlink_to(sys.prefix)
     for step in steps(page):
         language, first, text = step
