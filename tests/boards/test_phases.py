@@ -64,5 +64,12 @@ def test_one_phase_is_no_comparison_and_a_model_may_lack_one():
     assert phase_sheet(phase_gaps(ranks.iloc[:0], differences.iloc[:0], [])).groups == []
 
 
+def test_the_reference_is_not_chosen_by_one_phase():
+    ranks, differences = tables(peeked=0.0)
+    lucky = (ranks["model"] == "weak") & (ranks["phase"] == "val")
+    ranks.loc[lucky, "value"] = 0.31
+    assert set(phase_gaps(ranks, differences, others={"theirs", "peeked"})["reference"]) == {"ours"}
+
+
 def test_without_models_of_ours_the_best_is_the_reference():
     assert set(phase_gaps(*tables(peeked=0.0), others=GOOD)["reference"]) == {"theirs"}
