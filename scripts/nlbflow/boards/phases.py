@@ -25,9 +25,9 @@ HALF_WIDTH = 1.96
 MOST_ERRORS = 3
 EXPLANATION = (
     "gap: how much more a model is better than the reference on test than it is on val, in co-bps and in standard "
-    "errors, of differences that are paired over trials in each phase. The reference is the best, over "
-    f"both phases, of the models that were run here. A gap of more than {MOST_ERRORS} standard errors is marked: the score on test is better than "
-    "the one on val allows. What that can and cannot show is said in docs/trust.md."
+    "errors, of differences that are paired over trials in each phase. The reference is the best, over both phases, of "
+    f"the models that were run here. A gap of more than {MOST_ERRORS} standard errors is marked: the score on test is "
+    "better than the one on val allows. What that can and cannot show is said in docs/trust.md."
 )
 
 
