@@ -37,11 +37,12 @@ except NlbflowError as error:
     raise WorkflowError(str(error))
 
 # scripts read the stanza of a model from here; those of entries come from their folders
+ASKED = {**config, "entered": {name: dict(entry.about) for name, entry in SELECTION.entries.items()}}
 config.update(SELECTION.config)
 MODELS, PINS = SELECTION.models, SELECTION.pins
 DATASETS = config["datasets"]
 # The config that tables, page and figures belong to.
-ORIGIN = origin_of(config, map(str, workflow.config_settings.configfiles))
+ORIGIN = origin_of(ASKED, map(str, workflow.config_settings.configfiles))
 PLACE = "{dataset}/{bin_ms}ms/{phase}"
 
 

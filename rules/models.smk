@@ -192,7 +192,7 @@ rule fetch_entry:
         mem_mb=growing(1000),
         runtime=growing(120),
     params:
-        file=lambda w: MODELS.entry_file(w.entry, w.phase, w.seed),
+        sha256=lambda w: MODELS.entry_file(w.entry, w.phase, w.seed)["sha256"],
     message:
         "Fetching rates of the entry {wildcards.entry}, phase {wildcards.phase}, seed {wildcards.seed}"
     script:

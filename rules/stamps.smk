@@ -287,7 +287,7 @@ def crate_stamp(wildcards):
     """The config that is packed, whom to cite for the software, and the script that packs, which no script imports."""
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     packer = code_digest(ROOT / "scripts/pack_crate.py")
-    asked = {key: config[key] for key in config if key not in NOT_ASKED}
+    asked = {key: ASKED[key] for key in ASKED if key not in (*NOT_ASKED, "entered")}
     return stamp("crate", parameters=frozen(config=asked, citation=cited, packer=packer))
 
 

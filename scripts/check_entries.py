@@ -1,8 +1,8 @@
-"""Score the entries that a pull request adds or changes: python scripts/check_entries.py BASE [snakemake's words ...]
+"""Score the entries of a pull request: python scripts/check_entries.py BASE HEAD [snakemake's words ...]
 
-BASE is the commit that the pull request starts from. Only entry files are taken from it: an entry with a model file is
-named and not run, because a stranger's code would run on the machine that checks it. The boards, or what is wrong, go
-to the file that GITHUB_STEP_SUMMARY names, or to the screen.
+BASE is the commit that the pull request starts from, and is checked out; HEAD is the pull request. Only its files
+entry.yaml are taken, so none of its code runs here: an entry with a model file is named and not run. The boards, or
+what is wrong, go to the file that GITHUB_STEP_SUMMARY names, or to the screen.
 """
 
 import os
@@ -10,17 +10,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from nlbflow.errors import NlbflowError
-from nlbflow.planning.entries import FILE, load_entry
+from nlbflow.planning.entries import FILE, fault_of_name, load_entry
+
+SHOWN = 20
+WHAT = {"A": "adds", "M": "changes", "D": "deletes"}
 
 
-def changed_files(base: str) -> list[str]:
-    """The files that the present commit adds or changes since it left `base`."""
-    words = ["git", "diff", "--name-only", "-z", "--diff-filter=d", f"{base}...HEAD"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def changed_files(base: str, head: str) -> list[tuple[str, str]]:
+    """(status, file) of all that differs at `head` since it left `base`; the status is A, M, D or another letter."""
+    words = git("diff", "--name-status", "--no-renames", "-z", f"{base}...{head}").split("\0")[:-1]
+    return [*zip(words[::2], words[1::2], strict=True)]
 
 
 def check(name: str, words: list[str]) -> tuple[bool, str]:
@@ -35,40 +43,52 @@ def check(name: str, words: list[str]) -> tuple[bool, str]:
     if done.returncode == 0:
         return True, board.read_text()
     said = [line for line in done.stdout.splitlines() if name in line or line.startswith("nlbflow:")]
-    text = "\n".join(said[-20:]).replace("`", "'")
-    return False, f"It cannot be scored:\n\n```\n{text}\n```"
+    return False, _quoted("It cannot be scored:", said[-SHOWN:])
 
 
-def has_model(name: str) -> bool:
-    """Whether an entry asks for a model file to be run; what else is wrong with it is said when it is checked."""
+def _quoted(sentence: str, lines: list[str]) -> str:
+    text = "\n".join(lines).replace("`", "'")
+    return f"{sentence}\n\n```\n{text}\n```"
+
+
+def told_of(name: str, status: str, head: str, models: list[str], words: list[str]) -> tuple[bool, str]:
+    """Whether all is well with one entry of the pull request, and what is told of it."""
+    if fault := fault_of_name(name, models):
+        return False, f"It cannot be taken: {fault}."
+    git("checkout", head, "--", f"entries/{name}/{FILE}")
     try:
-        return "model" in load_entry(ROOT / "entries" / name / FILE)
-    except NlbflowError:
-        return False
+        about = load_entry(ROOT / "entries" / name / FILE)
+    except Exception:
+        about = {}  # whatever is wrong with it is said when it is checked
+    if "model" in about:
+        return False, "It has a model file, which is not run here: a maintainer reads it and runs it by hand."
+    good, told = check(name, words)
+    return good, told if status == "A" else f"It changes an entry that is there already.\n\n{told}"
 
 
-def main(base: str, words: list[str]) -> int:
-    changed = [Path(file) for file in changed_files(base)]
-    entries = sorted({file.parts[1] for file in changed if file.parts[0] == "entries" and len(file.parts) > 2})
-    others = [str(file) for file in changed if file.parts[0] != "entries" or len(file.parts) != 3]
-    parts, good = [], True
-    if others:
-        good = False
-        parts.append(f"An entry comes alone, as entries/NAME/{FILE}; this pull request also changes {others[:5]!a}.")
-    if not entries:
-        parts.append("No entry was added or changed.")
-    for name in entries:
-        if has_model(name):
-            good, told = False, "It has a model file, which is not run here: a maintainer reads it and runs it by hand."
+def main(base: str, head: str, words: list[str]) -> int:
+    models = [*yaml.safe_load((ROOT / "config.yaml").read_text())["models"]]
+    entries, others = {}, []
+    for status, file in changed_files(base, head):
+        parts = Path(file).parts
+        if status in ("A", "M") and len(parts) == 3 and parts[0] == "entries" and parts[2] == FILE:
+            entries[parts[1]] = status
         else:
-            scored, told = check(name, words)
-            good = good and scored
-        parts.append(f"## {ascii(name)[1:-1]}\n\n{told}")
+            others.append(f"{WHAT.get(status, 'changes')} {file!a}")
+    report, good = [], not others and bool(entries)
+    if others:
+        report.append(_quoted(f"An entry comes alone, as entries/NAME/{FILE}; this pull request also", others[:SHOWN]))
+    if not entries:
+        report.append("No entry was added or changed.")
+    for name, status in sorted(entries.items()):
+        scored, told = told_of(name, status, head, models, words)
+        good = good and scored
+        report.append(f"## {ascii(name)[1:-1]}\n\n{told}")
     target = os.environ.get("GITHUB_STEP_SUMMARY")
     with open(target, "a") if target else open(sys.stdout.fileno(), "w", closefd=False) as summary:
-        summary.write("\n\n".join(parts) + "\n")
+        summary.write("\n\n".join(report) + "\n")
     return 0 if good else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -7,9 +7,11 @@ from nlbflow.running.job import job
 
 def main(smk) -> None:
     with job(smk) as run:
-        file, sha256, of = smk.params.file, smk.params.file["sha256"], smk.wildcards
+        of = smk.wildcards
+        file = smk.config["models"][of.entry]["rates"][of.phase][int(of.seed)]
+        sha256 = file["sha256"]
         pin = Pin("entries", "", "", "rates", f"{of.entry}_{of.phase}_{of.seed}.h5", file["bytes"], sha256)
-        fetch_from_url(pin, run.out["rates"], file["url"], run.log, folder=smk.config["data_folder"])
+        fetch_from_url(pin, run.out["rates"], file["url"], run.log, folder=smk.config["data_folder"], slowest=200_000)
         run.log(f"{file['url']} is whole: {pin.bytes:,} bytes, sha256 {sha256}")
 
 

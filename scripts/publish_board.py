@@ -7,6 +7,7 @@ failure does.
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,9 +25,19 @@ BOARD, LAST, FEED = (Path("results", name) for name in ("leaderboard.json", "pub
 
 
 def of_entries(unfinished: Unfinished, names: list[str]) -> bool:
-    """Whether all that failed are files of these entries and their predictions."""
-    parts = [Path(file).with_suffix("").parts for failure in unfinished.failures for file in failure.files]
-    return all(set(names) & set(found) for found in parts)
+    """Whether all that failed are files, checks, predictions and scores of these entries; false if nothing did."""
+    files = [Path(file) for failure in unfinished.failures for file in failure.files]
+    return bool(files) and all(_entry_of(file) in names for file in files)
+
+
+def _entry_of(file: Path) -> str | None:
+    """The model that a file is of, by where it lies; an entry is one."""
+    match file.parts:
+        case ("data", "entries", name, _) | ("results", _, _, _, name, _, _):
+            return name
+        case ("results", "checks", check):
+            return Path(check).stem
+    return None
 
 
 def tell_changes() -> None:
@@ -42,10 +53,16 @@ def tell_changes() -> None:
 
 def main(site: Path, words: list[str]) -> int:
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--cores", "all", "entries"]
+    # of an earlier run it would excuse whatever happens in this one
+    UNFINISHED.unlink(missing_ok=True)
+    began = time.time()
     done = subprocess.run([*command, "--keep-going", *words])
     names = [path.name for path in (ROOT / "entries").glob("*") if path.is_dir()]
     if done.returncode and not (UNFINISHED.is_file() and of_entries(Unfinished.read(), names)):
         print("nlbflow: the board is not published, because more failed than entries", file=sys.stderr)
+        return 1
+    if done.returncode and BOARD.stat().st_mtime < began:
+        print("nlbflow: the board is not published, because it was not made anew", file=sys.stderr)
         return 1
     site.mkdir(parents=True, exist_ok=True)
     for name in SHOWN:

@@ -10,7 +10,7 @@ function showDetails(dialog, row, { metrics, runs, shared, dataset, model, data,
   dialog.replaceChildren(
     element("header", {}, element("div", {}, title, element("p", {}, where)), close),
     scoreTable(row, metrics, asked),
-    ...(row.grade ? [facts("Published", publication(row))] : []),
+    ...(row.grade ? [facts("Evidence", evidence(row))] : []),
     ...(model ? [modelDetails(model)] : []),
     ...runs.map((run, i) => runDetails(row, run, i, shared)),
     ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: element("span", {}, ...linked(dataset.citation)), licence: dataset.license })] : []),
@@ -57,12 +57,9 @@ function ranks([best, worst]) {
   return best === worst ? String(best) : `${best}–${worst}`;
 }
 
-function publication(row) {
-  return {
-    grade: row.grade,
-    source: element("span", {}, ...linked(row.source)),
-    "bin width": row.bin_stated ? `${row.bin_ms} ms` : `not stated; ${row.bin_ms} ms is taken`,
-  };
+function evidence(row) {
+  const bins = row.bin_stated ? `${row.bin_ms} ms` : `not stated; ${row.bin_ms} ms is taken`;
+  return { grade: row.grade, source: row.source, ...("bin_stated" in row ? { "bin width": bins } : {}) };
 }
 
 function runDetails(row, run, i, shared) {

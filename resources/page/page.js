@@ -65,7 +65,7 @@ function samePlace(row, other) {
 
 function modelCell(row) {
   const notes = { control: "control", oracle: "oracle", null: "zero of bits per spike", implausible: "implausible: see the notes" };
-  const note = row.grade ? `grade ${row.grade}` : notes[row.kind];
+  const note = [notes[row.kind], row.grade && `grade ${row.grade}`].filter(Boolean).join(", ");
   const button = element("button", { type: "button", "aria-haspopup": "dialog" }, ...breakable(row.model));
   const front = row.front.includes(headline)
     ? [element("small", { class: "on-front", "data-hint": `No other competitor really beats it both in co-bps and in ${headline}.` }, "on the front")] : [];

@@ -176,7 +176,7 @@ def test_what_does_not_exist_is_named_at_once(archive, pins, destination):
         assert named in refusal(replace(pins[0], **change), destination, archive.url)
         assert len(archive.log) <= 3 and not everything_below(destination.parent)
     archive.faults.append(Fault("404"))
-    assert "should have" in (sentence := refusal(pins[0], destination, archive.url)) and "answers 404" in sentence
+    assert "should lie at" in (sentence := refusal(pins[0], destination, archive.url)) and "answers 404" in sentence
     assert len(archive.blob_requests()) == 1
 
 

@@ -63,11 +63,16 @@ def test_a_model_file_is_run_here(tmp_path):
     chosen = selection(tmp_path)
     assert chosen.models.kind("theirs") == "trained" and chosen.descriptions.sources()["theirs"][0] == "R"
     oracle = '"""Mine."""\nDEFAULTS = {}\nORACLE = True\ndef predict(data, params, seed): ...'
+    mine = '"""Mine."""\nDEFAULTS = {}\ndef predict(data, params, seed): ...'
     for content, told in (
         (None, "theirs.py, which is no file in the entry's folder"),
         ("x = 1", "theirs.py has no docstring"),
         ("def", "theirs.py is not valid Python"),
         (oracle, "no entry sees the answers"),
+        (mine.format("{[]: 1}"), "cannot be read"),
+        (mine.format("{'a': {1, 2}}"), "cannot be read"),
+        (mine.format("{}\nNEEDS = 5"), "cannot be read"),
+        (mine.format("{'a': " + "+".join(["1"] * 3000) + "}"), "cannot be read"),
     ):
         (folder / "theirs.py").unlink() if content is None else (folder / "theirs.py").write_text(content)
         fault = read(tmp_path)["theirs"].fault
@@ -100,6 +105,11 @@ def test_a_model_file_is_run_here(tmp_path):
         ({"files": {"val": files("a", "b")}, "deterministic": True}, "one file for each phase"),
         ({"files": {"val": [{**files("a")[0], "bytes": 5_000_000_000}]}}, "at most 2 GB"),
         ({"files": {"val": [{**files("a")[0], "url": "file:///etc/passwd"}]}}, "beginning with http"),
+        ({"files": {"val": [{**files("a")[0], "url": "https://a.org/\x1b[31m"}]}}, "beginning with http"),
+        ({"files": {"val": [{**files("a")[0], "url": "https://a.org/\u202ex"}]}}, "beginning with http"),
+        ({"files": {"val": [{**files("a")[0], "url": "http://[bad/"}]}}, "which is none"),
+        ({"files": {"val": [{**files(d)[0], "bytes": 2_000_000_000} for d in "0123456789ab"]}}, "in all"),
+        ({"date": "2026-02-31"}, "which is no day"),
         ({"files": {"val": [{**files("a")[0], "sha256": "A" * 64}]}}, "64 hexadecimal digits"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -125,8 +135,13 @@ def test_a_bad_entry_is_told_in_a_sentence_and_harms_no_other(tmp_path, changes,
         (b"x: !!python/object/apply:os.system [ls]", "is not YAML in UTF-8"),
         (b"#" * 17_000, "has 17,000 bytes"),
         (b"title: " + b"a" * 15_000, "lacks the key"),
+        (b"bytes: 0x" + b"f" * 4200, "cannot be read"),
+        (b"code_reproduces: !!bool maybe", "cannot be read"),
+        (b"bytes: !!int ''", "cannot be read"),
+        (b"title: !!map [a]", "cannot be read"),
+        (b"title: " + b"[" * 3000 + b"]" * 3000, "cannot be read"),
     ],
-    ids=range(9),
+    ids=range(14),
 )
 def test_a_file_that_may_be_anything(tmp_path, content, told):
     (tmp_path / "bad").mkdir()
@@ -136,24 +151,43 @@ def test_a_file_that_may_be_anything(tmp_path, content, told):
 
 
 def test_names_of_folders(tmp_path):
-    for name in ("=1+1", "a b", "go" + "o" * 20, "gru", "empty"):
+    for name in ("=1+1", "a b", "go" + "o" * 20, "nan", "All", "gru", "mint_tuned", "empty"):
         (tmp_path / name).mkdir()
     secret = tmp_path / "secret.yaml"
     secret.write_text("title: secret")
     (tmp_path / "linked").mkdir()
     os.symlink(secret, tmp_path / "linked/entry.yaml")
     (tmp_path / "README.md").write_text("no folder")
-    told = {name: entry.fault for name, entry in read(tmp_path).items()}
-    assert len([name for name in told if name.startswith("unnamed_")]) == 3
-    assert "is the name of a model" in told["gru_entry"] and "no file entry.yaml" in told["empty"]
-    assert "reached by a link" in told["linked"] and len(told) == 6
-
-
-def test_of_two_with_one_title_the_earlier_has_it(tmp_path):
-    write_entry(tmp_path, "early", files={"val": files("a")}, date="2026-11-01", title="The model")
-    write_entry(tmp_path, "a_late", files={"val": files("a")}, title="the  MODEL")
     entries = read(tmp_path)
-    assert entries["early"].fault == "" and "is that of the entry early" in entries["a_late"].fault
+    told = [entry.fault for name, entry in entries.items() if name.startswith("unnamed_")]
+    assert len([fault for fault in told if "is no name; expected" in fault]) == 5
+    assert sorted(fault.split()[0] for fault in told if "the name of another model" in fault) == ["gru", "mint_tuned"]
+    assert "no file entry.yaml" in entries["empty"].fault and "reached by a link" in entries["linked"].fault
+    assert len(entries) == 9
+    # and the plan of all others is made
+    assert {run[3] for run in selection(tmp_path).runs()} == {"mean_rate"}
+
+
+def test_two_with_one_title_are_both_marked(tmp_path):
+    write_entry(tmp_path, "early", files={"val": files(*"abc")}, date="2026-11-01", title="The model")
+    write_entry(tmp_path, "late", files={"val": files(*"abc")}, title="the  MODEL")
+    entries = read(tmp_path)
+    assert entries["early"].marks == ["has the title of late too"]
+    assert entries["late"].marks == ["has the title of early too"]
+    # also where one is tried alone
+    assert selection(tmp_path, entry="late").descriptions.sources()["late"][1].endswith("the title of early too")
+
+
+def test_an_entry_stands_or_falls_with_all_its_seeds(tmp_path):
+    write_entry(tmp_path, "padded", files={"val": files(*"abc")})
+    config = copy.deepcopy(CONFIG) | {"entries": str(tmp_path)}
+    config["run"] |= {"entries": ["all"], "models": ["mean_rate"], "phases": ["val"]}
+    config, found = with_entries(config, PINS, ROOT)
+    lost = "results/simulated_maze/5ms/val/padded/2/prediction.h5"
+    unfinished = Unfinished([], {lost: "the file has gone."})
+    chosen = Selection(config, PINS, ModelStanzas(config, ROOT), unfinished, found)
+    assert chosen.unavailable("simulated_maze", 5, "val", "padded") == "failed: the file has gone"
+    assert {run[3] for run in chosen.runs()} == {"mean_rate"}
 
 
 def test_one_entry_is_tried_on_its_smallest_dataset_beside_quick_models(tmp_path):

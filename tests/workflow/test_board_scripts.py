@@ -65,28 +65,42 @@ def test_what_a_pull_request_adds_is_scored_and_no_code_of_it_is_run(project, tm
     write_entry(code / "entries", "broken", title="=1", files={"val": [host.file("rates.h5")]})
     git(code, "checkout", "-b", "entry")
     git(code, "add", "-A")
-    git(code, "commit", "-m", "Entries")
-    status, output = script(code, "check_entries.py", base, "--configfile", str(config), summary=tmp_path / "summary")
+    (code / "Snakefile").write_text("raise SystemExit('code of the pull request')")
+    git(code, "commit", "-am", "Entries, and more")
+    head = git(code, "rev-parse", "HEAD")
+    git(code, "checkout", base)
+    words = base, head, "--configfile", str(config)
+    status, output = script(code, "check_entries.py", *words, summary=tmp_path / "summary")
     told = (tmp_path / "summary").read_text()
     # in the order of their names
     broken, coded, fresh = told.split("## broken")[1].split("## coded")[0], *told.split("## coded")[1].split("## fresh")
     assert status == 1, output
     assert "key title is '=1'" in broken
     assert "a maintainer reads it" in coded and not (tmp_path / "ran").exists()
+    assert "changes 'Snakefile'" in told and "adds 'entries/coded/coded.py'" in told
     assert "| fresh" in fresh and "reduced_rank" in fresh and "S1: scored here" in fresh
 
 
 def test_an_entry_comes_alone(monkeypatch, capfd):
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.setattr(check_entries, "git", lambda *words: "")
     monkeypatch.setattr(check_entries, "check", lambda name, words: (True, "its board"))
     for changed, status, told in (
-        (["entries/fresh/entry.yaml"], 0, "## fresh"),
-        (["entries/fresh/entry.yaml", "Snakefile"], 1, "also changes ['Snakefile']"),
-        (["entries/fresh/more/entry.yaml"], 1, "also changes"),
-        (["entries/README.md"], 1, "No entry was added"),
+        ([("A", "entries/fresh/entry.yaml")], 0, "## fresh\n\nits board"),
+        ([("M", "entries/fresh/entry.yaml")], 0, "It changes an entry that is there already."),
+        ([("A", "entries/fresh/entry.yaml"), ("M", "Snakefile")], 1, "changes 'Snakefile'"),
+        (
+            [("A", "entries/fresh/entry.yaml"), ("D", "entries/rival/entry.yaml")],
+            1,
+            "deletes 'entries/rival/entry.yaml'",
+        ),
+        ([("A", "entries/fresh/more/entry.yaml")], 1, "adds 'entries/fresh/more/entry.yaml'"),
+        ([("A", "entries/README.md")], 1, "No entry was added"),
+        ([("A", 'entries/"evil"/entry.yaml')], 1, "is no name"),
+        ([("A", "entries/mint_tuned/entry.yaml")], 1, "the name of another model"),
     ):
-        monkeypatch.setattr(check_entries, "changed_files", lambda base, changed=changed: changed)
-        assert check_entries.main("base", []) == status
+        monkeypatch.setattr(check_entries, "changed_files", lambda *commits, changed=changed: changed)
+        assert check_entries.main("base", "head", []) == status, changed
         assert told in capfd.readouterr().out
 
 
@@ -124,3 +138,6 @@ def test_the_board_is_not_published_if_more_than_entries_failed():
     of_ours = Failure("Training", "", "", ["results/d/5ms/val/gru/0/prediction.h5"])
     assert of_entries(Unfinished([of_wrong, of_coded], {}), ["wrong", "coded"])
     assert not of_entries(Unfinished([of_wrong, of_ours], {}), ["wrong", "coded"])
+    # an entry that is called as a folder is excuses nothing
+    assert not of_entries(Unfinished([of_ours], {}), ["results", "d", "val", "prediction"])
+    assert not of_entries(Unfinished([], {}), ["wrong"])

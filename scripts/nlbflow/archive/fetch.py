@@ -9,6 +9,7 @@ import errno
 import fcntl
 import ipaddress
 import logging
+import math
 import os
 import shutil
 import socket
@@ -71,7 +72,7 @@ class _OneAttempt(requests.Session):
 
 
 class _Wary(_OneAttempt):
-    """A session for an address that a stranger gave: it is led nowhere inside this machine's own network."""
+    """A session for an address that a stranger gave: as far as names tell, nothing leads it into the own network."""
 
     def __init__(self, stall_s: float) -> None:
         super().__init__(stall_s)
@@ -80,7 +81,8 @@ class _Wary(_OneAttempt):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         if (target := super().get_redirect_target(resp)) is not None:
             before, after = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
-            if after.hostname != before.hostname and (after.scheme != "https" or _is_inside(after.hostname)):
+            moved = (after.hostname, after.port) != (before.hostname, before.port)
+            if moved and (after.scheme != "https" or _is_inside(after.hostname)):
                 raise NlbflowError(
                     f"{before.hostname} redirects to another host, {after.scheme}://{after.hostname}; expected "
                     "one that is public, by https: give the address at which the file itself lies."
@@ -94,7 +96,8 @@ def _is_inside(host: str | None) -> bool:
         found = {info[4][0] for info in socket.getaddrinfo(host, None)}
     except OSError:
         return False
-    return any(not ipaddress.ip_address(address.split("%")[0]).is_global for address in found)
+    known = [ipaddress.ip_address(address.split("%")[0]) for address in found]
+    return any(not address.is_global or address.is_multicast for address in known)
 
 
 def fetch_from_dandi(
@@ -123,12 +126,20 @@ def fetch_from_dandi(
 
 
 def fetch_from_url(
-    pin: Pin, destination: Path, url: str, log: Log, retries: int = 8, stall_s: float = 60.0, folder: str = ""
+    pin: Pin,
+    destination: Path,
+    url: str,
+    log: Log,
+    retries: int = 8,
+    stall_s: float = 60.0,
+    folder: str = "",
+    slowest: float = 0.0,
 ) -> None:
     """Download the pinned file from a plain url, unless it is there; faults and limits as in `fetch_from_dandi`.
 
     Args:
         folder: a folder of the user's; if the file lies below it, it is linked instead (config key `data_folder`).
+        slowest: the least bytes per second that are waited for, over the whole file and two minutes more.
 
     Raises:
         NlbflowError: as in `fetch_from_dandi`; the url leads to another host without https, or into this machine's own
@@ -141,7 +152,8 @@ def fetch_from_url(
             return link(found, destination, log)
         log(f"{fault}; it is fetched from {url}")
     with _Wary(stall_s) as session:
-        _fetch(pin, destination, _Source(session, lambda: url, url, retries), log)
+        until = time.monotonic() + 120 + pin.bytes / slowest if slowest else math.inf
+        _fetch(pin, destination, _Source(session, lambda: url, url, retries, until=until), log)
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,7 @@ class _Source:
     retries: int
     limit_s: float = 600.0
     wait_s: float = 1.0
+    until: float = math.inf
 
 
 def _fetch(pin: Pin, destination: Path, source: _Source, log: Log) -> None:
@@ -202,7 +215,7 @@ def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
     while file.tell() < pin.bytes:
         try:
             url = url or source.find_url()
-            _append(pin, file, source.session, url, log)
+            _append(pin, file, source.session, url, log, source.until)
         except _Interrupted as fault:
             if file.tell() > best:
                 failures, best, moved = 0, file.tell(), time.monotonic()
@@ -244,14 +257,14 @@ def _pinned_url(client: DandiAPIClient, pin: Pin) -> str:
     return asset.base_download_url
 
 
-def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) -> None:
+def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log, until: float) -> None:
     """Ask once for the bytes that `file` lacks; dandi's own iterator hides whether the server heeded Range."""
     have = file.tell()
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with session.get(url, stream=True, headers=headers) as response:
         if not response.ok:
             raise NlbflowError(
-                f"The archive should have {pin}, but answers {response.status_code} to its url {url}; try later."
+                f"{pin} should lie at {url}, which answers {response.status_code}; try later, or correct the address."
             )
         if have and response.status_code == 200:
             have = file.seek(file.truncate(0))
@@ -262,6 +275,11 @@ def _append(pin: Pin, file: FileIO, session: _OneAttempt, url: str, log: Log) ->
         meter = Meter(pin.path, pin.bytes, have, log)
         try:
             for chunk in response.iter_content(CHUNK):
+                if time.monotonic() > until:
+                    raise NlbflowError(
+                        f"{url} sends too slowly: {file.tell():,} of {pin.bytes:,} bytes came in the time there is; "
+                        "give another address."
+                    )
                 if file.tell() + len(chunk) > pin.bytes:
                     file.seek(file.truncate(0))
                     raise NlbflowError(

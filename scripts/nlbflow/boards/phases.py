@@ -5,7 +5,7 @@ together from one phase to the other, because the trials differ and more trials 
 compared with one reference on the same trials, in each phase, and the two differences with each other.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from math import hypot
 
 import pandas as pd
@@ -21,7 +21,7 @@ COLUMNS = [
 ]  # fmt: skip
 # half the width of a 95 % interval, in standard errors
 HALF_WIDTH = 1.96
-# a gap that one model in a thousand has by chance
+# a gap that few models in a thousand have by chance; those of one table share the reference's
 MOST_ERRORS = 3
 EXPLANATION = (
     "gap: how much more a model is better than the reference on test than it is on val, in co-bps and in standard "
@@ -36,7 +36,7 @@ def phase_gaps(ranks: pd.DataFrame, differences: pd.DataFrame, others: Collectio
 
     Args:
         ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
-        others: models that are not the workflow's own, which are no reference where there is another.
+        others: models that were not run here, which are no reference where there is another.
     """
     ranks = ranks[(ranks["metric"] == METRIC) & ranks["kind"].isin(RANKED)]
     paired = _differences(differences[differences["metric"] == METRIC])
@@ -66,6 +66,11 @@ def phase_gaps(ranks: pd.DataFrame, differences: pd.DataFrame, others: Collectio
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def rates_of_others(sources: Mapping[str, Sequence[str]]) -> list[str]:
+    """The models of which rates were given, by grade and source of those that are not the workflow's own."""
+    return [model for model, (grade, _) in sources.items() if grade == "S"]
+
+
 def _differences(differences: pd.DataFrame) -> dict[tuple, tuple[float, float]]:
     """How much better a model is than another, and the standard error, by (dataset, bin_ms, phase, model, other)."""
     found = {}
@@ -84,7 +89,7 @@ def phase_sheet(table: pd.DataFrame) -> Sheet:
             [
                 row["model"],
                 *(Cell(row[p], *_known(row[f"{p} low"], row[f"{p} high"])) for p in ("val", "test")),
-                "reference" if row["model"] == row["reference"] else _signed(row["gap"], 4),
+                "reference" if row["model"] == row["reference"] else _signed(row["gap"], 4) or "not compared",
                 _signed(row["standard errors"], 1),
                 "better on test than val allows" if row["suspicious"] else "",
             ]

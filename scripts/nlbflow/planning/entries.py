@@ -3,18 +3,23 @@
 An entry comes from a stranger. Whatever is wrong with one is said in its own rows and harms no other.
 """
 
+import datetime
+import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from urllib.parse import urlsplit
 
 import yaml
 
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
-from nlbflow.models.catalogue import read_declaration
+from nlbflow.models.catalogue import TUNED, read_declaration
 from nlbflow.planning.faults import first_fault, near
-from nlbflow.running.code import digest_of
+from nlbflow.running.code import code_digest, digest_of
 
 FILE = "entry.yaml"
 SCHEMA = "schemas/entry.schema.yaml"
@@ -28,6 +33,10 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_SAID = 400
 ENOUGH_SEEDS = 3
 ALL = "all"
+# words that YAML or a reader of CSV takes for something else
+RESERVED = {ALL, "null", "none", "na", "nan", "inf", "true", "false", "yes", "no", "on", "off"}
+# of all files of an entry
+MOST_RATES = 20_000_000_000
 SHOWN_AUTHORS = 3
 # what an entry that is tried out is seen beside; they take seconds
 NEIGHBOURS = ["mean_rate", "smoothing", "reduced_rank"]
@@ -35,11 +44,12 @@ NEIGHBOURS = ["mean_rate", "smoothing", "reduced_rank"]
 
 @dataclass(frozen=True)
 class Entry:
-    """What an entry's file says (`about`), or what is wrong with it (`fault`)."""
+    """What an entry's file says (`about`), or what is wrong with it (`fault`); the entries that have its title too."""
 
     name: str
     about: Mapping
     fault: str = ""
+    namesakes: tuple[str, ...] = ()
 
     def stanza(self, folder: Path) -> dict:
         """The model that it is in a config's catalogue.
@@ -68,6 +78,7 @@ class Entry:
             *(["fewer than three seeds"] if few else []),
             *(["saw the test answers"] if self.about["saw_test_answers"] else []),
             *([] if self.about["code_reproduces"] else ["no public code makes these rates"]),
+            *(f"has the title of {name} too" for name in self.namesakes),
         ]
 
     def source(self) -> list[str]:
@@ -110,10 +121,16 @@ def with_entries(config: dict, pins: Mapping[str, Mapping[str, Pin]], root: Path
         NlbflowError: there is no entry of that name, or the one of `entry` has a fault.
     """
     run, folder = dict(config["run"]), root / config["entries"]
-    names = entries_wanted([config["entry"]] if config["entry"] else run["entries"], folder)
-    entries = read_entries(names, folder, root / SCHEMA, config)
+    # one that is tried is compared with the titles of all others
+    entries = read_entries(
+        entries_wanted([ALL] if config["entry"] else run["entries"], folder), folder, root / SCHEMA, config
+    )
     if config["entry"]:
-        (entry,) = entries.values()
+        (name,) = entries_wanted([config["entry"]], folder)
+        if fault := fault_of_name(name, config["models"]):
+            raise NlbflowError(f"the entry {name!a} cannot be taken: {fault}.")
+        entry = entries[name]
+        entries = {name: entry}
         if entry.fault:
             raise NlbflowError(f"the entry {config['entry']} cannot be taken: {entry.fault}.")
         smallest = min(entry.datasets, key=lambda name: sum(pin.bytes for pin in pins.get(name, {}).values()))
@@ -152,24 +169,22 @@ def read_entries(names: Iterable[str], folder: Path, schema: Path, config: Mappi
     rules = yaml.safe_load(schema.read_text())
     found = [_read(folder / name / FILE, rules, config) for name in names]
     entries = {entry.name: entry for entry in found}
-    titles: dict[str, str] = {}
-    sound = [entry for entry in entries.values() if not entry.fault]
-    for entry in sorted(sound, key=lambda entry: (entry.about["date"], entry.name)):
-        title = " ".join(entry.about["title"].casefold().split())
-        if title in titles:
-            fault = f"{FILE}: the title {entry.about['title']!r} is that of the entry {titles[title]}; choose another"
-            entries[entry.name] = Entry(entry.name, {}, fault)
-        titles.setdefault(title, entry.name)
-    return entries
+    titled: dict[str, list[str]] = {}
+    for entry in entries.values():
+        title = unicodedata.normalize("NFKC", entry.about.get("title", entry.name)).casefold()
+        titled.setdefault(" ".join(title.split()), []).append(entry.name)
+    # whose title it is cannot be told from files that anybody may write, so none is refused for it
+    return {
+        name: replace(entry, namesakes=tuple(other for other in names if other != name))
+        for names in titled.values()
+        for name, entry in ((name, entries[name]) for name in names)
+    }
 
 
 def _read(path: Path, rules: dict, config: Mapping) -> Entry:
     name = path.parent.name
-    if not NAME.fullmatch(name):
-        fault = f"the folder {ascii(name)[:60]} is no name; expected up to 40 letters, digits and _, first a letter"
+    if fault := fault_of_name(name, config["models"]):
         return Entry(f"unnamed_{digest_of(name)[:8]}", {}, fault)
-    if name in config["models"] or name == "null":
-        return Entry(f"{name}_entry", {}, f"{name} is the name of a model of nlbflow; rename the entry's folder")
     try:
         about = load_entry(path)
         if fault := first_fault(rules, about, FILE, SCHEMA):
@@ -180,6 +195,22 @@ def _read(path: Path, rules: dict, config: Mapping) -> Entry:
         # no path of this machine stands on a public board
         said = str(error).replace(f"{path.parent}/", "")
         return Entry(name, {}, said.rstrip(".")[:MOST_SAID])
+    except Exception as error:
+        # numbers with thousands of digits, trees a thousand deep: none of it may end the plan of all others
+        return Entry(name, {}, f"{FILE} or its model file cannot be read ({type(error).__name__}); write it plainly")
+
+
+def fault_of_name(name: str, models: Collection[str]) -> str:
+    """Why an entry's folder cannot be called so; empty if it can.
+
+    Args:
+        models: the names in the catalogue of models.
+    """
+    if not NAME.fullmatch(name) or name.casefold() in RESERVED:
+        return f"the folder {ascii(name)[:60]} is no name; expected up to 40 letters, digits and _, first a letter"
+    if name in models or name.endswith(TUNED):
+        return f"{name} is the name of another model; rename the entry's folder"
+    return ""
 
 
 def load_entry(path: Path) -> dict:
@@ -237,6 +268,20 @@ def _check(about: Mapping, folder: Path, config: Mapping) -> None:
         raise NlbflowError(
             f"{FILE}: key files names the file with sha256 {twice[0]} twice; each seed has its own rates."
         )
+    given = [file for files in about.get("files", {}).values() for file in files]
+    if (total := sum(file["bytes"] for file in given)) > MOST_RATES:
+        raise NlbflowError(f"{FILE}: key files names {total:,} bytes in all; expected at most {MOST_RATES:,}.")
+    for file in given:
+        try:
+            known = bool(urlsplit(file["url"]).hostname and urlsplit(file["url"]).port != 0)
+        except ValueError:
+            known = False
+        if not known:
+            raise NlbflowError(f"{FILE}: key files has the address {file['url']!a}, which is none; correct it.")
+    try:
+        datetime.date.fromisoformat(about["date"])
+    except ValueError as error:
+        raise NlbflowError(f"{FILE}: key date is {about['date']}, which is no day; correct it.") from error
     counts = {phase: len(files) for phase, files in about.get("files", {}).items()}
     if len(set(counts.values())) > 1:
         said = " and ".join(f"{count} for {phase}" for phase, count in sorted(counts.items()))
@@ -247,5 +292,9 @@ def _check(about: Mapping, folder: Path, config: Mapping) -> None:
         path = folder / about["model"]
         if not path.is_file() or path.is_symlink():
             raise NlbflowError(f"{FILE}: key model names {path.name}, which is no file in the entry's folder; add it.")
-        if read_declaration(path)["ORACLE"]:
+        declared = read_declaration(path)
+        if declared["ORACLE"]:
             raise NlbflowError(f"{path.name} declares ORACLE, but no entry sees the answers; take that out.")
+        # what the plan does with every model, so that what is wrong is found here
+        json.dumps([declared[name] for name in ("DEFAULTS", "CHECK", "NEEDS")], sort_keys=True)
+        code_digest(path)

@@ -165,7 +165,9 @@ class Selection:
         needs = ["train", "evaluation", *declared["NEEDS"], *(["truth"] if declared["ORACLE"] else [])]
         failed = [self._failed_run((*place, model, seed)) for seed in self.models.seeds(model)]
         reasons = [lacks[need] for need in needs if need in lacks]
-        reasons += filter(None, [self._failed_cut(place), failed[0] if all(failed) else ""])
+        # an entry stands or falls with all its seeds: none is left out because its file has gone
+        lost = next(filter(None, failed), "") if all(failed) or model in self.entries else ""
+        reasons += filter(None, [self._failed_cut(place), lost])
         for member in stanza.get("ensemble", {}).get("members", {}):
             if reason := self.unavailable(dataset, bin_ms, phase, member):
                 reasons.append(f"its member {member}: {reason}")
