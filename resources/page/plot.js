@@ -33,6 +33,8 @@ function drawPlot(box, points, axis, limits, title, choose) {
   const dots = { y: ({ ay }) => ay[0], symbol: ({ kind }) => SYMBOLS[kind], r: 5 };
   const bits = { y1: ({ ay }) => ay[1], y2: ({ ay }) => ay[2], className: "interval" };
   const across = { ticks: width / 110 }, up = { ticks: height / 60 };
+  // a scale of one value has no step by which its digits could be told
+  const format = axis.log ? "~s" : limits[0][0] === limits[0][1] ? ".3~r" : null;
   const names = { labelAnchor: "center", labelArrow: "none" };
   const svg = Plot.plot({
     width, height, marginLeft: LEFT, marginRight: right, marginTop: ABOVE, marginBottom: BELOW, inset: INSET, className: "plot", ariaLabel: title,
@@ -40,7 +42,7 @@ function drawPlot(box, points, axis, limits, title, choose) {
     y: { domain: limits[1], label: ACCURACY },
     marks: [
       Plot.gridX(across), Plot.gridY(up),
-      Plot.axisX({ ...across, ...names, ...(axis.log ? { tickFormat: "~s" } : {}) }), Plot.axisY({ ...up, ...names }),
+      Plot.axisX({ ...across, ...names, ...(format && { tickFormat: format }) }), Plot.axisY({ ...up, ...names }),
       Plot.line(placed.filter(({ kind }) => kind === "on-front"), { x: ({ ax }) => ax[0], y: dots.y, className: "front-line" }),
       Plot.ruleX(placed.filter(hasInterval("ay")), { ...bits, x: ({ ax }) => ax[0] }),
       ...(aside.length ? [Plot.frame({ anchor: "right", className: "margin" })] : []),
