@@ -37,7 +37,8 @@ except NlbflowError as error:
     raise WorkflowError(str(error))
 
 # scripts read the stanza of a model from here; those of entries come from their folders
-ASKED = {**config, "entered": {name: dict(entry.about) for name, entry in SELECTION.entries.items()}}
+ENTERED = {name: dict(entry.about) for name, entry in SELECTION.entries.items()}
+ASKED = {**config, **({"entered": ENTERED} if ENTERED else {})}
 config.update(SELECTION.config)
 MODELS, PINS = SELECTION.models, SELECTION.pins
 DATASETS = config["datasets"]

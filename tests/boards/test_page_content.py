@@ -54,7 +54,8 @@ def test_bundled_files_are_what_their_list_says():
     for name, version, digest in listed:
         content = (FOLDER / "vendor" / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == digest
-        assert re.search(rf" v?{re.escape(version)}\s".encode(), content[:60])
+        # fflate's file does not say its version
+        assert name == "fflate.min.js" or re.search(rf" v?{re.escape(version)}\s".encode(), content[:60])
 
 
 def test_numbers_are_those_of_the_tables(made, html):
