@@ -9,7 +9,7 @@ import pytest
 
 from fake_page import block, parts
 from nlbflow.boards import page as page_module
-from nlbflow.boards.page import leaderboard_page
+from nlbflow.boards.page import as_shown, leaderboard_page
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_what_is_packed_is_the_same_data(made, monkeypatch):
     assert html == leaderboard_page(**made) and len(html) < len(plain)
     for name in ("scores", "runs"):
         content = re.search(rf'<script type="application/json" id="{name}" data-packed>(.*)</script>', html)[1]
-        assert json.loads(gzip.decompress(base64.b64decode(content))) == block(plain, name)
+        assert json.loads(gzip.decompress(base64.b64decode(content))) == as_shown(block(plain, name))
 
 
 def test_a_packed_page_is_sorted_searched_and_opened(made, monkeypatch, opened):

@@ -34,6 +34,8 @@ UNPACK = "vendor/fflate.min.js"
 MOST_PLAIN = 2_000_000
 # of a score on the page; scores.csv has all
 DIGITS = 6
+# of which the page writes these
+SHOWN_DIGITS = 4
 
 
 def leaderboard_page(
@@ -87,8 +89,10 @@ def leaderboard_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    data = {"scores": _json(scores), "runs": _json(runs)}
-    packed = sum(map(len, data.values())) > MOST_PLAIN
+    blocks = {"scores": scores, "runs": runs}
+    data = {name: _json(content) for name, content in blocks.items()}
+    if packed := sum(map(len, data.values())) > MOST_PLAIN:
+        data = {name: _packed(_json(as_shown(content))) for name, content in blocks.items()}
     scripts = [(folder / name).read_text() for name in ([UNPACK] if packed else []) + [*SCRIPTS]]
     style = (folder / "style.css").read_text()
     return environment.get_template("page.html").render(
@@ -97,7 +101,7 @@ def leaderboard_page(
         f"script-src {' '.join(map(_digest, scripts))}; style-src {_digest(style)}",
         scripts=scripts,
         style=style,
-        data={name: _packed(text) if packed else text for name, text in data.items()},
+        data=data,
         packed=packed,
         made=made,
         start=_start(entries),
@@ -117,6 +121,15 @@ def _json(content: dict) -> str:
     """JSON that no HTML parser takes for a tag or an end of its block."""
     text = json.dumps(content, separators=(",", ":"), sort_keys=True, allow_nan=False, ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def as_shown(content):
+    """JSON with its numbers rounded to the digits that the page shows, which pack into two thirds."""
+    if isinstance(content, dict):
+        return {key: as_shown(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [as_shown(value) for value in content]
+    return round(content, SHOWN_DIGITS) + 0.0 if isinstance(content, float) else content
 
 
 def _packed(text: str) -> str:
