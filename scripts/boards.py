@@ -23,16 +23,7 @@ def main(smk) -> None:
         published, reproduced = (pd.read_csv(resources / name) for name in ("published.csv", "reproduced.csv"))
         scores, ranks, differences = map(read_table, smk.input[:3])
         of = f"From {origin_sentence(asked['origin'])}."
-        results = Results(
-            scores,
-            ranks,
-            differences,
-            published,
-            asked["absent"],
-            read_table(smk.input.notes),
-            asked["kinds"],
-            asked["sources"],
-        )
+        results = Results.of_job(scores, ranks, differences, published, read_table(smk.input.notes), asked)
         for wanted in asked["boards"]:
             if "suite" in wanted:
                 table, sheet = standings_of(results, wanted, asked["about"])

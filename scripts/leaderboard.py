@@ -19,16 +19,7 @@ def main(smk) -> None:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
         scores, ranks, differences = map(read_table, smk.input[:3])
-        results = Results(
-            scores,
-            ranks,
-            differences,
-            published,
-            asked["absent"],
-            read_table(smk.input.notes),
-            asked["kinds"],
-            asked["sources"],
-        )
+        results = Results.of_job(scores, ranks, differences, published, read_table(smk.input.notes), asked)
         sheets = leaderboard_sheets(results, asked["about"])
         gaps = phase_gaps(ranks, differences, rates_of_others(asked["sources"]))
         sheets += [phase_sheet(gaps)] if len(gaps) else []

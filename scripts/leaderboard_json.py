@@ -21,16 +21,8 @@ def main(smk) -> None:
         # from what the tables are made of, because reading a CSV may round the last digit
         comparisons = [read_json(path) for path in smk.input.comparisons]
         ranks, differences = (comparison_table(comparisons, name) for name in ("ranks", "differences"))
-        results = Results(
-            score_table(entries),
-            ranks,
-            differences,
-            published,
-            asked["absent"],
-            read_table(smk.input.notes),
-            asked["kinds"],
-            asked["sources"],
-        )
+        notes = read_table(smk.input.notes)
+        results = Results.of_job(score_table(entries), ranks, differences, published, notes, asked)
         text = leaderboard_json(
             results,
             entries,

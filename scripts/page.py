@@ -22,8 +22,7 @@ def main(smk) -> None:
         published, notes = pd.read_csv(resources / "published.csv"), read_table(smk.input.notes)
         entries = [read_json(path) for path in smk.input.scores]
         compared = [read_table(path) for path in (smk.input.ranks, smk.input.differences)]
-        told = asked["absent"], notes, asked["kinds"], asked["sources"]
-        results = Results(score_table(entries), *compared, published, *told)
+        results = Results.of_job(score_table(entries), *compared, published, notes, asked)
         sheets = [standings_of(results, wanted, asked["about"])[1] for wanted in asked["standings"]]
         page = leaderboard_page(
             entries,

@@ -119,6 +119,19 @@ class Results:
         self.notes = {} if notes is None else notes_by_place(notes)
         self._published = with_bin_widths(published)
 
+    @classmethod
+    def of_job(
+        cls,
+        scores: pd.DataFrame,
+        ranks: pd.DataFrame,
+        differences: pd.DataFrame,
+        published: pd.DataFrame,
+        notes: pd.DataFrame,
+        asked: Mapping,
+    ) -> "Results":
+        """With what the parameters of a job's stamp say beside the scores."""
+        return cls(scores, ranks, differences, published, asked["absent"], notes, asked["kinds"], asked["sources"])
+
     def published_at(self, datasets: list[str], bin_ms: int, phase: str) -> pd.DataFrame:
         """The published scores on these datasets; `stated` tells whether the source gives the bin width."""
         rows = self._published

@@ -10,7 +10,6 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
 from urllib.parse import urlsplit
 
 import yaml
@@ -171,7 +170,8 @@ def read_entries(names: Iterable[str], folder: Path, schema: Path, config: Mappi
     entries = {entry.name: entry for entry in found}
     titled: dict[str, list[str]] = {}
     for entry in entries.values():
-        title = unicodedata.normalize("NFKC", entry.about.get("title", entry.name)).casefold()
+        # one with a fault has no title, and marks nobody's
+        title = unicodedata.normalize("NFKC", entry.about.get("title", f"\0{entry.name}")).casefold()
         titled.setdefault(" ".join(title.split()), []).append(entry.name)
     # whose title it is cannot be told from files that anybody may write, so none is refused for it
     return {
