@@ -56,7 +56,7 @@ def test_commands_work_as_written(page, tmp_path):
             (clone / first).write_text(text)
         elif not skipped(step):
             done = subprocess.run(["bash", "-euc", text], cwd=clone, capture_output=True, text=True, timeout=900)
-            assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            assert done.returncode == 0, f"{page.name}:\n{text}\n{done.stdout[-2000:]}{done.stderr}"
 
 
 def test_what_is_not_run_says_why():

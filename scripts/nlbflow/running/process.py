@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -32,9 +33,11 @@ def end_children() -> None:
     """Kill the processes that a model started and left; they would keep using the machine and might still write."""
     while children := _children():
         for pid in children:
-            os.kill(pid, signal.SIGKILL)
-            # its own children become ours and are found in the next round
-            os.waitpid(pid, 0)
+            # it may have ended, or been waited for by a thread of the model, since it was found
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                # its own children become ours and are found in the next round
+                os.waitpid(pid, 0)
 
 
 def _children() -> list[int]:
@@ -43,7 +46,7 @@ def _children() -> list[int]:
         try:
             # the name, in parentheses, may contain anything; the parent is the second word after it
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError):
             continue  # it has ended
         if parent == os.getpid():
             found.append(int(stat.parent.name))
