@@ -13,6 +13,8 @@ from collections import Counter
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 
+from forked_scripts import fork_scripts
+
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/helpers/small.yaml"
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "resources", "profiles", "report", "envs",
@@ -57,7 +59,7 @@ def run(code: Path, work: Path, *arguments: str, config: Path | None = SMALL, fa
 
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["snakemake.cli"])
+PROCESSES.set_forkserver_preload(["preloaded"])
 
 
 def _snakemake(arguments: list[str], work: str, environment: dict[str, str], output) -> None:
@@ -74,6 +76,7 @@ def _snakemake(arguments: list[str], work: str, environment: dict[str, str], out
     sys.argv = [str(Path(snakemake.__file__).with_name("__main__.py")), *arguments]
     # as they are there, without what the tests import
     sys.path[:] = [path for path in sys.path if not Path(path).resolve().is_relative_to(ROOT) or ".venv" in path]
+    fork_scripts()
     try:
         snakemake.cli.main()
     finally:
