@@ -53,4 +53,5 @@ wildcard_constraints:
     phase=r"val|test",
     model=r"[A-Za-z]\w*",
     seed=r"[0-9]+",
+    bundle=r"[0-9]+",
     candidate=r"[0-9a-f]{16}",

@@ -4,9 +4,24 @@ def growing(usual):
     return lambda wildcards, attempt: usual * attempt
 
 
+def place(wildcards):
+    """The place of a job."""
+    return wildcards.dataset, int(wildcards.bin_ms), wildcards.phase
+
+
 def compared(wildcards):
     """The runs of a job's place."""
-    return SELECTION.runs_at(wildcards.dataset, int(wildcards.bin_ms), wildcards.phase)
+    return SELECTION.runs_at(*place(wildcards))
+
+
+def bundle(wildcards):
+    """The runs that a job scores."""
+    return SELECTION.bundles(*place(wildcards))[int(wildcards.bundle)]
+
+
+def bundle_predictions(wildcards):
+    """The predictions that a job scores."""
+    return [result(run, "prediction.h5") for run in bundle(wildcards) if run[3] != NULL]
 
 
 def compared_files(file):

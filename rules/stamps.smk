@@ -164,10 +164,16 @@ def ensemble_stamp(wildcards):
     return stamp("ensemble", model, parameters=frozen(runs=runs, average=chosen["average"], top=chosen["top"]))
 
 
-def score_stamp(wildcards):
+def score_one_stamp(wildcards):
     """How evaluation trials are resampled, and how the few training trials of k-shot co-bps are drawn."""
     block = DATASETS[wildcards.dataset].get("bootstrap_block", 1)
-    return stamp("score", wildcards.dataset, parameters=frozen(**config["scoring"], bootstrap_block=block))
+    return stamp("score_one", wildcards.dataset, parameters=frozen(**config["scoring"], bootstrap_block=block))
+
+
+def score_stamp(wildcards):
+    """The runs that are scored."""
+    runs = [list(run) for run in bundle(wildcards)]
+    return stamp("score", *place_of(wildcards), wildcards.bundle, parameters=frozen(runs=runs))
 
 
 def compare_stamp(wildcards):

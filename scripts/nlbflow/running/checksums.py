@@ -68,14 +68,19 @@ def seal(temporary: Path, target: Path, log: Log) -> None:
     os.replace(unfinished, seal_of(target))
 
 
+def fits_seal(path: Path, log: Log) -> bool:
+    """Whether a file has a seal and is what was sealed."""
+    sealed = seal_of(path)
+    return path.is_file() and sealed.is_file() and sealed.read_bytes()[:64] == sha256_of(path, log).encode()
+
+
 def set_aside_if_damaged(path: Path, log: Log) -> None:
     """Rename a file that does not fit its seal, so that the next run makes it anew.
 
     Raises:
         NlbflowError: the file was damaged, or replaced by hand.
     """
-    sealed = seal_of(path)
-    if not (path.is_file() and sealed.is_file()) or sealed.read_bytes()[:64] == sha256_of(path, log).encode():
+    if not (path.is_file() and seal_of(path).is_file()) or fits_seal(path, log):
         return
     aside = path.with_name(path.name + DAMAGED)
     with suppress(FileNotFoundError):  # another job that reads it has already moved it
