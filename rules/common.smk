@@ -1,4 +1,5 @@
 # The config, checked, and what it selects.
+import inspect
 import sys
 from functools import lru_cache
 from pathlib import Path

@@ -53,6 +53,7 @@ def stamp(stage, *name, model=None, parameters=()):
     return STAMPS.write(path, content)
 
 
+@at_hand
 def planned_digest(wildcards, input):
     """The digest that a job's stamp must still have when the job runs; otherwise another run has changed the plan."""
     return STAMPS.digests[input.stamp]
@@ -116,6 +117,7 @@ def check_stamp(wildcards):
 def model_stamp(stage):
     """For a stage that runs a model: the resolved parameters."""
 
+    @at_hand
     def of(wildcards):
         model = wildcards.model
         params = MODELS.params(model, wildcards.dataset, wildcards.bin_ms)

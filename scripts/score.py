@@ -1,9 +1,9 @@
 """Rule score: the predictions of one bundle, each in a process of its own; what is scored already is kept."""
 
-import copy
 import multiprocessing
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 from nlbflow.running.job import job, remove  # first: it fixes the number of BLAS threads
 import score_one
@@ -38,22 +38,25 @@ def main(smk) -> None:
         run.log(f"{len(outdated)} of {len(members)} predictions scored, the others were scored already")
 
 
-def member_of(smk, model: str, seed: int):
+def member_of(smk, model: str, seed: int) -> SimpleNamespace:
     """What a job of the rule `score_one` would be given for one prediction of the bundle."""
-    member, place = copy.copy(smk), Path(smk.input.target).parent
-    folder = place / model / str(seed)
+    logs, folder = Path(smk.log[0]).parents[1], Path(smk.input.target).parent / model / str(seed)
+    inputs = {"input": smk.input.input, "target": smk.input.target, "stamp": smk.input.scoring}
     # the null row has no prediction
-    prediction = {"prediction": str(folder / "prediction.h5")} if str(folder / "prediction.h5") in smk.input else {}
-    files = {"input": smk.input.input, "target": smk.input.target, "stamp": smk.input.scoring}
-    member.input = type(smk.input)(fromdict={**prediction, **files})
-    member.output = type(smk.output)(
-        fromdict={"bootstrap": str(folder / "bootstrap.h5"), "scores": str(folder / "scores.json")}
+    if (prediction := str(folder / "prediction.h5")) in smk.input.predictions:
+        inputs["prediction"] = prediction
+    outputs = {name: str(folder / file) for name, file in (("bootstrap", "bootstrap.h5"), ("scores", "scores.json"))}
+    wildcards = {**dict(smk.wildcards.items()), "model": model, "seed": str(seed)}
+    return SimpleNamespace(
+        rule=smk.rule,
+        input=type(smk.input)(fromdict=inputs),
+        output=type(smk.output)(fromdict=outputs),
+        wildcards=type(smk.wildcards)(fromdict=wildcards),
+        params=SimpleNamespace(digest=smk.params.scoring),
+        log=[str(logs / model / f"{seed}.log")],
+        resources=smk.resources,
+        config=smk.config,
     )
-    member.wildcards = type(smk.wildcards)(fromdict={**dict(smk.wildcards.items()), "model": model, "seed": str(seed)})
-    member.params = type(smk.params)(fromdict={"digest": smk.params.scoring})
-    member.log = [str(Path(smk.log[0]).parents[1] / model / f"{seed}.log")]
-    member.resources = copy.copy(smk.resources)
-    return member
 
 
 def is_kept(member, log: Log) -> bool:
