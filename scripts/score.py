@@ -10,6 +10,7 @@ import score_one
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log
 from nlbflow.running.files import read_json
+from nlbflow.running.provenance import commit, package_versions
 from nlbflow.scoring.bundles import is_scored, made_of, write_bundle
 
 # a fork has everything imported, which takes longer than most scores
@@ -23,6 +24,8 @@ def main(smk) -> None:
         outdated = [member for member in members if not is_kept(member, run.log)]
         for member in outdated:
             remove(map(Path, member.output))
+        # kept for the processes, which would each work them out
+        package_versions(), commit()
         failed = []
         for member in outdated:
             of = f"{member.wildcards.model}, seed {member.wildcards.seed}"
