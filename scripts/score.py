@@ -20,7 +20,9 @@ PROCESSES = multiprocessing.get_context("fork")
 def main(smk) -> None:
     # a damaged prediction is a fault of its own process, and not of the others
     with job(smk, apart=smk.input.predictions) as run:
-        members = [member_of(smk, model, seed) for *_, model, seed in read_json(smk.input.stamp)["parameters"]["runs"]]
+        runs = read_json(smk.input.stamp)["parameters"]["runs"]
+        minutes = smk.resources.runtime / len(runs)
+        members = [member_of(smk, model, seed, minutes) for *_, model, seed in runs]
         outdated = [member for member in members if not is_kept(member, run.log)]
         for member in outdated:
             remove(map(Path, member.output))
@@ -41,8 +43,8 @@ def main(smk) -> None:
         run.log(f"{len(outdated)} of {len(members)} predictions scored, the others were scored already")
 
 
-def member_of(smk, model: str, seed: int) -> SimpleNamespace:
-    """What a job of the rule `score_one` would be given for one prediction of the bundle."""
+def member_of(smk, model: str, seed: int, minutes: float) -> SimpleNamespace:
+    """What a job of the rule `score_one` would be given for one prediction of the bundle, with a time limit."""
     logs, folder = Path(smk.log[0]).parents[1], Path(smk.input.target).parent / model / str(seed)
     inputs = {"input": smk.input.input, "target": smk.input.target, "stamp": smk.input.scoring}
     # the null row has no prediction
@@ -57,14 +59,15 @@ def member_of(smk, model: str, seed: int) -> SimpleNamespace:
         wildcards=type(smk.wildcards)(fromdict=wildcards),
         params=SimpleNamespace(digest=smk.params.scoring),
         log=[str(logs / model / f"{seed}.log")],
-        resources=smk.resources,
+        resources=SimpleNamespace(runtime=minutes),
         config=smk.config,
     )
 
 
 def is_kept(member, log: Log) -> bool:
     """Whether a prediction was scored from the present files by the present code."""
-    return is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)
+    there = all(Path(path).is_file() for path in member.input)
+    return there and is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)
 
 
 def score_apart(member) -> str:
