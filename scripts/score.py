@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from nlbflow.running.job import job, remove  # first: it fixes the number of BLAS threads
 import score_one
 from nlbflow.errors import NlbflowError
-from nlbflow.running.checksums import Log
+from nlbflow.running.checksums import Log, is_intact
 from nlbflow.running.files import read_json
 from nlbflow.running.provenance import commit, package_versions
 from nlbflow.scoring.bundles import is_scored, made_of, write_bundle
@@ -66,8 +66,10 @@ def member_of(smk, model: str, seed: int, minutes: float) -> SimpleNamespace:
 
 def is_kept(member, log: Log) -> bool:
     """Whether a prediction was scored from the present files by the present code."""
-    there = all(Path(path).is_file() for path in member.input)
-    return there and is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)
+    prediction = member.input.get("prediction")
+    if prediction and not is_intact(Path(prediction), log):
+        return False
+    return is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)
 
 
 def score_apart(member) -> str:

@@ -88,7 +88,7 @@ def test_the_tables_are_those_of_one_machine(cluster, tables, tmp_path):
     jobs = accounting(output)
     assert {job["State"] for job in jobs} == {"COMPLETED"}
     assert {job["NodeList"] for job in jobs} == {"n1", "n2"}
-    # simulate, the data's figure, three checks, three trainings, compare, one job for the tensors and two for the scores
+    # simulate, the data's figure, three checks and trainings, compare, one job for the tensors and two for the scores
     assert len(jobs) == 12
     asked = {job["Comment"]: (job["Partition"], job["ReqTRES"]) for job in jobs}
     assert asked["rule_train_wildcards_simulated_maze_5_val_gpfa_0"] == (

@@ -68,10 +68,10 @@ def seal(temporary: Path, target: Path, log: Log) -> None:
     os.replace(unfinished, seal_of(target))
 
 
-def fits_seal(path: Path, log: Log) -> bool:
-    """Whether a file has a seal and is what was sealed."""
+def is_intact(path: Path, log: Log) -> bool:
+    """Whether a file is there and, if it has a seal, is what was sealed."""
     sealed = seal_of(path)
-    return path.is_file() and sealed.is_file() and sealed.read_bytes()[:64] == sha256_of(path, log).encode()
+    return path.is_file() and (not sealed.is_file() or sealed.read_bytes()[:64] == sha256_of(path, log).encode())
 
 
 def set_aside_if_damaged(path: Path, log: Log) -> None:
@@ -80,7 +80,7 @@ def set_aside_if_damaged(path: Path, log: Log) -> None:
     Raises:
         NlbflowError: the file was damaged, or replaced by hand.
     """
-    if not (path.is_file() and seal_of(path).is_file()) or fits_seal(path, log):
+    if not path.is_file() or is_intact(path, log):
         return
     aside = path.with_name(path.name + DAMAGED)
     with suppress(FileNotFoundError):  # another job that reads it has already moved it

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-from nlbflow.running.checksums import Log, fits_seal, known_sha256
+from nlbflow.running.checksums import Log, is_intact, known_sha256
 from nlbflow.running.code import digest_of
 from nlbflow.running.files import open_h5, read_arrays, read_json
 from nlbflow.scoring.bootstrap import Bootstrap
@@ -34,7 +34,7 @@ def is_scored(folder: Path, wanted: str, log: Log) -> bool:
     """Whether a prediction's folder has undamaged scores and resamples that are made of what `made_of` gives."""
     scores, bootstrap = folder / "scores.json", folder / "bootstrap.h5"
     # of the two, the scores take their name last
-    return fits_seal(scores, log) and fits_seal(bootstrap, log) and read_json(scores).get("made_of") == wanted
+    return is_intact(scores, log) and is_intact(bootstrap, log) and read_json(scores).get("made_of") == wanted
 
 
 def write_bundle(scored: Sequence[Path], scores: Path, bootstraps: Path) -> None:
