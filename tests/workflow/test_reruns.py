@@ -1,7 +1,6 @@
 """Results are made again exactly when what made them has changed."""
 
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
