@@ -1,19 +1,20 @@
 """What nlbflow costs beside the work itself, for 100, 1,000 and 10,000 predictions.
 
-    python benchmarks/scale.py
+    python benchmarks/scale.py [--larger]
 
 - plan: wall and CPU seconds and peak memory of `snakemake -n` before anything is there, for many models x seeds x
-  datasets.
+  datasets; with `--larger` also for 100,000 predictions, which takes about ten minutes.
 - finished: the same for the whole benchmark (configs/nlb21.yaml with every shipped model) with all results present:
   empty stand-ins, recorded by Snakemake as made with the present code.
-- scoring: 100 real predictions of small simulated sessions, on two cores. What a job takes beyond its own work is the
-  start of Python, imports, and Snakemake.
+- scoring: so many real predictions of small simulated sessions, on two cores, with the plan and Snakemake's own work.
+  They are the files of one training for each place, under the names of all models and seeds.
 - tables: seconds of collecting the scores of so many predictions, copies of those, into all long tables.
 
 Nothing is written outside a temporary folder. The last line is one JSON object.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -28,7 +29,29 @@ SIZES = {
     1_000: (5, [5, 20], ["val", "test"], 10, 5),
     10_000: (5, [5, 20], ["val", "test"], 50, 10),
 }
+LARGER = {100_000: (5, [5, 20], ["val", "test"], 200, 25)}
 CORES = 2
+# many seeds of a few models, because each model is checked
+SCORED = {
+    100: (5, [5], ["val"], 2, 10),
+    1_000: (5, [5, 20], ["val", "test"], 5, 10),
+    10_000: (5, [5, 20], ["val", "test"], 5, 100),
+}
+MODEL = '''"""The mean of the training trials, bin by bin, as if it had seeds."""
+
+import numpy as np
+
+DEFAULTS = {}
+
+
+def predict(data, params, seed):
+    rates = {}
+    for group in ("heldin", "heldout"):
+        mean = getattr(data, f"train_spikes_{group}").mean(axis=0)
+        rates[f"train_rates_{group}"] = np.repeat(mean[None], len(data.train_spikes_heldin), axis=0)
+        rates[f"eval_rates_{group}"] = np.repeat(mean[None], len(data.eval_spikes_heldin), axis=0)
+    return rates
+'''
 SESSION = {"conditions": 3, "train_trials": 12, "val_trials": 6, "test_trials": 6, "heldin": 12, "heldout": 6}
 DATASET = {
     "title": "Simulated",
@@ -44,44 +67,44 @@ DATASET = {
 }
 
 
-def main() -> None:
+def main(larger: bool) -> None:
     if not PYTHON.exists():
         sys.exit(f"{PYTHON} does not exist; run `make demo` first, which makes the project's environment.")
-    plan_seconds, plan_cpu_seconds, plan_gb, table_seconds = {}, {}, {}, {}
+    plans, scorings, table_seconds = {}, {}, {}
     with tempfile.TemporaryDirectory(prefix="nlbflow-scale-") as scratch:
-        for size in SIZES:
+        for size, shape in {**SIZES, **(LARGER if larger else {})}.items():
             folder = Path(scratch, str(size))
-            config = write_config(folder, *SIZES[size], file="gru.py")
-            dry = measure(*snakemake(folder, config, "-n"))
-            plan_seconds[size], plan_cpu_seconds[size], plan_gb[size] = dry.seconds, dry.cpu_seconds, dry.peak_mb / 1000
+            plans[size] = measure(*snakemake(folder, write_config(folder, *shape, file="gru.py"), "-n"))
+            print(f"plan, {size:>7,} predictions: {told(plans[size])}", flush=True)
+        done = plan_finished(Path(scratch, "finished"))
+        print(f"plan, whole benchmark finished: {told(done)}", flush=True)
+        for size, shape in SCORED.items():
+            scored = Path(scratch, f"scored{size}")
+            scorings[size] = score_all(scored, shape)
             print(
-                f"plan, {size:>6,} predictions: {dry.seconds:6.1f} s (CPU {dry.cpu_seconds:5.1f} s) "
-                f"{plan_gb[size]:5.2f} GB",
+                f"scoring, {size:>7,} predictions: {size / scorings[size].seconds:.2f} a second, "
+                f"{scorings[size].cpu_seconds / size:.3f} s of CPU each",
                 flush=True,
             )
-        done = plan_finished(Path(scratch, "finished"))
-        print(
-            f"plan, whole benchmark finished: {done.seconds:.1f} s (CPU {done.cpu_seconds:.1f} s) "
-            f"{done.peak_mb / 1000:.2f} GB",
-            flush=True,
-        )
-        scored = Path(scratch, "scored")
-        per_second, overhead = score_all(scored)
-        print(f"scoring: {per_second:.2f} predictions/s; {overhead:.2f} s per job beyond its own work", flush=True)
         for size in SIZES:
             table_seconds[size] = float(measure(PYTHON, __file__, "tables", scored, size).output)
-            print(f"tables, {size:>6,} predictions: {table_seconds[size]:6.2f} s", flush=True)
+            print(f"tables, {size:>7,} predictions: {table_seconds[size]:6.2f} s", flush=True)
     figures = {
-        "plan_seconds": plan_seconds,
-        "plan_cpu_seconds": plan_cpu_seconds,
-        "plan_gb": plan_gb,
+        "plan_seconds": {size: plan.seconds for size, plan in plans.items()},
+        "plan_cpu_seconds": {size: plan.cpu_seconds for size, plan in plans.items()},
+        "plan_gb": {size: plan.peak_mb / 1000 for size, plan in plans.items()},
         "finished_plan_seconds": done.seconds,
         "finished_plan_cpu_seconds": done.cpu_seconds,
-        "scored_per_second": per_second,
-        "overhead_seconds_per_job": overhead,
+        "scored_per_second": {size: size / scoring.seconds for size, scoring in scorings.items()},
+        "scoring_cpu_seconds_each": {size: scoring.cpu_seconds / size for size, scoring in scorings.items()},
         "table_seconds": table_seconds,
     }
     print(json.dumps(figures))
+
+
+def told(plan: Measured) -> str:
+    """Seconds and memory of a plan, for reading."""
+    return f"{plan.seconds:6.1f} s (CPU {plan.cpu_seconds:5.1f} s) {plan.peak_mb / 1000:5.2f} GB"
 
 
 def write_config(folder: Path, datasets: int, bins: list, phases: list, models: int, seeds: int, file: str) -> Path:
@@ -126,17 +149,33 @@ def plan_finished(folder: Path) -> Measured:
     return dry
 
 
-def score_all(folder: Path) -> tuple[float, float]:
-    """Predictions scored per second, and seconds of a scoring job beyond its work, in a real run."""
-    datasets, bins, phases, *_ = SIZES[100]
-    config = write_config(folder, datasets, bins, phases, 20, 1, file="mean_rate.py")
-    measure(*snakemake(folder, config, "--quiet", "all"))
-    started = time.perf_counter()
-    measure(*snakemake(folder, config, "--quiet", "all", "--forcerun", "score", "--until", "score"))
-    seconds = time.perf_counter() - started
-    entries = [json.loads(path.read_text()) for path in folder.glob("results/session*/*/*/*/*/scores.json")]
-    work = sum(entry["provenance"]["score"]["seconds"] for entry in entries)
-    return len(entries) / seconds, (seconds * CORES - work) / len(entries)
+def score_all(folder: Path, shape: tuple) -> Measured:
+    """A run that scores all predictions, which are there, and nothing else.
+
+    Raises:
+        SystemExit: a prediction was not scored.
+    """
+    config = write_config(folder, *shape, file=str(folder / "model.py"))
+    (folder / "model.py").write_text(MODEL)
+    datasets, bins, phases, models, seeds = shape
+    places = [f"results/session{i}/{b}ms/{phase}" for i in range(datasets) for b in bins for phase in phases]
+    # these keep the whole plan's stamps, which must be older than the predictions
+    measure(*snakemake(folder, config, "--quiet", "all", "--until", "tensors", "targets", "check_model"))
+    first = [f"{place}/model0/0/prediction.h5" for place in places]
+    measure(*snakemake(folder, config, *first, "--quiet", "all"))
+    for place in places:
+        made = [path for path in (folder / place / "model0/0").iterdir() if "prediction.h5" in path.name]
+        for model, seed in [(model, seed) for model in range(models) for seed in range(seeds)][1:]:
+            run = folder / place / f"model{model}/{seed}"
+            run.mkdir(parents=True)
+            for path in made:
+                os.link(path, run / path.name)
+    scoring = measure(*snakemake(folder, config, "--quiet", "all", "--until", "score"))
+    found = len([*folder.glob("results/session*/*/*/*/*/scores.json")])
+    expected = len(places) * (models * seeds + 1)
+    if found != expected:
+        sys.exit(f"{found} predictions and null rows were scored; expected {expected}.")
+    return scoring
 
 
 # The parts below run in the project's environment.
@@ -176,8 +215,8 @@ def record_stand_ins(*arguments: str) -> None:
 
 if __name__ == "__main__":
     step, *rest = [*sys.argv[1:], ""]
-    if not step:
-        main()
+    if step in ("", "--larger"):
+        main(larger=step == "--larger")
     elif step == "all_models":
         write_all_models(rest[0])
     elif step == "tables":

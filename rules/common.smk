@@ -1,4 +1,5 @@
 # The config, checked, and what it selects.
+import inspect
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -53,4 +54,5 @@ wildcard_constraints:
     phase=r"val|test",
     model=r"[A-Za-z]\w*",
     seed=r"[0-9]+",
+    bundle=r"[0-9]+",
     candidate=r"[0-9a-f]{16}",

@@ -13,11 +13,18 @@ def begin():
     STAMPS.keep()
     say_plan()
     todo = set(workflow.dag.needrun_jobs(exclude_finished=False))
+    forget_scores(job for job in todo if job.rule.name == "score" and workflow.dag.reason(job).forced)
     made = {str(file) for job in todo for file in job.output}
     if any(map(is_shown, made)):
         needed = {str(file) for job in workflow.dag.jobs for file in [*job.input, *job.output]}
         if moved := set_others_aside(ORIGIN, needed - made):
             print(f"nlbflow: {moved}", file=sys.stderr)
+
+
+def forget_scores(jobs):
+    """Remove the scores that jobs were told to make again, as Snakemake removes the outputs that it knows."""
+    for run in (run for job in jobs for run in bundle(job.wildcards)):
+        Path(scores_of(run)).unlink(missing_ok=True)
 
 
 def say_plan():
@@ -114,9 +121,35 @@ def what_is_unfinished():
         """The failed job that kept a job from running: the job itself, or the first of those that it depends on."""
         return job if job in failed else next(filter(None, map(root, dag.dependencies[job])), None)
 
+    failures = [failure for job in sorted(failed, key=str) for failure in failures_of(job, said[job])]
     reasons = {str(file): said.get(root(job), STOPPED) for job in left for file in job.output}
-    failures = [
-        Failure(job.message or job.rule.name, said[job], "".join(job.log[:1]), [*map(str, job.output)])
-        for job in sorted(failed, key=str)
-    ]
+    reasons |= {file: failure.sentence for failure in failures for file in failure.files}
+    reasons |= {file: STOPPED for job in left if root(job) is None for file in map(scores_of, unscored(job))}
     return Unfinished(failures, reasons)
+
+
+def failures_of(job, sentence):
+    """What failed in a job: of one that scores predictions, those whose scoring began and made no scores.
+
+    The others of its bundle are scored when the tables of what there is are made.
+    """
+    ended = []
+    for run in unscored(job):
+        dataset, bin_ms, phase, model, seed = run
+        log = f"logs/score/{PLACE}/{model}/{seed}.log".format(dataset=dataset, bin_ms=bin_ms, phase=phase)
+        if Path(log).exists() and Path(log).stat().st_mtime >= STARTED:
+            what = f"Scoring {model}, seed {seed}, on {dataset} ({bin_ms} ms, {phase})"
+            ended.append(Failure(what, failure_sentence(log, STARTED), log, [scores_of(run)]))
+    files = [*map(str, job.output), *map(scores_of, unscored(job))]
+    return ended or [Failure(job.message or job.rule.name, sentence, "".join(job.log[:1]), files)]
+
+
+def unscored(job):
+    """The runs that a job of `score` was to score and has not."""
+    runs = bundle(job.wildcards) if job.rule.name == "score" else []
+    return [run for run in runs if not Path(scores_of(run)).exists()]
+
+
+def scores_of(run):
+    """The scores of a run."""
+    return result(run, "scores.json")

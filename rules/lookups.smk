@@ -1,12 +1,33 @@
 # Input functions, resources and outputs, which rules look up by a job's wildcards in scripts/nlbflow/planning.
+def at_hand(function):
+    """A function with its signature, which Snakemake works out some twenty times for each job unless it is there."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def growing(usual):
     """Memory or time of a rule. A job that is tried again on a cluster asks for two or three times as much."""
-    return lambda wildcards, attempt: usual * attempt
+    return at_hand(lambda wildcards, attempt: usual * attempt)
+
+
+def place(wildcards):
+    """The place of a job."""
+    return wildcards.dataset, int(wildcards.bin_ms), wildcards.phase
 
 
 def compared(wildcards):
     """The runs of a job's place."""
-    return SELECTION.runs_at(wildcards.dataset, int(wildcards.bin_ms), wildcards.phase)
+    return SELECTION.runs_at(*place(wildcards))
+
+
+def bundle(wildcards):
+    """The runs that a job scores."""
+    return SELECTION.bundles(*place(wildcards))[int(wildcards.bundle)]
+
+
+def bundle_predictions(wildcards):
+    """The predictions that a job scores."""
+    return [result(run, "prediction.h5") for run in bundle(wildcards) if run[3] != NULL]
 
 
 def compared_files(file):
@@ -14,11 +35,13 @@ def compared_files(file):
     return lambda wildcards: [result(run, file) for run in compared(wildcards)]
 
 
+@at_hand
 def model_environment(wildcards):
     """The conda environment file of a job's model."""
     return MODELS.environment(wildcards.model)
 
 
+@at_hand
 def model_threads(wildcards):
     """The number of cores that a job's model uses, which are then reserved for it."""
     return MODELS.params(wildcards.model, wildcards.dataset, wildcards.bin_ms).get("threads", 1)
@@ -26,9 +49,16 @@ def model_threads(wildcards):
 
 def growing_by_model(name, usual):
     """Memory or time that a model's stanza asks for; two or three times as much when its job is tried again."""
-    return lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * attempt
+    return at_hand(lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * attempt)
 
 
+@at_hand
+def model_gpus(wildcards):
+    """The number of GPUs that a model's stanza asks for."""
+    return MODELS.resource(wildcards.model, "gpu", 0)
+
+
+@at_hand
 def best_of(wildcards):
     """The chosen candidate of a tuned model."""
     model = MODELS.stanzas[wildcards.model].get("tuned_from")

@@ -45,7 +45,7 @@ rule train:
     resources:
         mem_mb=growing_by_model("mem_mb", 4000),
         runtime=growing_by_model("runtime", 60),
-        gpu=lambda w: MODELS.resource(w.model, "gpu", 0),
+        gpu=model_gpus,
     params:
         digest=planned_digest,
     message:
@@ -72,7 +72,7 @@ rule tune:
     resources:
         mem_mb=growing_by_model("mem_mb", 4000),
         runtime=growing_by_model("runtime", 60),
-        gpu=lambda w: MODELS.resource(w.model, "gpu", 0),
+        gpu=model_gpus,
     params:
         digest=planned_digest,
     message:
@@ -126,7 +126,7 @@ rule oracle:
     resources:
         mem_mb=growing_by_model("mem_mb", 4000),
         runtime=growing_by_model("runtime", 60),
-        gpu=lambda w: MODELS.resource(w.model, "gpu", 0),
+        gpu=model_gpus,
     params:
         digest=planned_digest,
     message:

@@ -1,15 +1,48 @@
 # From predictions to scores and tables. Nothing here needs a GPU or trains anything.
 
 
+# One job scores many predictions, since starting it takes longer than most scores. Those that it scored before, from
+# the same files by the same code, it keeps; it leaves each prediction's scores.json and bootstrap.h5 beside it.
 rule score:
+    input:
+        predictions=bundle_predictions,
+        input=f"results/{PLACE}/input.h5",
+        target=f"results/{PLACE}/target.h5",
+        scoring=score_one_stamp,
+        stamp=score_stamp,
+    output:
+        scores=f"results/{PLACE}/scored/{{bundle}}.json",
+        bootstraps=f"results/{PLACE}/scored/{{bundle}}.h5",
+    log:
+        f"logs/score/{PLACE}/scored/{{bundle}}.log",
+    benchmark:
+        f"logs/score/{PLACE}/scored/{{bundle}}.benchmark.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(3000),
+        # for each prediction
+        runtime=lambda wildcards, attempt: 20 * len(bundle(wildcards)) * attempt,
+    params:
+        digest=planned_digest,
+        scoring=lambda wildcards, input: STAMPS.digests[input.scoring],
+    message:
+        "Scoring on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase}), bundle {wildcards.bundle} of predictions"
+    script:
+        "../scripts/score.py"
+
+
+# `snakemake results/.../scores.json` scores one prediction.
+rule score_one:
     input:
         prediction=prediction_of,
         input=f"results/{PLACE}/input.h5",
         target=f"results/{PLACE}/target.h5",
-        stamp=score_stamp,
+        stamp=score_one_stamp,
     output:
-        scores=f"results/{PLACE}/{{model}}/{{seed}}/scores.json",
         bootstrap=f"results/{PLACE}/{{model}}/{{seed}}/bootstrap.h5",
+        scores=f"results/{PLACE}/{{model}}/{{seed}}/scores.json",
     log:
         f"logs/score/{PLACE}/{{model}}/{{seed}}.log",
     benchmark:
@@ -25,14 +58,14 @@ rule score:
     message:
         "Scoring {wildcards.model}, seed {wildcards.seed}, on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase})"
     script:
-        "../scripts/score.py"
+        "../scripts/score_one.py"
 
 
 rule compare:
     input:
-        bootstraps=compared_files("bootstrap.h5"),
+        scores=lambda w: SELECTION.bundle_files(place(w), "json"),
+        bootstraps=lambda w: SELECTION.bundle_files(place(w), "h5"),
         predictions=compared_files("prediction.h5"),
-        scores=compared_files("scores.json"),
         stamp=compare_stamp,
     output:
         comparison=f"results/{PLACE}/comparison.json",
@@ -56,7 +89,7 @@ rule compare:
 
 rule tables:
     input:
-        scores=[result(run, "scores.json") for run in SELECTION.scored()],
+        scores=SELECTION.scored_files(),
         comparisons=[at_place(place, "comparison.json") for place in SELECTION.scored_places()],
         datasets=[at_place(place, "dataset.json") for place in SELECTION.cut_places()],
         stamp=tables_stamp,
@@ -117,7 +150,7 @@ rule leaderboard:
 
 rule page:
     input:
-        scores=[result(run, "scores.json") for run in SELECTION.scored()],
+        scores=SELECTION.scored_files(),
         ranks="results/ranks.csv",
         differences="results/differences.csv",
         consistency="results/consistency.csv",
@@ -152,7 +185,7 @@ rule page:
 
 rule leaderboard_json:
     input:
-        scores=[result(run, "scores.json") for run in SELECTION.scored()],
+        scores=SELECTION.scored_files(),
         comparisons=[at_place(place, "comparison.json") for place in SELECTION.scored_places()],
         notes="results/notes.csv",
         stamp=leaderboard_json_stamp,

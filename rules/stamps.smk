@@ -53,6 +53,7 @@ def stamp(stage, *name, model=None, parameters=()):
     return STAMPS.write(path, content)
 
 
+@at_hand
 def planned_digest(wildcards, input):
     """The digest that a job's stamp must still have when the job runs; otherwise another run has changed the plan."""
     return STAMPS.digests[input.stamp]
@@ -116,6 +117,7 @@ def check_stamp(wildcards):
 def model_stamp(stage):
     """For a stage that runs a model: the resolved parameters."""
 
+    @at_hand
     def of(wildcards):
         model = wildcards.model
         params = MODELS.params(model, wildcards.dataset, wildcards.bin_ms)
@@ -164,10 +166,16 @@ def ensemble_stamp(wildcards):
     return stamp("ensemble", model, parameters=frozen(runs=runs, average=chosen["average"], top=chosen["top"]))
 
 
-def score_stamp(wildcards):
+def score_one_stamp(wildcards):
     """How evaluation trials are resampled, and how the few training trials of k-shot co-bps are drawn."""
     block = DATASETS[wildcards.dataset].get("bootstrap_block", 1)
-    return stamp("score", wildcards.dataset, parameters=frozen(**config["scoring"], bootstrap_block=block))
+    return stamp("score_one", wildcards.dataset, parameters=frozen(**config["scoring"], bootstrap_block=block))
+
+
+def score_stamp(wildcards):
+    """The runs that are scored."""
+    runs = [list(run) for run in bundle(wildcards)]
+    return stamp("score", *place_of(wildcards), wildcards.bundle, parameters=frozen(runs=runs))
 
 
 def compare_stamp(wildcards):

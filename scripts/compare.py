@@ -2,27 +2,23 @@
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.metrics.kinds import COMPETITOR, RANKED
-from nlbflow.scoring.bootstrap import Bootstrap
+from nlbflow.scoring.bundles import read_bootstraps, read_scores
 from nlbflow.scoring.consistency import consistency_table
 from nlbflow.scoring.comparisons import cross_decoding_table, difference_table, rank_table
-from nlbflow.scoring.versions import refuse_other_versions
-from nlbflow.running.files import open_h5, read_arrays, read_json, write_json
+from nlbflow.running.files import open_h5, read_json, write_json
 from nlbflow.models.contract import LATENTS
 
 
 def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
-        scored = {path: read_json(path) for path in smk.input.scores}
-        refuse_other_versions(scored)
+        scored = {(entry["model"], entry["seed"]): entry for entry in read_scores(smk.input.scores)}
+        bootstraps = read_bootstraps(smk.input.bootstraps)
         scores, files, kinds = {}, {}, {}
-        for (*_, model, seed), path, prediction, entry in zip(
-            asked["runs"], smk.input.bootstraps, smk.input.predictions, scored.values(), strict=True
-        ):
-            if (kind := entry["kind"]) != COMPETITOR:
+        for (*_, model, seed), prediction in zip(asked["runs"], smk.input.predictions, strict=True):
+            if (kind := scored[model, seed]["kind"]) != COMPETITOR:
                 kinds[model] = kind
-            arrays, _ = read_arrays(path)
-            scores[model, seed] = {metric: Bootstrap.from_arrays(a) for metric, a in arrays.items()}
+            scores[model, seed] = bootstraps[model, seed]
             if kinds.get(model, COMPETITOR) in RANKED and has_latents(prediction):
                 files.setdefault(model, []).append(prediction)
         ranked = {key: metrics for key, metrics in scores.items() if kinds.get(key[0], COMPETITOR) in RANKED}

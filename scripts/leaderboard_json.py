@@ -10,6 +10,7 @@ from nlbflow.boards.boards import Results
 from nlbflow.boards.leaderboard_json import leaderboard_json
 from nlbflow.boards.tables import comparison_table, read_table, score_table
 from nlbflow.running.files import read_json
+from nlbflow.scoring.bundles import read_scores
 from nlbflow.running.provenance import commit
 
 
@@ -17,7 +18,7 @@ def main(smk) -> None:
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
         published = pd.read_csv(Path(smk.scriptdir).parent / "resources/published.csv")
-        entries = [read_json(path) for path in smk.input.scores]
+        entries = read_scores(smk.input.scores)
         # from what the tables are made of, because reading a CSV may round the last digit
         comparisons = [read_json(path) for path in smk.input.comparisons]
         ranks, differences = (comparison_table(comparisons, name) for name in ("ranks", "differences"))

@@ -7,6 +7,7 @@ import pandas as pd
 from nlbflow.boards.boards import Results
 from nlbflow.boards.contents import origin_sentence
 from nlbflow.running.files import read_json
+from nlbflow.scoring.bundles import read_scores
 from nlbflow.running.provenance import made_here
 from nlbflow.boards.about_data import places_data
 from nlbflow.boards.page import leaderboard_page
@@ -20,7 +21,7 @@ def main(smk) -> None:
         asked = read_json(smk.input.stamp)["parameters"]
         resources = Path(smk.scriptdir).parent / "resources"
         published, notes = pd.read_csv(resources / "published.csv"), read_table(smk.input.notes)
-        entries = [read_json(path) for path in smk.input.scores]
+        entries = read_scores(smk.input.scores)
         compared = [read_table(path) for path in (smk.input.ranks, smk.input.differences)]
         results = Results.of_job(score_table(entries), *compared, published, notes, asked)
         sheets = [standings_of(results, wanted, asked["about"])[1] for wanted in asked["standings"]]
@@ -48,7 +49,7 @@ def main(smk) -> None:
             [(sheet.title, to_html(sheet)) for sheet in sheets],
         )
         run.out["html"].write_text(page)
-        run.log(f"{len(smk.input.scores)} predictions, {len(page):,} characters")
+        run.log(f"{len(entries)} predictions, {len(page):,} characters")
 
 
 if "snakemake" in globals():

@@ -1,78 +1,88 @@
-"""Rule score: the metrics of one prediction with their intervals; of the null model, which needs only the answers."""
+"""Rule score: the predictions of one bundle, each in a process of its own; what is scored already is kept."""
 
+import multiprocessing
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
-from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
-from nlbflow.metrics.decoded_metric import left_out, renamed, series_of
-from nlbflow.running.checksums import known_sha256
-from nlbflow.running.files import read_arrays, read_json, write_arrays, write_json
-from nlbflow.scoring.latents import latent_scores
-from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, further_scores, out_of_reach
-from nlbflow.scoring.structure import structure_scores
-from nlbflow.metrics.formulas import score_null
-from nlbflow import METRICS_VERSION
-from nlbflow.metrics.kinds import RANKED
-from nlbflow.running.provenance import provenance
-from nlbflow.scoring.trial_statistics import bits_per_neuron
+from nlbflow.running.job import job, remove  # first: it fixes the number of BLAS threads
+import score_one
+from nlbflow.errors import NlbflowError
+from nlbflow.running.checksums import Log, is_intact
+from nlbflow.running.files import read_json
+from nlbflow.running.provenance import commit, package_versions
+from nlbflow.scoring.bundles import is_scored, made_of, write_bundle
+
+# a fork has everything imported, which takes longer than most scores
+PROCESSES = multiprocessing.get_context("fork")
 
 
 def main(smk) -> None:
-    with job(smk) as run:
-        asked = read_json(smk.input.stamp)["parameters"]
-        target, about = read_arrays(smk.input.target)
-        series, (notes, nothing_decoded) = series_of(about["definition"]), left_out(target, about["definition"])
-        bootstraps, neurons, sha256 = {}, [], None
-        if smk.input.get("prediction"):
-            prediction, made = read_arrays(smk.input.prediction)
-            sha256 = known_sha256(Path(smk.input.prediction), run.log)
-            resampled = asked["bootstrap_draws"], asked["seed"], asked["bootstrap_block"]
-            found = benchmark_scores(target, prediction, *resampled)
-            scores, bootstraps = (renamed(each, series) for each in found)
-            kind = made["kind"]
-            bits = scores.get("co-bps", float("nan"))
-            if kind in RANKED and (beyond := out_of_reach(target, bits, int(about["bin_ms"]), *resampled)):
-                kind = IMPLAUSIBLE
-                of = f"{smk.wildcards.model}, seed {smk.wildcards.seed}"
-                notes = [*notes, f"{of}, is not ranked: {beyond}; only the answers give such a score."]
-            neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
-            scores |= further_scores(target, prediction)
-            scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
-            scores |= structure_scores(target, prediction)
-        else:
-            made = {"provenance": None, "params": {}, "facts": {}}
-            scores, kind = score_null(target), "null"
-        intervals = {metric: bootstrap.interval() for metric, bootstrap in bootstraps.items()}
-        for metric, value in scores.items():
-            low, high = intervals.get(metric) or (None, None)
-            run.log(f"{metric} = {value:.4f}" + (f" [{low:.4f}, {high:.4f}]" if low is not None else ""))
-        write_arrays(run.out["bootstrap"], {name: b.arrays() for name, b in bootstraps.items()}, {})
-        write_json(
-            run.out["scores"],
-            {
-                "dataset": about["dataset"],
-                "bin_ms": int(about["bin_ms"]),
-                "phase": about["phase"],
-                "model": smk.wildcards.model,
-                "seed": int(smk.wildcards.seed),
-                "kind": kind,
-                "metrics_version": METRICS_VERSION,
-                "params": made["params"],
-                "facts": made["facts"],
-                "prediction_sha256": sha256,
-                "scores": scores,
-                "intervals": intervals,
-                # of each held-out neuron; none for one without spikes
-                "bits_per_neuron": [None if bits != bits else bits for bits in neurons],
-                "absent": about["absent"] | ({"behavior": nothing_decoded} if nothing_decoded else {}),
-                # notes of the place: what a reader of its scores must know
-                "notes": notes,
-                "provenance": {
-                    "target": about["provenance"],
-                    "prediction": made["provenance"],
-                    "score": provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds),
-                },
-            },
-        )
+    # a damaged prediction is a fault of its own process, and not of the others
+    with job(smk, apart=smk.input.predictions) as run:
+        runs = read_json(smk.input.stamp)["parameters"]["runs"]
+        minutes = smk.resources.runtime / len(runs)
+        members = [member_of(smk, model, seed, minutes) for *_, model, seed in runs]
+        outdated = [member for member in members if not is_kept(member, run.log)]
+        for member in outdated:
+            remove(map(Path, member.output))
+        # kept for the processes, which would each work them out
+        package_versions(), commit()
+        failed = []
+        for member in outdated:
+            of = f"{member.wildcards.model}, seed {member.wildcards.seed}"
+            if ended := score_apart(member):
+                failed.append(of)
+            run.log(f"{of}: {ended or 'scored'}")
+        if failed:
+            raise NlbflowError(
+                f"{len(failed)} of {len(members)} predictions could not be scored ({', '.join(failed[:3])}"
+                f"{', ...' if failed[3:] else ''}); the logs in {Path(smk.log[0]).parents[1]} say why."
+            )
+        write_bundle([Path(member.output.scores) for member in members], run.out["scores"], run.out["bootstraps"])
+        run.log(f"{len(outdated)} of {len(members)} predictions scored, the others were scored already")
+
+
+def member_of(smk, model: str, seed: int, minutes: float) -> SimpleNamespace:
+    """What a job of the rule `score_one` would be given for one prediction of the bundle, with a time limit."""
+    logs, folder = Path(smk.log[0]).parents[1], Path(smk.input.target).parent / model / str(seed)
+    inputs = {"input": smk.input.input, "target": smk.input.target, "stamp": smk.input.scoring}
+    # the null row has no prediction
+    if (prediction := str(folder / "prediction.h5")) in smk.input.predictions:
+        inputs["prediction"] = prediction
+    outputs = {name: str(folder / file) for name, file in (("bootstrap", "bootstrap.h5"), ("scores", "scores.json"))}
+    wildcards = {**dict(smk.wildcards.items()), "model": model, "seed": str(seed)}
+    return SimpleNamespace(
+        rule=smk.rule,
+        input=type(smk.input)(fromdict=inputs),
+        output=type(smk.output)(fromdict=outputs),
+        wildcards=type(smk.wildcards)(fromdict=wildcards),
+        params=SimpleNamespace(digest=smk.params.scoring),
+        log=[str(logs / model / f"{seed}.log")],
+        resources=SimpleNamespace(runtime=minutes),
+        config=smk.config,
+    )
+
+
+def is_kept(member, log: Log) -> bool:
+    """Whether a prediction was scored from the present files by the present code."""
+    prediction = member.input.get("prediction")
+    if prediction and not is_intact(Path(prediction), log):
+        return False
+    return is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)
+
+
+def score_apart(member) -> str:
+    """Score one prediction in a process of its own, which fails or is killed alone; how it ended, empty if well."""
+    process = PROCESSES.Process(target=score_one.main, args=(member,))
+    process.start()
+    process.join()
+    if process.exitcode < 0:
+        ended = f"was ended by {signal.Signals(-process.exitcode).name}; it may have run out of memory"
+        with open(member.log[0], "a") as log:
+            log.write(f"nlbflow: scoring {ended}.\n")
+        return ended
+    return "could not be scored" if process.exitcode else ""
 
 
 if "snakemake" in globals():

@@ -5,7 +5,7 @@ All but costs.csv hold only what is reproducible, byte for byte; seconds, memory
 
 from nlbflow.running.job import job  # first: it fixes the number of BLAS threads
 from nlbflow.running.files import read_json
-from nlbflow.scoring.versions import refuse_other_versions
+from nlbflow.scoring.bundles import read_scores
 from nlbflow.boards.tables import (
     COMPARISONS,
     comparison_table,
@@ -19,9 +19,7 @@ from nlbflow.boards.tables import (
 
 def main(smk) -> None:
     with job(smk) as run:
-        scored = {path: read_json(path) for path in smk.input.scores}
-        refuse_other_versions(scored)
-        entries = [*scored.values()]
+        entries = read_scores(smk.input.scores)
         datasets = [read_json(path) for path in smk.input.datasets]
         comparisons = [read_json(path) for path in smk.input.comparisons]
         score_table(entries).to_csv(run.out["scores"], index=False)

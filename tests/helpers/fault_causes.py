@@ -138,11 +138,11 @@ def harm(trial: Trial, files: list[Path], how: str) -> None:
 
 
 def damaged_stamp(how: str) -> Cause:
-    """A stamp is damaged after the run was planned with it."""
+    """The stamp of scoring is damaged after the run was planned with it."""
 
     def cause(trial: Trial) -> Iterator[None]:
         trial.todo("score")
-        stamp = "results/stamps/score-simulated_maze.json"
+        stamp = "results/stamps/score_one-simulated_maze.json"
         content = bytearray((trial.work / stamp).read_bytes())
         if how == "flipped":
             # in the parameters, below the digest that names them

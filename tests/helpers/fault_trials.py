@@ -34,7 +34,8 @@ MADE = {
     "targets": "results/*/*/*/target.h5",
     "check_model": "results/checks/*.json",
     "train": "results/*/*/*/*/*/prediction.h5",
-    "score": "results/*/*/*/*/*/[sb]*.*",
+    # of each prediction, and of the bundles
+    "score": "results/*/*/*/**/[sb0-9]*.*",
     "compare": "results/*/*/*/comparison.json",
     "tables": "results/*.csv",
     "leaderboard": "results/leaderboard.*",

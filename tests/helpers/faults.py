@@ -41,8 +41,8 @@ FILES = {
     "target.h5": ("targets", "score", ""),
     "model check": ("check_model", "train", ""),
     "prediction.h5": ("train", "score", ""),
-    "scores.json": ("score", "tables", "scores.json"),
-    "bootstrap.h5": ("score", "compare", "smoothing/0/bootstrap.h5"),
+    "scores of a bundle": ("score", "tables", "scored/0.json"),
+    "resamples of a bundle": ("score", "compare", "scored/0.h5"),
     "comparison.json": ("compare", "tables", ""),
     "scores.csv": ("tables", "leaderboard", "/scores.csv"),
 }

@@ -74,7 +74,9 @@ def _snakemake(arguments: list[str], work: str, environment: dict[str, str], out
     os.dup2(written, 2)
     sys.stdout, sys.stderr = (open(number, "w", closefd=False, buffering=1) for number in (1, 2))
     sys.argv = [str(Path(snakemake.__file__).with_name("__main__.py")), *arguments]
-    # as they are there, without what the tests import
+    # as they are there, without what the tests import; a benchmark's own imports are in this process already
+    for name in [name for name in sys.modules if name.split(".")[0] == "nlbflow"]:
+        del sys.modules[name]
     sys.path[:] = [path for path in sys.path if not Path(path).resolve().is_relative_to(ROOT) or ".venv" in path]
     fork_scripts()
     try:

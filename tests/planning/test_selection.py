@@ -173,3 +173,13 @@ def test_learning_curves_are_figures_only_where_a_network_is_trained():
 def test_kinds_of_rows_are_known_before_anything_runs():
     chosen = selection(models=["mean_rate", "smoothing", "true_rates"])
     assert chosen.descriptions.kinds() == {"mean_rate": "control", "smoothing": "competitor", "true_rates": "oracle"}
+
+
+@pytest.mark.parametrize(("seeds", "sizes"), [(0, [1]), (1, [2]), (5, [3, 3]), (24, [5] * 5), (60, [8] * 7 + [5])])
+def test_a_place_has_as_many_bundles_as_a_bundle_has_runs(seeds, sizes):
+    chosen = selection(("gru",) if seeds else (), seeds=range(seeds))
+    bundles = chosen.bundles("simulated_maze", 5, "val")
+    assert [len(bundle) for bundle in bundles] == sizes
+    runs = [run for bundle in bundles for run in bundle]
+    assert runs == chosen.scored() and runs[0][3] == NULL
+    assert len(chosen.scored_files()) == len(sizes)

@@ -23,9 +23,9 @@ def test_plan_line(tmp_path, two_gpus, monkeypatch):
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())
     pins = read_pins(ROOT / settings["pins"])["mc_maze_small"]
     gigabytes = (sum(pin.bytes for pin in pins.values()) + settings["published_answers"]["bytes"]) / 1e9
-    # three files, two phases (tensors, targets, three trainings, four scores, a comparison, three figures), two checks,
-    # five tables and pages, two figures and `all`; four trainings on two GPUs for an hour and a half
-    jobs = 3 + 2 * (2 + 3 + 4 + 1 + 3) + 2 + 5 + 2 + 1
+    # three files, two phases (tensors, targets, three trainings, two of scores, a comparison, three figures), two
+    # checks, five tables and pages, two figures and `all`; four trainings on two GPUs for an hour and a half
+    jobs = 3 + 2 * (2 + 3 + 2 + 1 + 3) + 2 + 5 + 2 + 1
     line = f"nlbflow: {jobs} jobs, {gigabytes:.2f} GB to fetch, at most 12.0 GPU hours (by the time limits)"
     assert line in run(ROOT, tmp_path / "work", "-n", "--quiet", config=config)
 

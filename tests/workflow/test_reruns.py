@@ -1,13 +1,13 @@
 """Results are made again exactly when what made them has changed."""
 
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nlbflow import METRICS_VERSION
 from nlbflow.running.checksums import seal_of
 from workflow import SMALL, command, copy_code, copy_results, planned, reproducible, run
 
@@ -63,6 +63,7 @@ class TestElsewhere:
         edit(code, "scripts/nlbflow/metrics/formulas.py", '"""', '"""Reworded. ')
         edit(code, "scripts/models/smoothing.py", "DEFAULTS", "# a comment\n\nDEFAULTS")
         edit(code, "scripts/score.py", "import", "import  ")
+        edit(code, "scripts/score_one.py", "import", "import  ")
         assert not planned(code, copy_results(finished[1], tmp_path / "work", *memory))
 
     def test_a_card_rewrites_the_page_alone(self, finished, tmp_path, memory):
@@ -84,14 +85,17 @@ class TestElsewhere:
         edit(code, "scripts/nlbflow/metrics/formulas.py", "import numpy as np\n", "import numpy as np\n\nADDED = 1\n")
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
         assert kinds(jobs) == {"Scoring", "Comparing", "Collecting", "Writing", "Drawing"}
-        assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4 * 6
+        # in two bundles at each place
+        assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4 * 2
 
     def test_one_model_reruns_its_jobs_only(self, finished, tmp_path, memory):
         code = copy_code(tmp_path / "code")
         (code / "scripts/models/smoothing.py").open("a").write("\nUNUSED = 1\n")
         jobs = planned(code, copy_results(finished[1], tmp_path / "work", *memory))
-        changed = {"Checking", "Training", "Scoring"}
-        assert kinds(jobs) == changed | {"Comparing", "Collecting", "Writing", "Drawing"}
+        changed = {"Checking", "Training"}
+        # of what one job scores, only the predictions that change: test_many_predictions.py
+        assert kinds(jobs) == changed | {"Scoring", "Comparing", "Collecting", "Writing", "Drawing"}
+        assert sum(n for message, n in jobs.items() if message.startswith("Scoring")) == 4
         assert all("smoothing" in message for message in jobs if message.split()[0] in changed)
 
     def test_parameters_of_one_dataset_rerun_that_model(self, finished, tmp_path, memory):
@@ -111,7 +115,8 @@ class TestElsewhere:
         config = tmp_path / "small.yaml"
         config.write_text(SMALL.read_text().replace("mean_rate, ", ""))
         work = copy_results(finished[1], tmp_path / "work", *memory)
-        assert kinds(planned(code, work, config=config)) == {"Comparing", "Collecting", "Writing", "Drawing"}
+        expected = {"Scoring", "Comparing", "Collecting", "Writing", "Drawing"}
+        assert kinds(planned(code, work, config=config)) == expected
         run(code, work, "results/scores.csv", config=config)
         assert "mean_rate" not in (work / "results/scores.csv").read_text()
 
@@ -165,13 +170,17 @@ def test_scores_of_another_metrics_version_are_not_compared(finished, tmp_path):
     """Old results copied beside new ones are newer than the stamps."""
     code, work = finished[0], copy_results(finished[1], tmp_path / "work")
     place = "results/simulated_maze/20ms/val"
-    old = work / place / "smoothing/0/scores.json"
-    old.write_text(json.dumps(json.loads(old.read_text()) | {"metrics_version": "0"}))
-    seal_of(old).write_text(hashlib.sha256(old.read_bytes()).hexdigest())
+    (work / place / "comparison.json").unlink()
+    # smoothing is the first of the second bundle
+    for old in (work / place / "smoothing/0/scores.json", work / place / "scored/1.json"):
+        now, before = (f'"metrics_version": "{version}"' for version in (METRICS_VERSION, 0))
+        old.write_text(old.read_text().replace(now, before, 1))
+        seal_of(old).write_text(hashlib.sha256(old.read_bytes()).hexdigest())
     output = run(code, work, f"{place}/comparison.json", fails=True)
-    assert f"{place}/smoothing/0/scores.json (version 0) cannot stand beside scores of metrics version" in output
+    told = f"smoothing, seed 0, in {place}/scored/1.json (version 0) cannot stand beside scores of metrics version"
+    assert told in output
     run(code, work, f"{place}/comparison.json", "--forcerun", "score")
-    assert json.loads(old.read_text())["metrics_version"] != "0"
+    assert '"metrics_version": "0"' not in (work / place / "smoothing/0/scores.json").read_text()
 
 
 def test_forced_second_run_gives_the_same_tables(finished, tmp_path):

@@ -88,8 +88,8 @@ def test_the_tables_are_those_of_one_machine(cluster, tables, tmp_path):
     jobs = accounting(output)
     assert {job["State"] for job in jobs} == {"COMPLETED"}
     assert {job["NodeList"] for job in jobs} == {"n1", "n2"}
-    # simulate, the data's figure, three checks, three trainings, compare, and one job each for tensors and scores
-    assert len(jobs) == 11
+    # simulate, the data's figure, three checks and trainings, compare, one job for the tensors and two for the scores
+    assert len(jobs) == 12
     asked = {job["Comment"]: (job["Partition"], job["ReqTRES"]) for job in jobs}
     assert asked["rule_train_wildcards_simulated_maze_5_val_gpfa_0"] == (
         "gpu", "billing=1,cpu=1,gres/gpu=1,mem=5000M,node=1",
@@ -97,8 +97,8 @@ def test_the_tables_are_those_of_one_machine(cluster, tables, tmp_path):
     assert asked["rule_train_wildcards_simulated_maze_5_val_smoothing_0"] == ("cpu", "billing=1,cpu=1,mem=4000M,node=1")
     # one job's memory, as they are done one after the other
     grouped = [asked[comment][1] for comment in asked if comment.startswith(("rule_cut", "rule_score"))]
-    assert grouped == ["billing=1,cpu=1,mem=3000M,node=1"] * 2
-    assert "nlbflow: 18 jobs, 0.00 GB to fetch, at most 0.5 GPU hours" in output
+    assert grouped == ["billing=1,cpu=1,mem=3000M,node=1"] * 3
+    assert "nlbflow: 16 jobs, 0.00 GB to fetch, at most 0.5 GPU hours" in output
 
 
 def wait_for_training(run: subprocess.Popen, node: str) -> str:

@@ -37,6 +37,7 @@ class ModelStanzas:
         # every job of a plan asks for these
         self.declaration = cache(self._declaration)
         self.params = cache(self._params)
+        self.environment = cache(self._environment)
         self.candidates = cache(self._candidates)
         self.ensemble_runs = cache(self._ensemble_runs)
 
@@ -69,7 +70,7 @@ class ModelStanzas:
             return [*range(len(next(iter(self.stanzas[model]["rates"].values()))))]
         return self._seeds if self.declaration(model)["SEEDED"] else [0]
 
-    def environment(self, model: str) -> str:
+    def _environment(self, model: str) -> str:
         """The conda environment file of a model's jobs.
 
         Raises:

@@ -4,6 +4,7 @@ A run is (dataset, bin_ms, phase, model, seed).
 """
 
 from functools import cache
+from math import isqrt
 from pathlib import Path
 
 from nlbflow.archive.pins import Pin, read_pins
@@ -80,6 +81,7 @@ class Selection:
         # every job of a plan asks for these
         self.parts = cache(self._parts)
         self.runs_at = cache(self._runs_at)
+        self.bundles = cache(self._bundles)
 
     @classmethod
     def of(cls, config: dict, root: Path) -> "Selection":
@@ -193,6 +195,24 @@ class Selection:
         models = [model for model in self.run["models"] if not self.unavailable(*place, model)]
         runs = [(*place, model, seed) for model in models for seed in self.models.seeds(model)]
         return [run for run in runs if not self._failed_run(run)]
+
+    def _bundles(self, *place) -> list[list[Run]]:
+        """The scored runs of a place, its null row first, in the bundles that one job scores each.
+
+        A bundle has as many runs as there are bundles: of a few predictions, all cores have some, and many share the
+        start of a job, which takes longer than most scores.
+        """
+        runs = [(*place, NULL, 0), *self.runs_at(*place)]
+        size = isqrt(len(runs) - 1) + 1
+        return [runs[first : first + size] for first in range(0, len(runs), size)]
+
+    def bundle_files(self, place: Place, kind: str) -> list[str]:
+        """What the jobs of `score` make of a place: `json`, its scores, or `h5`, their resamples."""
+        return [at_place(place, f"scored/{number}.{kind}") for number in range(len(self.bundles(*place)))]
+
+    def scored_files(self) -> list[str]:
+        """The scores of all places whose answers are known."""
+        return [file for place in self.scored_places() for file in self.bundle_files(place, "json")]
 
     def cut_places(self) -> list[Place]:
         """The selected places that have tensors."""

@@ -68,14 +68,19 @@ def seal(temporary: Path, target: Path, log: Log) -> None:
     os.replace(unfinished, seal_of(target))
 
 
+def is_intact(path: Path, log: Log) -> bool:
+    """Whether a file is there and, if it has a seal, is what was sealed."""
+    sealed = seal_of(path)
+    return path.is_file() and (not sealed.is_file() or sealed.read_bytes()[:64] == sha256_of(path, log).encode())
+
+
 def set_aside_if_damaged(path: Path, log: Log) -> None:
     """Rename a file that does not fit its seal, so that the next run makes it anew.
 
     Raises:
         NlbflowError: the file was damaged, or replaced by hand.
     """
-    sealed = seal_of(path)
-    if not (path.is_file() and sealed.is_file()) or sealed.read_bytes()[:64] == sha256_of(path, log).encode():
+    if not path.is_file() or is_intact(path, log):
         return
     aside = path.with_name(path.name + DAMAGED)
     with suppress(FileNotFoundError):  # another job that reads it has already moved it

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class LogFile(io.TextIOBase):
 
 
 @contextmanager
-def job(smk) -> Iterator[Job]:
+def job(smk, apart: Collection[str] = ()) -> Iterator[Job]:
     """Run a rule's work.
 
     Outputs are written to unique files beside their targets; when the work is done, all are sealed and renamed. A job
@@ -86,6 +86,7 @@ def job(smk) -> Iterator[Job]:
 
     Args:
         smk: the `snakemake` object of a script (output by name, log, input, resources).
+        apart: the inputs that the work itself checks one by one.
 
     Raises:
         SystemExit: the work failed; the log holds the traceback, stderr the sentence.
@@ -96,7 +97,9 @@ def job(smk) -> Iterator[Job]:
     if smk.log:
         sys.stdout = sys.stderr = log
     handlers = [logging.StreamHandler(log)]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    # a job that another one forks has a log of its own
+    told = {"level": logging.INFO, "format": "%(asctime)s %(message)s", "datefmt": "%H:%M:%S"}
+    logging.basicConfig(**told, handlers=handlers, force=True)
     # absolute, because a model may change the working directory
     targets = {name: Path(path).absolute() for name, path in smk.output.items()}
     stamp = Path(smk.input.stamp).absolute() if "stamp" in smk.input.keys() else None
@@ -127,7 +130,7 @@ def job(smk) -> Iterator[Job]:
         hold_gpus(getattr(smk.resources, "gpu", 0), Job.log)
         if stamp is not None:
             refuse_edited(read_json(stamp))
-        for path in map(Path, smk.input):
+        for path in (Path(path) for path in smk.input if path not in apart):
             set_aside_if_damaged(path, Job.log)
             if not path.exists():
                 raise NlbflowError(f"{path} has disappeared since this run was planned; run again.")

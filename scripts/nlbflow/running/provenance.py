@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nlbflow.running.files import read_json
 PACKAGES = ("numpy", "scipy", "h5py", "pynwb", "dandi", "torch", "snakemake")
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Versions of the packages that can change a number, as far as they are installed, and of the scoring."""
     versions = {"python": platform.python_version(), "nlbflow": __version__, "metrics": METRICS_VERSION}
@@ -25,6 +27,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+@cache
 def commit() -> str:
     """The commit of the code, with `+changes` if the working tree differs; empty outside a checkout."""
     here = Path(__file__).resolve().parent

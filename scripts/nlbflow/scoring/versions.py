@@ -15,7 +15,7 @@ def refuse_other_versions(scores: Mapping[str, Mapping]) -> None:
     its results later count as newer than that stamp.
 
     Args:
-        scores: contents of scores.json files by path.
+        scores: contents of scores.json files by what to call them.
 
     Raises:
         NlbflowError: a file holds scores of another version, or of none.

@@ -1,0 +1,77 @@
+"""One job scores many predictions, and still only what changed is scored again, and only what failed is left out."""
+
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import pandas as pd
+
+import score
+from nlbflow.running.checksums import seal_of
+from workflow import copy_results, run
+
+PLACE = "results/simulated_maze/20ms/val"
+BUNDLES = [f"{PLACE}/scored/{number}.json" for number in (0, 1)]
+MODELS = ["null", "mean_rate", "flat_forecast", "smoothing", "condition_psth", "true_rates"]
+
+
+def scores(work) -> dict[str, tuple[dict, int]]:
+    """The scores of each model, and when they were written."""
+    files = {model: work / PLACE / model / "0/scores.json" for model in MODELS}
+    return {model: (json.loads(path.read_text())["scores"], path.stat().st_mtime_ns) for model, path in files.items()}
+
+
+def flip(path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+def test_only_what_is_missing_or_damaged_is_scored_again(finished, tmp_path):
+    code, work = finished[0], copy_results(finished[1], tmp_path / "work")
+    before = scores(work)
+    for bundle in BUNDLES:
+        (work / bundle).unlink()
+    (work / PLACE / "mean_rate/0/scores.json").unlink()
+    flip(work / PLACE / "smoothing/0/bootstrap.h5")
+    run(code, work, *BUNDLES)
+    after = scores(work)
+    assert {model for model in MODELS if after[model] != before[model]} == {"mean_rate", "smoothing"}
+    assert {model: told for model, (told, _) in after.items()} == {model: told for model, (told, _) in before.items()}
+
+
+def test_a_prediction_that_cannot_be_scored_is_left_out_alone(finished, tmp_path):
+    code, work = finished[0], copy_results(finished[1], tmp_path / "work")
+    tables = {name: (work / f"results/{name}.csv").read_bytes() for name in ("scores", "ranks", "neurons")}
+    before = scores(work)
+    flip(work / PLACE / "mean_rate/0/prediction.h5")
+    output = run(code, work, "results/scores.csv", fails=True)
+    last = output[output.rindex("nlbflow: 1 job failed:") :]
+    assert "Scoring mean_rate, seed 0, on simulated_maze (20 ms, val): " in last and "set aside" in last
+    assert f"(log: logs/score/{PLACE.removeprefix('results/')}/mean_rate/0.log)" in last
+    left = pd.read_csv(work / "results/scores.csv", keep_default_na=False).query("bin_ms == 20 and phase == 'val'")
+    assert [*left["model"].unique()] == [model for model in MODELS if model != "mean_rate"]
+    run(code, work, "results/scores.csv")
+    assert tables == {name: (work / f"results/{name}.csv").read_bytes() for name in tables}
+    after = scores(work)
+    assert {model for model in MODELS if after[model] != before[model]} == {"mean_rate"}
+
+
+def test_one_prediction_can_be_asked_for(finished, tmp_path):
+    code, work = finished[0], copy_results(finished[1], tmp_path / "work")
+    before = scores(work)
+    (work / PLACE / "smoothing/0/scores.json").unlink()
+    run(code, work, f"{PLACE}/smoothing/0/scores.json")
+    after = scores(work)
+    assert {model for model in MODELS if after[model][1] != before[model][1]} == {"smoothing"}
+    assert after["smoothing"][0] == before["smoothing"][0]
+    assert seal_of(work / PLACE / "smoothing/0/bootstrap.h5").is_file()
+
+
+def test_a_scoring_that_is_killed_is_told_in_its_own_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(score.score_one, "main", lambda member: os.kill(os.getpid(), signal.SIGKILL))
+    member = SimpleNamespace(log=[str(tmp_path / "0.log")])
+    told = score.score_apart(member)
+    assert told.startswith("was ended by SIGKILL")
+    assert (tmp_path / "0.log").read_text() == f"nlbflow: scoring {told}.\n"
