@@ -1,0 +1,103 @@
+"""Open a recording: a file on disk, or one that stays in the archive and of which only the bytes that are read come.
+
+HDF5 reads many small pieces of metadata, and then whole series at once. So the object is divided into blocks of BLOCK
+bytes. What is read of neighbouring blocks comes with one request, and blocks are kept on disk for the next job.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+from fsspec.spec import AbstractBufferedFile
+
+from nlbflow.archive.blocks import Blocks
+from nlbflow.archive.pointers import is_pointer, read_pointer
+from nlbflow.archive.ranges import WHOLE_INSTEAD, Ranges
+from nlbflow.errors import NlbflowError
+from nlbflow.running.checksums import Log
+from nlbflow.running.files import open_h5
+
+BLOCK = 1 << 18
+# Blocks are kept in portions of this size as they come, so that a break loses little.
+PORTION = 1 << 20
+_log = logging.getLogger("nlbflow").info
+
+
+class _Remote(AbstractBufferedFile):
+    """A file of an object's bytes. fsspec divides what is read into blocks, and joins those that it has to ask for."""
+
+    def __init__(self, ranges: Ranges, blocks: Blocks) -> None:
+        self.ranges, self.blocks = ranges, blocks
+        self.fault: BaseException | None = None
+        kept = {"location": str(blocks.path), "blocks": blocks.there}
+        size = ranges.pointer.bytes
+        super().__init__(None, ranges.pointer.url, block_size=BLOCK, cache_type="mmap", cache_options=kept, size=size)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        """The bytes of whole blocks, each kept as soon as it is there."""
+        if self.fault:
+            raise self.fault
+        content, kept = bytearray(), 0
+
+        def take(piece: bytes) -> None:
+            nonlocal kept
+            content.extend(piece)
+            whole = len(content) if len(content) == end - start else len(content) // BLOCK * BLOCK
+            if whole - kept >= PORTION or whole == end - start:
+                self.blocks.keep((start + kept) // BLOCK, bytes(content[kept:whole]))
+                kept = whole
+
+        try:
+            if start < end:
+                self.ranges.read(start, end, take)
+        except BaseException as fault:
+            self.fault = fault
+            raise
+        return bytes(content)
+
+
+@contextmanager
+def open_recording(path: str | Path, log: Log = _log, **limits: float) -> Iterator[h5py.File]:
+    """Open an NWB file, or the recording in the archive that a pointer file names.
+
+    Args:
+        path: of the file, or of the pointer (`pointers`).
+        log: takes a line on what came from the archive.
+        limits: of `Ranges`.
+
+    Raises:
+        NlbflowError: the file cannot be read as HDF5; or the archive does not send it, or has another than the pinned.
+    """
+    if not is_pointer(path):
+        with open_h5(path) as file:
+            yield file
+        return
+    pointer = read_pointer(path)
+    with Ranges(pointer, log, **limits) as ranges, Blocks(Path(path), pointer, BLOCK) as blocks:
+        remote = _Remote(ranges, blocks)
+        try:
+            with _open(remote) as file:
+                yield file
+        except BaseException:
+            # HDF5 makes a fault of its own of what a file object raises
+            if not remote.fault:
+                raise
+        if remote.fault:
+            # without h5py's frames in its traceback: what they hold must not outlive Python, or it crashes at exit
+            raise remote.fault.with_traceback(None)
+        if ranges.requests:
+            came, size = (f"{count / 1e6:.1f}" for count in (ranges.bytes, pointer.bytes))
+            log(f"{pointer.name}: {came} of {size} MB came, in {ranges.requests} requests")
+
+
+def _open(remote: _Remote) -> h5py.File:
+    of = remote.ranges.pointer
+    try:
+        return h5py.File(remote, "r")
+    except OSError as error:
+        fault = NlbflowError(
+            f"{of.name}, streamed from {of.url}, cannot be read as an HDF5 file ({error}); {WHOLE_INSTEAD}."
+        )
+    raise fault
