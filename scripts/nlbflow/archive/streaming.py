@@ -85,11 +85,16 @@ def open_recording(path: str | Path, log: Log = _log, **limits: float) -> Iterat
             if not remote.fault:
                 raise
         if remote.fault:
-            # without h5py's frames in its traceback: what they hold must not outlive Python, or it crashes at exit
-            raise remote.fault.with_traceback(None)
+            raise _bare(remote.fault)
         if ranges.requests:
             came, size = (f"{count / 1e6:.1f}" for count in (ranges.bytes, pointer.bytes))
             log(f"{pointer.name}: {came} of {size} MB came, in {ranges.requests} requests")
+
+
+def _bare(fault: BaseException) -> BaseException:
+    """A fault without the frames of h5py, since what those hold crashes Python if it is still held at its end."""
+    fault.__cause__ = fault.__context__ = None
+    return fault.with_traceback(None)
 
 
 def _open(remote: _Remote) -> h5py.File:
