@@ -76,7 +76,7 @@ def point_at(
             nonlocal pointer
             known = find_asset(client, pin).get_raw_metadata()
             # not the API's own address, which redirects to the object and would double the time of each request
-            (url,) = [url for url in known["contentUrl"] if not url.startswith(client.api_url)]
+            url, *_ = [url for url in known["contentUrl"] if not url.startswith(client.api_url)]
             pointer = Pointer(str(pin), url, pin.bytes, known["digest"]["dandi:dandi-etag"], "", pin.sha256, inputs)
 
         insist(attempt, lambda: 0, log, client.api_url, str(pin), **limits)

@@ -4,6 +4,7 @@ A sparse file holds each block at its place, an index the number and CRC-32 of e
 fits, so what a kill or a power cut left half-written is asked for again.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from nlbflow.archive.pointers import Pointer
+from nlbflow.running.checksums import Log
 
 
 class Blocks:
@@ -22,16 +24,16 @@ class Blocks:
         beside: the path of the pointer; the files' names are made from it.
         pointer: the object. Blocks of another object, or of another size, are forgotten.
         size: bytes of a block.
+        log: takes a line if another job has to be waited for.
 
     Attributes: path: the sparse file; there: the numbers of the blocks in it.
     """
 
-    def __init__(self, beside: Path, pointer: Pointer, size: int) -> None:
+    def __init__(self, beside: Path, pointer: Pointer, size: int, log: Log) -> None:
         self.size, self.bytes = size, pointer.bytes
         self.path = beside.with_name(f".{beside.name}.blocks")
         self.index = beside.with_name(f".{beside.name}.index").open("a+b", buffering=0)
-        with suppress(OSError):  # on a file system without locks, two jobs may ask for the same bytes
-            fcntl.flock(self.index, fcntl.LOCK_EX)
+        self._lock(log)
         self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         self.there = self._read_index({"etag": pointer.etag, "version": pointer.version, "block": size})
 
@@ -41,6 +43,14 @@ class Blocks:
     def __exit__(self, *exception: object) -> None:
         os.close(self.file)
         self.index.close()
+
+    def _lock(self, log: Log) -> None:
+        with suppress(OSError):  # on a file system without locks, two jobs may ask for the same bytes
+            try:
+                fcntl.flock(self.index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log(f"another job streams {self.path.name[1 : -len('.blocks')]}; waiting for what it gets")
+                fcntl.flock(self.index, fcntl.LOCK_EX)
 
     def _read_index(self, of: dict) -> set[int]:
         self.index.seek(0)
@@ -64,7 +74,8 @@ class Blocks:
 
     def keep(self, first: int, content: bytes) -> None:
         """Write blocks from number `first` on; the content ends with a block or with the object."""
-        os.pwrite(self.file, content, first * self.size)
+        if os.pwrite(self.file, content, first * self.size) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         parts = [content[at : at + self.size] for at in range(0, len(content), self.size)]
         lines = [b"%d %s\n" % (number, self._crc(part)) for number, part in enumerate(parts, first)]
         self.index.write(b"".join(lines))
