@@ -211,6 +211,14 @@ def test_no_bytes_that_are_not_there_pass_for_zeros(archive, pointer):
                     assert error
 
 
+def test_a_full_disk_is_told_as_such(pointer, monkeypatch):
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    with pytest.raises(OSError, match="No space left on device"):
+        read(pointer)
+    monkeypatch.undo()
+    assert np.array_equal(read(pointer), NEEDED)
+
+
 @pytest.mark.parametrize(("kind", "told"), [("whole", "only as a whole"), ("changed", "entity tag"), ("html", "page")])
 def test_no_pointer_is_written_to_what_cannot_be_streamed(archive, pin, tmp_path, kind, told):
     archive.faults.append(Fault(kind))
