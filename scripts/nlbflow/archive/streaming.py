@@ -1,4 +1,4 @@
-"""Open a recording: a file on disk, or one that stays in the archive and of which only the bytes that are read come.
+"""Open a recording that stays in the archive: only the bytes that are read of it come.
 
 HDF5 reads many small pieces of metadata, and then whole series at once. So the object is divided into blocks of BLOCK
 bytes. What is read of neighbouring blocks comes with one request, and blocks are kept on disk for the next job.
@@ -13,11 +13,10 @@ import h5py
 from fsspec.spec import AbstractBufferedFile
 
 from nlbflow.archive.blocks import Blocks
-from nlbflow.archive.pointers import is_pointer, read_pointer
+from nlbflow.archive.pointers import read_pointer
 from nlbflow.archive.ranges import WHOLE_INSTEAD, Ranges
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log
-from nlbflow.running.files import open_h5
 
 # Over 50 ms and 100 Mbit/s, 64 KB to 1 MB take about the same time (`benchmarks/stream.py`): smaller blocks save bytes,
 # larger ones requests. In fsspec's blocks that file came with 11 requests in 2.5 s, with remfile with 22 in 3.8 s.
@@ -61,24 +60,23 @@ class _Remote(AbstractBufferedFile):
 
 
 @contextmanager
-def open_recording(path: str | Path, log: Log = _log, **limits: float) -> Iterator[h5py.File]:
-    """Open an NWB file, or the recording in the archive that a pointer file names.
+def open_streamed(path: str | Path, log: Log = _log, **limits: float) -> Iterator[h5py.File]:
+    """Open the recording that a pointer file names.
 
     Args:
-        path: of the file, or of the pointer (`pointers`).
+        path: of the pointer (`pointers`); blocks are kept beside it.
         log: takes a line on what came from the archive.
         limits: of `Ranges`.
 
     Raises:
-        NlbflowError: the file cannot be read as HDF5; or the archive does not send it, or has another than the pinned.
+        NlbflowError: the archive does not send it, or has another than the pinned, or it is not HDF5.
     """
-    if not is_pointer(path):
-        with open_h5(path) as file:
-            yield file
-        return
     pointer = read_pointer(path)
-    with Ranges(pointer, log, **limits) as ranges, Blocks(Path(path), pointer, BLOCK, log) as blocks:
-        remote = _Remote(ranges, blocks)
+    with (
+        Ranges(pointer, log, **limits) as ranges,
+        Blocks(Path(path), pointer, BLOCK, log) as blocks,
+        _Remote(ranges, blocks) as remote,
+    ):
         try:
             with _open(remote) as file:
                 yield file
@@ -86,15 +84,19 @@ def open_recording(path: str | Path, log: Log = _log, **limits: float) -> Iterat
             # HDF5 makes a fault of its own of what a file object raises
             if not remote.fault:
                 raise
-        if remote.fault:
-            raise _bare(remote.fault)
+        if fault := remote.fault:
+            remote.fault = None
+            try:
+                raise _bare(fault)
+            finally:
+                del fault  # or fault and frame would hold each other
         if ranges.requests:
             came, size = (f"{count / 1e6:.1f}" for count in (ranges.bytes, pointer.bytes))
             log(f"{pointer.name}: {came} of {size} MB came, in {ranges.requests} requests")
 
 
 def _bare(fault: BaseException) -> BaseException:
-    """A fault without the frames of h5py, since what those hold crashes Python if it is still held at its end."""
+    """A fault without the frames of h5py: what these hold crashes Python if it is still held when that ends."""
     fault.__cause__ = fault.__context__ = None
     return fault.with_traceback(None)
 
@@ -104,7 +106,5 @@ def _open(remote: _Remote) -> h5py.File:
     try:
         return h5py.File(remote, "r")
     except OSError as error:
-        fault = NlbflowError(
-            f"{of.name}, streamed from {of.url}, cannot be read as an HDF5 file ({error}); {WHOLE_INSTEAD}."
-        )
-    raise fault
+        reason = str(error)
+    raise NlbflowError(f"{of.name}, streamed from {of.url}, cannot be read as HDF5 ({reason}); {WHOLE_INSTEAD}.")

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from nlbflow.archive.pointers import is_pointer, read_pointer
-from nlbflow.archive.streaming import open_recording
+from nlbflow.archive.opening import open_recording
 from nlbflow.errors import NlbflowError
 from nlbflow.recordings.nwb_tables import find_table, interval_tables, unit_tables
 from nlbflow.recordings.series import find_series

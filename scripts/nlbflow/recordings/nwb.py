@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nlbflow.archive.streaming import open_recording
+from nlbflow.archive.opening import open_recording
 from nlbflow.errors import NlbflowError
 from nlbflow.recordings.nwb_tables import (
     find_table,

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from nlbflow.archive.streaming import open_recording
+from nlbflow.archive.opening import open_recording
 from nlbflow.errors import NlbflowError
 from nlbflow.recordings.clock import NOT_A_TIME, NS_PER_MS, seconds_to_ns
 from nlbflow.recordings.nwb import Recording, Units
