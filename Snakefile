@@ -31,6 +31,7 @@ localrules:
     figures,
     inspect,
     fetch,
+    stream,
     fetch_answers,
     fetch_entry,
     link,

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from nlbflow.archive.pins import find_pin
+from nlbflow.archive.pins import find_pin, read_inputs
 from nlbflow.boards.contents import table_files, tables_in_report
 from nlbflow.errors import NlbflowError
 from nlbflow.figures import FORMATS, figure_name
@@ -42,6 +42,8 @@ ENTERED = {name: dict(entry.about) for name, entry in SELECTION.entries.items()}
 ASKED = {**config, **({"entered": ENTERED} if ENTERED else {})}
 config.update(SELECTION.config)
 MODELS, PINS = SELECTION.models, SELECTION.pins
+# what streamed files are checked by lies beside the pins of whole ones
+INPUTS = read_inputs((ROOT / config["pins"]).with_name("inputs.tsv"))
 DATASETS = config["datasets"]
 # The config that tables, page and figures belong to.
 ORIGIN = origin_of(ASKED, map(str, workflow.config_settings.configfiles))

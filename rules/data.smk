@@ -50,6 +50,34 @@ rule fetch:
         "../scripts/fetch.py"
 
 
+# In place of fetch where `stream: true`: where in the archive the file lies, of which `tensors` and `targets` then read
+# what they need.
+rule stream:
+    output:
+        pointer="data/nwb/{dandiset}/{version}/{path}.json",
+    log:
+        "logs/stream/{dandiset}/{version}/{path}.log",
+    benchmark:
+        "logs/stream/{dandiset}/{version}/{path}.benchmark.tsv"
+    wildcard_constraints:
+        dandiset=r"[0-9]{6}",
+        version=r"[0-9][0-9.]+[0-9]",
+        path=r".+\.nwb",
+    conda:
+        "../envs/fetch.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
+    params:
+        sha256=lambda w: find_pin(PINS, w.dandiset, w.version, w.path).sha256,
+        inputs=lambda w: INPUTS.get(find_pin(PINS, w.dandiset, w.version, w.path).sha256, {}),
+    message:
+        "Finding {wildcards.path} of dandiset {wildcards.dandiset}, to be streamed"
+    script:
+        "../scripts/stream.py"
+
+
 rule link:
     input:
         file=lambda w: SELECTION.user_file(w.dataset, w.part),
@@ -106,6 +134,33 @@ rule inspect_recording:
         "Inspecting {input.nwb}"
     script:
         "../scripts/inspect_recording.py"
+
+
+# `snakemake results/inputs.tsv` makes what streamed files are checked by, from whole ones; once looked at, it is copied to
+# resources/inputs.tsv.
+rule pin_inputs:
+    input:
+        files=[path for *_, path in SELECTION.pinned_files()],
+        stamp=pin_inputs_stamp,
+    output:
+        table="results/inputs.tsv",
+    log:
+        "logs/pin_inputs.log",
+    benchmark:
+        "logs/pin_inputs.benchmark.tsv"
+    conda:
+        "../envs/prepare.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        digest=planned_digest,
+        of=[of for *of, _ in SELECTION.pinned_files()],
+    message:
+        "Making checksums of what is read of {input.files}"
+    script:
+        "../scripts/pin_inputs.py"
 
 
 # Like fetch, but for the published answers, which come from a plain url or from the user's folder.

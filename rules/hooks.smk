@@ -30,11 +30,13 @@ def forget_scores(jobs):
 def say_plan():
     jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
     gigabytes = sum(bytes_to_fetch(job) for job in jobs) / 1e9
+    streamed = sum(pin_of(job).bytes for job in jobs if job.rule.name == "stream") / 1e9
+    also = f" and a part of {streamed:.2f} GB to stream" if streamed else ""
     asked = [job.resources for job in jobs if not job.is_norun and job.resources.get("gpu", 0)]
     # a dry run with a cluster's profile uses the dry-run executor, but `nodes` comes from the profile
     cluster = workflow.non_local_exec or (workflow.dryrun and workflow.resource_settings.nodes)
     hours = most_hours([(r.gpu, r._cores, r.runtime) for r in asked], bool(cluster or gpu_names()))
-    print(f"nlbflow: {len(jobs)} jobs, {gigabytes:.2f} GB to fetch, {hours}", file=sys.stderr)
+    print(f"nlbflow: {len(jobs)} jobs, {gigabytes:.2f} GB to fetch{also}, {hours}", file=sys.stderr)
 
 
 def bytes_to_fetch(job):
@@ -45,8 +47,13 @@ def bytes_to_fetch(job):
         return MODELS.entry_file(job.wildcards.entry, job.wildcards.phase, job.wildcards.seed)["bytes"]
     if job.rule.name != "fetch":
         return 0
-    pin = find_pin(PINS, job.wildcards.dandiset, job.wildcards.version, job.wildcards.path)
+    pin = pin_of(job)
     return pin.bytes if DATASETS[pin.dataset]["source"] == "dandi" else 0
+
+
+def pin_of(job):
+    """The pinned file of a job that fetches it or is to stream it."""
+    return find_pin(PINS, job.wildcards.dandiset, job.wildcards.version, job.wildcards.path)
 
 
 @atexit.register

@@ -108,6 +108,13 @@ def wanted_checksums(wildcards, stage):
     return {**known, "answers": config["published_answers"]["sha256"]} if stage == "targets" else known
 
 
+def pin_inputs_stamp(wildcards):
+    """The definitions of the datasets, which say what is read."""
+    of = {dataset: SELECTION.checksums(dataset) for dataset, *_ in SELECTION.pinned_files()}
+    definitions = {dataset: {key: DATASETS[dataset].get(key) for key in CUTTING["tensors"]} for dataset in of}
+    return stamp("pin_inputs", parameters=frozen(files=of, definitions=definitions))
+
+
 def check_stamp(wildcards):
     """For the check of a model's contract: its parameters where `per_dataset` sets none."""
     model = wildcards.model

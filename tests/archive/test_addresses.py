@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from entry_files import Host
-from nlbflow.archive import fetch
+from nlbflow.archive import sessions
 from nlbflow.archive.fetch import fetch_from_url
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
@@ -66,13 +66,13 @@ def test_a_host_leads_to_no_other_inside_this_network(host, tmp_path):
 )
 def test_which_redirects_are_followed(monkeypatch, target, address, allowed):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(0, 0, 0, "", (address, 0))])
-    answer = fetch.requests.Response()
+    answer = sessions.requests.Response()
     answer.status_code, answer.url, answer.headers["location"] = 302, "https://lab.example/rates.h5", target
     if allowed:
-        assert fetch._Wary(1.0).get_redirect_target(answer) == target
+        assert sessions.Wary(1.0).get_redirect_target(answer) == target
     else:
         with pytest.raises(NlbflowError, match="redirects to another host"):
-            fetch._Wary(1.0).get_redirect_target(answer)
+            sessions.Wary(1.0).get_redirect_target(answer)
 
 
 def test_a_redirect_without_end_is_told(host, tmp_path):

@@ -45,7 +45,8 @@ class Fault:
     """What goes wrong, for the next `times` requests whose path contains `path`.
 
     cut: half of the bytes asked for, then the connection closes. stall: half of them, then silence. corrupt:
-    a byte is flipped. slow: 64 KiB every 50 ms. whole: Range is ignored. A number, as 404: that status.
+    a byte is flipped. slow: 64 KiB every 50 ms. whole: Range is ignored. changed: another object of the same size.
+    resized: of another size. html: a web page. A number, as 404: that status.
     With `on="api"` (stall and numbers only) it hits the requests for metadata, else those for bytes.
     """
 
@@ -100,13 +101,17 @@ class LoopbackArchive:
     """Serves {(dandiset, version): folder} on 127.0.0.1 while used as a context manager.
 
     `url` is the archive's API url, `faults` what is to go wrong (change it at will), `log` the requests.
-    The checksums it publishes are those of the files at the start.
+    The checksums it publishes are those of the files at the start. An answer begins `latency_s` after its request,
+    and a connection as long after it was asked for; all bytes of files share a line of `bytes_per_s`.
     """
 
     dandisets: Mapping[tuple[str, str], Path]
     port: int = 0
     faults: list[Fault] = field(default_factory=list)
     log: list[Request] = field(default_factory=list)
+    latency_s: float = 0.0
+    bytes_per_s: float = float("inf")
+    line_free: float = 0.0  # when what was sent last has passed the line
 
     def __enter__(self) -> "LoopbackArchive":
         self.versions = {key: list(_assets(key, Path(folder))) for key, folder in self.dandisets.items()}
@@ -127,6 +132,14 @@ class LoopbackArchive:
 
     def blob_requests(self) -> list[Request]:
         return [request for request in self.log if request.path.startswith("/blobs/")]
+
+    def pass_line(self, count: int) -> None:
+        """Wait until so many bytes have passed the line, after those of other answers."""
+        with self.lock:
+            self.line_free = max(self.line_free, time.monotonic()) + count / self.bytes_per_s
+            wait = self.line_free - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
 
     def take_fault(self, on: str, path: str) -> str:
         with self.lock:
@@ -164,6 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
     archive: LoopbackArchive
 
     def handle(self) -> None:
+        time.sleep(self.archive.latency_s)
         with suppress(BrokenPipeError, ConnectionResetError):  # clients in these tests hang up and are killed
             super().handle()
 
@@ -173,6 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.request_log = Request(self.command, self.path, self.headers.get("Range"))
         self.archive.log.append(self.request_log)
+        time.sleep(self.archive.latency_s)
         self.route()
 
     def head(self, status: int, length: int, **headers: str) -> None:
@@ -246,7 +261,12 @@ class _Handler(BaseHTTPRequestHandler):
     def blob(self, asset: Asset, fault: str) -> None:
         if fault.isdigit():
             return self.json({"detail": "Fault."}, int(fault))
+        if fault == "html":
+            self.head(200, 17, Content_Type="text/html; charset=utf-8")
+            self.wfile.write(b"<h1>Log in</h1>\r\n")
+            return None
         headers = {"Content_Type": "application/octet-stream", "Accept_Ranges": "bytes"}
+        size = asset.size + (fault == "resized")
         first, last = 0, asset.size - 1
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if fault == "whole":
@@ -255,9 +275,10 @@ class _Handler(BaseHTTPRequestHandler):
             first, last = int(asked[1]), min(int(asked[2] or last), last)
             if first > last:
                 return self.head(416, 0, Content_Range=f"bytes */{asset.size}")
-            headers["Content_Range"] = f"bytes {first}-{last}/{asset.size}"
+            headers["Content_Range"] = f"bytes {first}-{last}/{size}"
         length = last - first + 1
-        self.head(206 if asked else 200, length, ETag=f'"{asset.etag}"', **headers)
+        etag = f"{asset.etag[::-1] if fault == 'changed' else asset.etag}"
+        self.head(206 if asked else 200, length, ETag=f'"{etag}"', **headers)
         if self.command == "HEAD":
             return
         with asset.file.open("rb") as content:
@@ -267,6 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
                 piece = bytearray(content.read(min(PIECE, end - sent)))
                 if fault == "corrupt" and sent == 0:
                     piece[0] ^= 255
+                self.archive.pass_line(len(piece))
                 self.wfile.write(piece)
                 sent = self.request_log.sent = sent + len(piece)
                 if fault == "slow":

@@ -53,6 +53,11 @@ def selection(change) -> Selection:
             "YAML reads 5e1 as text; write 50 or 5.0e+1.",
         ),
         (
+            lambda c: c["datasets"]["mc_rtt"].update(stream=True, source="folder"),
+            "config key datasets.mc_rtt.source is 'folder': 'dandi' was expected (only files of the archive can be "
+            "streamed).",
+        ),
+        (
             lambda c: c["run"].update(models=["mean_rate_tuned"]),
             "config key run.models names the model 'mean_rate_tuned', but models.mean_rate has no `tune:` with a grid "
             "to tune it by; add one, or run mean_rate.",

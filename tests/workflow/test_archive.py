@@ -1,9 +1,13 @@
 """The seven datasets from an archive to tensors, scores and published answers, all on loopback."""
 
+import csv
 import functools
 import hashlib
 import http.server
+import json
+import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,17 +18,21 @@ import yaml
 
 from loopback_dandi import Fault
 from nlbflow.archive.pins import read_pins
+from nlbflow.archive.pointers import read_pointer, write_pointer
 from nlbflow.errors import NlbflowError
 from nlbflow.metrics.formulas import METRICS
+from nlbflow.recordings.inputs import check_streamed, checksums_of
 from nlbflow.recordings.published_answers import read_published
 from nlbflow.recordings.targets import make_target
 from nlbflow.recordings.tensors import make_input
+from nlbflow.running.files import read_arrays
 from workflow import ROOT, run
 
 PINS = read_pins(ROOT / "resources/datasets.tsv")
 # one of each layout
 LAYOUTS = ("mc_maze_small", "mc_rtt", "area2_bump", "dmfc_rsg")
 DATASETS = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]
+MAKERS = {"input": make_input, "target": make_target}
 
 
 def write_config(
@@ -80,6 +88,65 @@ def test_interrupted_anywhere_it_fetches_nothing_whole_again(archive, tmp_path):
     board = (work / "results/leaderboard.md").read_text()
     rtt = board[board.index("## mc_rtt, 20 ms bins, val phase\n") :].split("\n## ")[0]
     assert "| condition_psth (oracle) |" in rtt and ": the dataset's definition names no conditions" in rtt
+
+
+def inputs_of(archive, name: str) -> list[list[str]]:
+    """The rows of the table that pins what is read of a dataset's files."""
+    pins, parts = read_pins(archive[1])[name], archive[2][name]
+    found = {part: checksums_of(parts[part], DATASETS[name]) for part in pins}
+    return [[name, part, pins[part].sha256, *row] for part, items in found.items() for row in items.items()]
+
+
+def write_streamed(folder: Path, archive, rows: list[list[str]]) -> Path:
+    """A config that streams area2_bump, with pins of what is read of it."""
+    shutil.copy(archive[1], folder / "pins.tsv")
+    with (folder / "inputs.tsv").open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows([["dataset", "part", "file_sha256", "item", "sha256"], *rows])
+    stanzas = {"datasets": {"area2_bump": {"stream": True}}, "pins": str(folder / "pins.tsv")}
+    config = yaml.safe_load(write_config(folder, archive, ["val"], ["mean_rate"], [20], ["area2_bump"]).read_text())
+    (folder / "streamed.yaml").write_text(yaml.safe_dump({**config, **stanzas}))
+    return folder / "streamed.yaml"
+
+
+def test_a_streamed_recording_gives_the_same_tensors_and_answers(archive, tmp_path):
+    server, _, truth = archive
+    server.faults.clear()
+    name, work = "area2_bump", tmp_path / "work"
+    # what is read of the test file is not pinned
+    pinned = [row for row in inputs_of(archive, name) if row[1] == "train"]
+    makers = {f"results/{name}/20ms/val/{file}.h5": make for file, make in MAKERS.items()}
+    output = run(ROOT, work, *makers, config=write_streamed(tmp_path, archive, pinned))
+    assert "0.00 GB to fetch and a part of 0.00 GB to stream" in output
+    assert not list((work / "data").rglob("*.nwb"))
+    for path, make in makers.items():
+        arrays, about = read_arrays(work / path)
+        expected, _ = make({part: truth[name][part] for part in ("train", "test")}, DATASETS[name], 20, "val")
+        assert arrays.keys() == expected.keys()
+        for key, value in expected.items():
+            for found, known in zip(*((x if isinstance(x, list) else [x]) for x in (arrays[key], value)), strict=True):
+                assert (found.dtype, found.shape, found.tobytes()) == (known.dtype, known.shape, known.tobytes()), key
+        assert about["provenance"]["streamed"] == {"train": "verified", "test": "not verified"}
+    notes = json.loads((work / f"results/{name}/20ms/val/dataset.json").read_text())["notes"]
+    assert any("is not verified" in note for note in notes)
+
+    # the archive may say what it likes: other content than was pinned is refused
+    path = next(work.glob("data/nwb/000127/*/sub-Han/*train*.json"))
+    assert check_streamed({"train": str(path)}, DATASETS[name]) == {"train": "verified"}
+    pointer = read_pointer(path)
+    write_pointer(path, replace(pointer, inputs={**pointer.inputs, "units": "0" * 64}))
+    with pytest.raises(NlbflowError, match=r"/units of .*, as it was streamed, is not that of the pinned file"):
+        check_streamed({"train": str(path)}, DATASETS[name])
+
+
+@pytest.mark.slow
+def test_pins_of_what_is_read_are_made_from_whole_files(archive, tmp_path):
+    archive[0].faults.clear()
+    run(ROOT, tmp_path / "work", "results/inputs.tsv", config=write_streamed(tmp_path, archive, []))
+    with (tmp_path / "work/results/inputs.tsv").open(newline="") as file:
+        _, *rows = csv.reader(file, delimiter="\t")
+    assert rows == inputs_of(archive, "area2_bump")
+    read = ["intervals/trials", "units", "processing/behavior/hand_vel"]
+    assert [row[3] for row in rows if row[1] == "train"] == read
 
 
 @pytest.fixture

@@ -20,7 +20,12 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 # what some packages are built on, and install
-BRINGS = {"matplotlib": ["PIL"], "pynwb": ["hdmf"], "dandi": ["numpy", "requests", "urllib3"]}
+BRINGS = {
+    "matplotlib": ["PIL"],
+    "pynwb": ["hdmf"],
+    "dandi": ["numpy", "requests", "urllib3"],
+    "requests": ["urllib3"],
+}
 # methods of pandas that import another package
 THROUGH = {"to_parquet": "pyarrow", "read_parquet": "pyarrow"}
 # what is imported under another name than it is installed by

@@ -83,6 +83,26 @@ def _unusable(where: str, column: str, found: str, expected: str) -> NlbflowErro
     return NlbflowError(f"{where}: column {column} must be {expected}, but holds {found!r}; correct it.")
 
 
+def read_inputs(path: str | Path) -> dict[str, dict[str, str]]:
+    """Read the tab-separated table of what streamed files are checked by: {file's SHA-256: {item: item's SHA-256}}.
+
+    An item is a group of the file (`recordings.inputs`). Without the table nothing is checked.
+
+    Raises:
+        NlbflowError: a column is missing, or a value is not a SHA-256.
+    """
+    path, found = Path(path), {}
+    if not path.is_file():
+        return found
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            for column in ("file_sha256", "sha256"):
+                if not SHA256.fullmatch(row.get(column) or ""):
+                    raise _unusable(str(path), column, row.get(column), "64 lower-case hexadecimal digits")
+            found.setdefault(row["file_sha256"], {})[row["item"]] = row["sha256"]
+    return found
+
+
 def find_pin(pins: dict[str, dict[str, Pin]], dandiset: str, version: str, path: str) -> Pin:
     """The pin of one file of a dandiset.
 

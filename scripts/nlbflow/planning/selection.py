@@ -140,6 +140,12 @@ class Selection:
         own = [name for name in self.run["datasets"] if self.datasets[name]["source"] == "files"]
         return [(name, part) for name in own for part in self.datasets[name]["files"]]
 
+    def pinned_files(self) -> list[tuple[str, str, str]]:
+        """(dataset, part, path) of each whole file of the archive, also of datasets that are streamed."""
+        pinned = [name for name in self.run["datasets"] if self.datasets[name]["source"] in ("dandi", "folder")]
+        whole = {name: part_paths(name, {**self.datasets[name], "stream": False}, self.pins) for name in pinned}
+        return [(name, part, path) for name, parts in whole.items() for part, path in parts.items()]
+
     def version(self, dataset: str) -> str:
         """The version that every result of a dataset carries."""
         return dataset_version(dataset, self.datasets[dataset], self.pins)

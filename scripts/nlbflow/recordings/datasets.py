@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nlbflow.archive.pins import Pin
+from nlbflow.archive.pointers import SUFFIX
 from nlbflow.errors import NlbflowError
 
 # What a model or a metric may need of a dataset (a model's NEEDS), with the reason that tables give where it is absent.
@@ -39,7 +40,11 @@ def part_paths(name: str, definition: dict, pins: dict[str, dict[str, Pin]]) -> 
             "its files there, or name them in its stanza with `source: files`."
         )
     wanted = definition.get("parts", ["train", "test"])
-    return {part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}" for part, p in pins[name].items() if part in wanted}
+    # of a streamed recording there is only a file that says where in the archive it lies
+    form = SUFFIX if definition.get("stream") else ""
+    return {
+        part: f"data/nwb/{p.dandiset}/{p.version}/{p.path}{form}" for part, p in pins[name].items() if part in wanted
+    }
 
 
 def user_path(data_folder: str, path: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from nlbflow.archive.opening import open_recording
 from nlbflow.errors import NlbflowError
 from nlbflow.recordings.nwb_tables import (
     find_table,
@@ -17,10 +18,9 @@ from nlbflow.recordings.nwb_tables import (
     select,
     unit_tables,
 )
-from nlbflow.recordings.series import Series, read_series, series_paths
+from nlbflow.recordings.series import Series, find_series, read_series
 from nlbflow.recordings.splits import draw_split
 from nlbflow.recordings.stretches import common, covered, inside, merge_stretches, without
-from nlbflow.running.files import open_h5
 
 # Sorted units of awake animals fire faster than this; spike times in ms make them a thousand times slower.
 SLOW_HZ = 0.2
@@ -61,7 +61,7 @@ class Recording:
         self.path = path
         self.as_reference = definition.get("reference") == "nlb_tools"
         trials, units = definition.get("trials", {}), definition.get("units", {})
-        with open_h5(path) as file:
+        with open_recording(path) as file:
             intervals = find_table(file, path, "trials", trials.get("table", "trials"), interval_tables)
             for column, what in (("start_time", "the start of each trial"), ("stop_time", "the end of each trial")):
                 _need(intervals, path, column, what)
@@ -296,8 +296,8 @@ class Recording:
 
     def has_series(self, name: str) -> bool:
         """Whether there is a behaviour series of that name or path."""
-        with open_h5(self.path) as file:
-            return any(name in (path, path.rsplit("/", 1)[-1]) for path in series_paths(file))
+        with open_recording(self.path) as file:
+            return find_series(file, self.path, name, self.as_reference) is not None
 
     def series(self, name: str) -> Series | None:
         """A behaviour series on the 1 ms clock, or None where the file has none.
@@ -305,7 +305,7 @@ class Recording:
         Raises:
             NlbflowError: it cannot be brought to that clock.
         """
-        with open_h5(self.path) as file:
+        with open_recording(self.path) as file:
             return read_series(file, self.path, name, self.first, self.rows, self.as_reference)
 
 

@@ -56,7 +56,7 @@ def read_series(
     Raises:
         NlbflowError: several series have that name, or data and times do not make a series.
     """
-    item = _find_series(file, path, name, as_reference)
+    item = find_series(file, path, name, as_reference)
     if item is None:
         return None
     try:
@@ -208,7 +208,7 @@ def _converted(values: np.ndarray, item: h5py.Group) -> np.ndarray:
     return values if np.all(factor == 1.0) and offset == 0.0 else values * factor + offset
 
 
-def _find_series(file: h5py.File, path: str | Path, name: str, as_reference: bool) -> h5py.Group | None:
+def find_series(file: h5py.File, path: str | Path, name: str, as_reference: bool) -> h5py.Group | None:
     """The group of a time series: in processing/behavior, or the one of that name or path anywhere in the file."""
     usual = file.get(name if "/" in name else f"processing/behavior/{name}")
     if isinstance(usual, h5py.Group) and "data" in usual:

@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
+from nlbflow.archive.opening import open_recording
 from nlbflow.errors import NlbflowError
 from nlbflow.recordings.clock import NOT_A_TIME, NS_PER_MS, seconds_to_ns
 from nlbflow.recordings.nwb import Recording, Units
 from nlbflow.recordings.series import Series, series_paths
-from nlbflow.running.files import open_h5
 
 
 class Session:
@@ -137,7 +137,7 @@ class Session:
             parts = [replace(found, rows=found.rows + offset) for found, offset in parts if found is not None]
             if not parts:
                 path = self.recordings[-1].path
-                with open_h5(path) as file:
+                with open_recording(path) as file:
                     there = ", ".join(series_paths(file)) or "none"
                 raise NlbflowError(
                     f"{path} has no behaviour series named {name!r}; correct `behavior.series` in the dataset's "
