@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +22,7 @@ from workflow import ROOT, SMALL, copy_code, run
 
 pytestmark = pytest.mark.slow
 SUITE = "bookworm"
-# what Apptainer shares with the machine by default
+# A stand-in for Apptainer: it runs a command in the image's files and shares with the machine what Apptainer does.
 APPTAINER = """#!{python}
 import os, sys
 
@@ -31,30 +31,46 @@ if sys.argv[1:] == ["--version"]:
     sys.exit()
 words = [word for word in sys.argv[1:] if word not in ("--quiet", "--silent")]
 assert words.pop(0) == "exec", words
-binds = ["--bind", os.getcwd(), os.getcwd()]
+binds = [os.getcwd()]
 while words[0].startswith("--"):
-    option, value = words.pop(0), words.pop(0)
-    assert option in ("--home", "--bind"), option
-    source, _, target = value.partition(":")
-    binds += ["--bind", source, target or source]
+    assert words.pop(0) in ("--home", "--bind"), words
+    binds.append(words.pop(0))
 assert words.pop(0) == {image!r}, words
-os.execvp("bwrap", [
-    *("bwrap", "--unshare-net", "--cap-drop", "ALL", "--ro-bind", {root!r}, "/", "--tmpfs", "/mnt"),
-    *("--dev-bind", "/dev", "/dev", "--bind", "/proc", "/proc", "--bind", "/tmp", "/tmp", *binds),
-    *("--chdir", os.getcwd(), "--setenv", "PATH", "/opt/environment/bin:/usr/bin:/bin", *words),
-])
+command = ["bwrap", "--unshare-net", "--cap-drop", "ALL", "--dev-bind", "/dev", "/dev"]
+for folder in ("proc", "sys", "tmp"):
+    command += ["--bind", f"/{{folder}}", f"/{{folder}}"]
+for folder in ("bin", "etc", "lib", "lib64", "opt", "usr", "var"):
+    command += ["--ro-bind", f"{root}/{{folder}}", f"/{{folder}}"]
+for bind in binds:
+    source, _, target = bind.partition(":")
+    command += ["--bind", source, target or source]
+command += ["--chdir", os.getcwd(), "--setenv", "PATH", "/opt/environment/bin:/usr/bin:/bin"]
+os.execvp("bwrap", command + words)
 """
 
 
 def podman(*arguments: str, **options) -> str:
-    """What a podman command prints; it must succeed."""
+    """What a podman command prints, standard error aside; it must succeed."""
     done = subprocess.run(["podman", *arguments], capture_output=True, text=True, **options)
     assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
     return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory) -> Iterator[str]:
+def settings(tmp_path_factory) -> Iterator[None]:
+    """Of podman, with which it also runs on machines that are themselves contained: lower limits than it sets, no runtime
+    while it builds, and not crun where there are both versions of cgroups, which crun refuses."""
+    file = tmp_path_factory.mktemp("settings") / "containers.conf"
+    runtime = '[engine]\nruntime = "runc"\n' if Path("/sys/fs/cgroup/unified").exists() else ""
+    file.write_text(f'[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n{runtime}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_CONF", str(file))
+        patch.setenv("BUILDAH_ISOLATION", "chroot")
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(settings, tmp_path_factory) -> Iterator[str]:
     """An image of Debian's essential packages and apt; skips where it cannot be made or no container can run."""
     for tool in ("podman", "mmdebstrap"):
         if not shutil.which(tool):
@@ -185,8 +201,8 @@ def test_it_tells_its_commit_and_can_do_nothing_else(in_image, images, commit):
 
 
 @pytest.fixture
-def apptainer(exported, tmp_path, monkeypatch) -> Callable[[str], None]:
-    """A stand-in for Apptainer, which Debian does not have: it runs a job's command in the image's files."""
+def apptainer(exported, tmp_path, monkeypatch) -> None:
+    """The stand-in as the command apptainer, since Debian does not have it."""
     if not shutil.which("bwrap"):
         pytest.skip("bwrap is not installed here (Debian's package bubblewrap)")
     root = tmp_path / "root"
