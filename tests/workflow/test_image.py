@@ -58,7 +58,7 @@ def podman(*arguments: str, **options) -> str:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> Iterator[None]:
-    """Of podman, with which it also runs on machines that are themselves contained: lower limits than it sets, no runtime
+    """Of podman, to run on machines too that are themselves contained: lower limits than it would set, no runtime
     while it builds, and not crun where there are both versions of cgroups, which crun refuses."""
     file = tmp_path_factory.mktemp("settings") / "containers.conf"
     runtime = '[engine]\nruntime = "runc"\n' if Path("/sys/fs/cgroup/unified").exists() else ""
