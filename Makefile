@@ -5,7 +5,7 @@ BIN := .venv/bin
 CONFIG ?= config.yaml
 SNAKEMAKE = $(BIN)/snakemake
 
-.PHONY: demo demo-deep test test-all faults lint small official excerpt excerpt-deep inspect crate resume lock
+.PHONY: demo demo-deep test test-all faults lint small official excerpt excerpt-deep inspect crate resume image lock
 
 # The default run on a simulated session, and its report.
 demo: .venv/run.done
@@ -73,6 +73,11 @@ resume: .venv/run.done
 	$(BIN)/python scripts/resume.py
 	$(SNAKEMAKE) --unlock --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
 	$(SNAKEMAKE) --configfile $(CONFIG) $(if $(DATA),--config "data_folder=$(DATA)")
+
+# The image of containers/Dockerfile, of what is committed: docs/containers.md. BUILD=--build-arg=LOCK=deep adds to it.
+# Files get a date of which nothing depends, the first that a zip file can hold.
+image:
+	git archive HEAD | podman build --file containers/Dockerfile --tag nlbflow --timestamp 315532800 $(BUILD) -
 
 # New locks from the pins in pyproject.toml, for Python 3.11 and newer. What a lock has stays as long as the pins allow:
 # delete it for the newest. The first is what the others hold to; snakefmt alone cannot.

@@ -9,6 +9,10 @@ configfile: f"{workflow.basedir}/resources/datasets.yaml"
 configfile: f"{workflow.basedir}/config.yaml"
 
 
+# of every rule, beside its conda environment: docs/containers.md
+container: config["image"]
+
+
 include: "rules/common.smk"
 include: "rules/lookups.smk"
 include: "rules/stamps.smk"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -36,6 +37,11 @@ try:
     SELECTION = Selection.of(config, ROOT)
 except NlbflowError as error:
     raise WorkflowError(str(error))
+if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    if "://" not in config["image"] and not Path(config["image"]).exists():
+        raise WorkflowError(
+            f"the config key image names {config['image']}, which does not exist; build it (docs/containers.md), or name another."
+        )
 
 # scripts read the stanza of a model from here; those of entries come from their folders
 ENTERED = {name: dict(entry.about) for name, entry in SELECTION.entries.items()}

@@ -81,3 +81,8 @@ def test_every_stanza_fits_a_partition_also_when_sent_again():
             and asked.get("runtime", 0) * times <= limit["max_runtime"]
         ]
         assert fitting, f"{model} fits no partition"
+
+
+def test_an_image_that_is_not_there_is_named(tmp_path):
+    output = run(ROOT, tmp_path / "work", "-n", "--software-deployment-method", "apptainer", fails=True)
+    assert "the config key image names containers/nlbflow.sif, which does not exist; build it" in output

@@ -1,6 +1,7 @@
 """Where a result comes from: versions, code, commit, device, cost."""
 
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from nlbflow import METRICS_VERSION, __version__
 from nlbflow.running.files import read_json
 
+# `git archive` writes the commit into it.
+COMMIT = Path(__file__).resolve().parents[3] / "resources/commit.txt"
 PACKAGES = ("numpy", "scipy", "h5py", "pynwb", "dandi", "torch", "snakemake")
 
 
@@ -29,16 +32,18 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of the code, with `+changes` if the working tree differs; empty outside a checkout."""
+    """The commit of the code, with `+changes` if the working tree differs; empty where neither git nor the archive that
+    the code came in tells it."""
     here = Path(__file__).resolve().parent
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
             cwd=here, capture_output=True, text=True, timeout=20, check=True,
         )  # fmt: skip
+        return found.stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()
+        written = COMMIT.read_text().strip() if COMMIT.is_file() else ""
+        return written[:12] if re.fullmatch("[0-9a-f]{40}", written) else ""
 
 
 def made_here() -> str:
