@@ -35,6 +35,7 @@ from nlbflow.methods.lfads.population import (
     draw,
     exploit_and_explore,
     first_population,
+    seed_of,
     stream,
     validation_loss,
 )
@@ -119,9 +120,11 @@ def fit(
     generations = math.ceil(params["max_epochs"] / length)
     progress = _Progress(validation, sizes, generations * length, population.generation * length)
     processes = min(params["threads"], len(members)) if device == "cpu" else 1
+    streams = [torch.Generator(device) for _ in members]
     with Workers(processes, sizes, training) as workers:
         while not _done(population, generations, params["patience"]):
-            streams = [stream(seed, member, EPOCHS, population.generation, device=device) for member in members]
+            for member, generator in zip(members, streams, strict=True):
+                generator.manual_seed(seed_of(seed, member, EPOCHS, population.generation))
             measured = []
             for epochs in _portions(length, params["validate_epochs"]):
                 workers.train(population, schedule, streams, epochs)

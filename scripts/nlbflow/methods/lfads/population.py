@@ -9,7 +9,7 @@ never see.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nlbflow.methods.lfads import net as lfads
 from nlbflow.methods.lfads.net import Draws, Sizes
+from nlbflow.methods.networks.graphs import Recorder, beside, side_stream
 
 # The loss is scaled before gradients are clipped (by each member's norm), with the published values.
 LOSS_SCALE, CLIP_NORM = 1e4, 200.0
@@ -94,8 +95,12 @@ class Population:
 
 def stream(seed: int, member: int, *purpose: int, device: str = "cpu") -> torch.Generator:
     """A random stream of one member and purpose."""
-    state = np.random.SeedSequence([seed, member, *purpose]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator(device).manual_seed(seed_of(seed, member, *purpose))
+
+
+def seed_of(seed: int, member: int, *purpose: int) -> int:
+    """What such a stream begins with."""
+    return int(np.random.SeedSequence([seed, member, *purpose]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def first_population(
@@ -114,39 +119,62 @@ def first_population(
     return Population(weights, weights.clone(), zeros, zeros.clone(), columns, weights[0].clone())
 
 
-def train_epochs(
-    population: Population, sizes: Sizes, trials: Trials, schedule: Schedule, streams: list, epochs: int
-) -> None:
-    """Train every member for some epochs, in place; an epoch leaves out trials that do not fill a batch.
+class Training:
+    """Updates of all members of a population, in place; on a GPU recorded and replayed.
 
     Args:
+        population: its tensors stay where they are in memory.
         streams: a random stream per member.
     """
-    count, device = trials.counts.shape[1], trials.counts.device
-    batches = max(1, count // schedule.batch)
-    size, ramp_updates = count // batches, schedule.ramp_epochs * batches
-    hyper = dict(zip(HYPERPARAMETERS, population.hyper.to(device, trials.counts.dtype).unbind(1), strict=True))
-    members = len(population.weights)
-    together = CPU_MEMBERS if device.type == "cpu" else members
-    blocks = [slice(start, start + together) for start in range(0, members, together)]
 
-    def gradients(rows: slice, chosen: Tensor, ramp: float) -> Tensor:
-        weights = population.weights[rows].clone().requires_grad_()
-        own = {name: column[rows] for name, column in hyper.items()}
-        loss = training_loss(weights, sizes, take(trials, chosen[rows]), own, ramp, streams[rows])
-        return torch.autograd.grad(loss.sum(), weights)[0]
+    def __init__(self, population: Population, sizes: Sizes, trials: Trials, schedule: Schedule, streams: list):
+        self.population, self.sizes, self.trials, self.schedule = population, sizes, trials, schedule
+        self.streams, self.device = streams, trials.counts.device
+        self.hyper = population.hyper.to(self.device, trials.counts.dtype)
+        members = len(population.weights)
+        together = CPU_MEMBERS if self.device.type == "cpu" else members
+        self.blocks = [slice(start, start + together) for start in range(0, members, together)]
+        self.stream = side_stream(self.device)
+        self.update = Recorder(self._update, streams) if self.stream else self._update
 
-    for _ in range(epochs):
-        order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
-        for chosen in order[:, : size * batches].split(size, dim=1):
-            ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
-            population.updates += 1
-            # a short memory at first, when there is little to average
-            decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
-            for rows in blocks:
-                adam_update(population, rows, gradients(rows, chosen, ramp), hyper["learning_rate"][rows])
-                average = population.average[rows]
-                torch.lerp(population.weights[rows], average, decay, out=average)
+    def epochs(self, epochs: int) -> None:
+        """Train every member for some epochs; an epoch leaves out trials that do not fill a batch."""
+        count = self.trials.counts.shape[1]
+        batches = max(1, count // self.schedule.batch)
+        size = count // batches
+        self.hyper.copy_(self.population.hyper)
+        with beside(self.stream):
+            for _ in range(epochs):
+                order = torch.stack([torch.randperm(count, generator=s, device=self.device) for s in self.streams])
+                chosen = order[:, : size * batches].split(size, dim=1)
+                # in one transfer, since a GPU that is given numbers one by one waits for each
+                numbers = torch.tensor([self._numbers(batches) for _ in chosen], dtype=self.hyper.dtype)
+                for rows, told in zip(chosen, numbers.to(self.device), strict=True):
+                    self.update(rows, told)
+
+    def _numbers(self, batches: int) -> tuple[float, ...]:
+        """What differs between updates but for trials and draws: the ramp, the decay of the running mean, and Adam's
+        two corrections of means that began at 0."""
+        population, schedule = self.population, self.schedule
+        ramp_updates = schedule.ramp_epochs * batches
+        ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
+        population.updates += 1
+        # a short memory at first, when there is little to average
+        decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
+        return ramp, decay, *(1 - kept**population.updates for kept in ADAM_DECAYS)
+
+    def _update(self, chosen: Tensor, numbers: Tensor) -> tuple[Tensor, ...]:
+        population, (ramp, decay, *corrections) = self.population, numbers.unbind()
+        for rows in self.blocks:
+            hyper = dict(zip(HYPERPARAMETERS, self.hyper[rows].unbind(1), strict=True))
+            weights = population.weights[rows].clone().requires_grad_()
+            batch = take(self.trials, chosen[rows])
+            loss = training_loss(weights, self.sizes, batch, hyper, ramp, self.streams[rows])
+            gradient = torch.autograd.grad(loss.sum(), weights)[0]
+            adam_update(population, rows, gradient, hyper["learning_rate"], corrections)
+            average = population.average[rows]
+            torch.lerp(population.weights[rows], average, decay, out=average)
+        return ()
 
 
 def take(trials: Trials, chosen: Tensor) -> Trials:
@@ -156,8 +184,9 @@ def take(trials: Trials, chosen: Tensor) -> Trials:
 
 
 def training_loss(
-    weights: Tensor, sizes: Sizes, trials: Trials, hyper: Mapping[str, Tensor], ramp: float, streams: list
-) -> Tensor:
+    weights: Tensor, sizes: Sizes, trials: Trials, hyper: Mapping[str, Tensor], ramp: Tensor | float,
+    streams: list,
+) -> Tensor:  # fmt: skip
     """What each member minimises on its own batch, with random numbers from its own stream: (members,).
 
     Mean negative log-likelihood per entry, plus `ramp` times two penalties: the divergences (sums over dimensions and
@@ -175,17 +204,22 @@ def training_loss(
     return LOSS_SCALE * (lfads.reconstruction(outcome.log_rates, trials.counts, learns) + ramp * penalty)
 
 
-def adam_update(population: Population, rows: slice, gradient: Tensor, learning_rate: Tensor) -> None:
+def adam_update(
+    population: Population, rows: slice, gradient: Tensor, learning_rate: Tensor, corrections: Sequence[Tensor]
+) -> None:
     """An update of some rows by Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips the norm of its own
     gradient and has its own learning rate.
+
+    Args:
+        corrections: 1 - decay^updates of the first and of the second moment.
     """
     gradient = gradient * (CLIP_NORM / gradient.norm(dim=1, keepdim=True)).clamp_max(1)
     slow, fast = ADAM_DECAYS
     first, second = population.first[rows], population.second[rows]
     torch.lerp(gradient, first, slow, out=first)
     torch.lerp(gradient.square(), second, fast, out=second)
-    mean = first / (1 - slow**population.updates)
-    spread = (second / (1 - fast**population.updates)).sqrt_().add_(ADAM_EPSILON)
+    mean = first / corrections[0]
+    spread = (second / corrections[1]).sqrt_().add_(ADAM_EPSILON)
     population.weights[rows].sub_(learning_rate.unsqueeze(1) * mean / spread)
 
 
@@ -221,7 +255,9 @@ def exploit_and_explore(
         if losses[opponent] < losses[member]:
             parents[member], factors[member] = opponent, perturbation
     for name in MEMBERS:
-        setattr(population, name, getattr(population, name)[parents])
+        # in place, because a recorded update writes where they were
+        rows = getattr(population, name)
+        rows.copy_(rows[parents])
     bounds = torch.tensor([[ranges[n].low, ranges[n].high] for n in HYPERPARAMETERS], dtype=torch.float64)
     population.hyper = (population.hyper * torch.from_numpy(factors)).clamp(bounds[:, 0], bounds[:, 1])
     return parents

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nlbflow.methods.networks.draws import uniform
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.recordings.model_input import ModelInput
 
@@ -73,7 +74,7 @@ def coordinated_dropout(counts: Tensor, rate: float) -> tuple[Tensor, Tensor]:
     Args:
         rate: the probability that an entry is dropped, below 1.
     """
-    dropped = torch.rand_like(counts) < rate
+    dropped = uniform(counts) < rate
     return counts * ~dropped / (1 - rate), dropped
 
 
