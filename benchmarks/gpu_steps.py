@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -32,8 +32,10 @@ from gpu import NETWORKS, SPOILED
 from gpu_inputs import Told, made_up, params_of
 from gpu_parts import compare_lfads, plain_ndt
 from nlbflow.methods.lfads import fit as lfads_fit
-from nlbflow.methods.lfads import population
-from nlbflow.methods.networks import training
+from nlbflow.methods.lfads import training as lfads_training
+from nlbflow.methods.networks import training, updates
+from nlbflow.methods.networks.memory import needed
+from nlbflow.methods.networks.settings import PRECISIONS
 
 LFADS = ("lfads", "autolfads")
 # Nothing random but the weights and the order of trials: what is drawn on a GPU differs from what is drawn on a CPU.
@@ -135,10 +137,22 @@ def repeat(network: str, told: Told) -> dict:
                 train_short(network, told, Path(folder))
         except EnoughError:
             resumed = train_short(network, told, Path(folder))
-    found = {"sha256": first, "same_twice": first == second, "same_after_kill": first == resumed}
-    if network not in LFADS:
-        found["same_eager"] = first == train_short(network, told, capture=False)
-    return found
+    with eager():
+        called = train_short(network, told)
+    return {
+        "sha256": first,
+        "same_twice": first == second,
+        "same_after_kill": first == resumed,
+        "same_eager": first == called,
+    }
+
+
+@contextmanager
+def eager():
+    """No update is recorded."""
+    with patch.object(updates, "Recorder", lambda update, _: update):
+        with patch.object(lfads_training, "Recorder", lambda update, _: update):
+            yield
 
 
 def fresh(told: Told) -> dict:
@@ -146,18 +160,22 @@ def fresh(told: Told) -> dict:
     return {network: train_short(network, told) for network in NETWORKS}
 
 
-def speed(network: str, told: Told, **changes) -> dict:
-    """Seconds of an epoch and an update, validation included, peak memory and utilisation of the GPU."""
+def speed(network: str, told: Told, networks: int = 1, **changes) -> dict:
+    """Seconds of an epoch and an update, validation included, peak memory and utilisation of the GPU.
+
+    Args:
+        networks: trained side by side.
+    """
     # so long that it is ended from here
     endless = {"epochs": 10**6, "max_epochs": 10**6, "patience": 10**6, "refit": False}
     if network in LFADS:
         endless |= {"generation_epochs": 5, "validate_epochs": 5}
-    elif has("capture"):
-        endless |= {"capture": False}
     module, params = params_of(network, told)
     params |= {name: value for name, value in endless.items() if name in params or has(name)} | changes
     data, moments = made_up(told), [time.perf_counter()]
     fitted = len(data.train_spikes_heldin) - -(-len(data.train_spikes_heldin) // 5)
+
+    writes = 0
 
     def passed() -> None:
         if told.device == "cuda":
@@ -175,14 +193,21 @@ def speed(network: str, told: Told, **changes) -> dict:
     original = getattr(holder, name)
 
     def timed(*arguments, **named) -> None:
+        nonlocal writes
         original(*arguments, **named)
-        passed()
+        writes += 1
+        if writes % networks == 0:
+            passed()
 
-    with measured(told) as found, patch.object(holder, name, timed):
-        try:
+    def train() -> None:
+        if networks == 1:
             module.predict(data, params, 0)
-        except EnoughError:
-            pass
+        else:
+            seeds = range(networks)
+            training.predict_side_by_side(lambda seed: module.task(data, params, seed), data, seeds, [None] * networks)
+
+    with measured(told) as found, patch.object(holder, name, timed), suppress(EnoughError):
+        train()
     # the first one loads code and chooses algorithms, the second may still record
     each = median(later - earlier for earlier, later in pairwise(moments[2:]))
     return {
@@ -191,8 +216,45 @@ def speed(network: str, told: Told, **changes) -> dict:
         "updates_per_second": updates / each,
         "first_epoch_seconds": moments[1] - moments[0],
         "batch": params["batch"],
+        "needed_mb": None if network in LFADS else needed_mb(module.task(data, params, 0), networks),
         **vars(found),
     }
+
+
+def needed_mb(task: training.Task, networks: int) -> float:
+    """What is said before a training."""
+    return needed(task.net, task.trials, task.losses[0], task.plan, task.settings.batch, networks) / 1e6
+
+
+def together(network: str, told: Told) -> dict:
+    """Networks of several seeds as one program: their speed, and how far they are from what each is alone."""
+    module, params = params_of(network, told)
+    params |= short(network) | ({"batch": 6} if told.rehearse else {})
+    data, seeds = made_up(told), (0, 1, 2)
+    beside = training.predict_side_by_side(lambda seed: module.task(data, params, seed), data, seeds, [None] * 3)
+    apart = [
+        differences(*(np.log(one["eval_rates_heldout"]) for one in (found, module.predict(data, params, seed))))
+        for seed, found in zip(seeds, beside, strict=True)
+    ]
+    numbers = (2, 3) if told.rehearse else (8, 32)
+    return {
+        "largest": max(one["largest"] for one in apart),
+        "networks": {str(number): speed(network, told, number) for number in numbers},
+    }
+
+
+def processes(told: Told) -> dict:
+    """LFADS in as many processes at once as a population has members: the mean of their seconds per update."""
+    many = 2 if told.rehearse else 20
+    step = {"rehearse": told.rehearse, "limit": told.limit, "seconds": 3 * told.seconds, "steps": ["lfads.captured"]}
+    command = [sys.executable, "-u", __file__, json.dumps(step)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(many)]
+    try:
+        told_by = [process.communicate()[0].splitlines()[-1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return {"processes": many, "seconds_per_update": mean(json.loads(line)["seconds_per_update"] for line in told_by)}
 
 
 def populations(told: Told, **changes) -> dict:
@@ -210,7 +272,7 @@ def precision(network: str, told: Told) -> dict:
     epochs = 4 if told.rehearse else 60
     ramp = {"epochs": epochs, "warmup_epochs": 5, "refit": False, "validate_every": 2, "averaging": 0.0}
     found = {}
-    for name in training.PRECISIONS:
+    for name in PRECISIONS:
         facts = module.predict(made_up(told), params | ramp | {"precision": name}, 0)["facts"]
         found[name] = {key: facts[key] for key in ("validation_co_bps", "validation_loss", "best_epoch")}
     return found
@@ -266,10 +328,13 @@ def take(step: str, told: Told) -> dict:
         return agreement(network, told)
     if kind == "repeat":
         return repeat(network, told)
-    if kind == "captured" and not ((has("capture") and network not in LFADS) or hasattr(population, "capture")):
-        return {"skipped": "training has no such setting"}
-    changes = {"speed": {}, "captured": {"capture": True}}.get(kind, {"precision": kind, "capture": True})
-    return populations(told, **changes) if network == "autolfads" else speed(network, told, **changes)
+    if kind == "together":
+        return together(network, told)
+    if kind == "processes":
+        return processes(told)
+    changes = {} if kind in ("speed", "captured") else {"precision": kind}
+    with eager() if kind == "speed" else nullcontext():
+        return populations(told) if network == "autolfads" else speed(network, told, **changes)
 
 
 def main(told: Told) -> None:

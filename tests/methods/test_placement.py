@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nlbflow.methods.lfads import population as lfads
+from nlbflow.methods.lfads.training import Training
 from nlbflow.methods.networks.updates import SideBySide, Updates
 from small_lfads import SIZES, population, trials
 from small_networks import NETWORKS, task
@@ -50,8 +51,7 @@ def optimizer(monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda optimizer: None)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "precision"), [*((name, "float32") for name in NETWORKS), ("ndt", "bfloat16")])
 def test_an_update_stays_on_its_device(name, precision, optimizer):
     made = task(name, averaging=0.9)
     net, on_device = moved(made)
@@ -88,7 +88,7 @@ def test_a_population_stays_on_its_device(monkeypatch):
     data = lfads.Trials(data.counts.to(META), data.known.to(META))
     for name in lfads.MEMBERS:
         setattr(group, name, getattr(group, name).to(META if name != "hyper" else "cpu"))
-    training = lfads.Training(group, SIZES, data, lfads.Schedule(4, 2, 0.9), [None] * 3)
+    training = Training(group, SIZES, data, lfads.Schedule(4, 2, 0.9), [None] * 3)
     with OnDevice():
         training.update(torch.zeros(3, 4, dtype=torch.long, device=META), torch.empty(4, device=META))
 

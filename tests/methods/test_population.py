@@ -20,7 +20,6 @@ from nlbflow.methods.lfads.population import (
     MEMBERS,
     Range,
     Schedule,
-    Training,
     Trials,
     exploit_and_explore,
     first_population,
@@ -28,6 +27,7 @@ from nlbflow.methods.lfads.population import (
     training_loss,
     validation_loss,
 )
+from nlbflow.methods.lfads.training import Training
 from nlbflow.models.contract import check_model, load_model, run_model, tiny_input
 from small_lfads import RANGES, SIZES, population, trials
 from workflow import ROOT
@@ -38,7 +38,7 @@ MODELS = Path(__file__).parents[2] / "scripts/models"
 @pytest.mark.parametrize(("block", "processes"), [(1, 1), (2, 1), (3, 1), (1, 2)])
 def test_three_members_at_once_are_three_runs(block, processes, monkeypatch):
     """Ten updates, each member with its own hyperparameters and batches, in double precision."""
-    monkeypatch.setattr("nlbflow.methods.lfads.population.CPU_MEMBERS", block)
+    monkeypatch.setattr("nlbflow.methods.lfads.training.CPU_MEMBERS", block)
     data = trials()
     together = population([0, 1, 2], data)
     start = together.weights.clone()
@@ -97,6 +97,7 @@ import sys
 sys.path[:0] = {paths!r}
 from nlbflow.methods.lfads.members import Workers
 from nlbflow.methods.lfads.population import Schedule, stream
+from nlbflow.methods.lfads.training import Training
 from small_lfads import SIZES, population, trials
 import threading, time
 def tell():

@@ -11,10 +11,10 @@ from nlbflow.methods.networks.training import predict_side_by_side
 from nlbflow.models.contract import tiny_input
 from small_networks import NETWORKS, task
 
-SEEDS = 0, 3, 4
+SEEDS = 0, 4
 
 
-def together(name, works=(None,) * 3, **params):
+def together(name, works=(None,) * 2, **params):
     return predict_side_by_side(lambda seed: task(name, seed, **params), tiny_input(), SEEDS, works)
 
 
@@ -39,19 +39,19 @@ def test_each_becomes_what_it_is_alone(name):
 
 def test_they_end_at_epochs_of_their_own():
     """What one has drawn while it waited for the others has no part in its refit."""
-    ended = [(one["facts"]["best_epoch"], one["facts"]["epochs"]) for one in together("gru", learning_rate=0.1)]
+    ended = [(one["facts"]["best_epoch"], one["facts"]["epochs"]) for one in together("mlp", learning_rate=0.1)]
     assert len(set(ended)) > 1
     for seed, one in zip(SEEDS, ended, strict=True):
-        facts = task("gru", seed, learning_rate=0.1).predict(tiny_input())["facts"]
+        facts = task("mlp", seed, learning_rate=0.1).predict(tiny_input())["facts"]
         assert one == (facts["best_epoch"], facts["epochs"])
 
 
-@pytest.mark.parametrize("at", [3, 9])
+@pytest.mark.parametrize("at", [2, 6])
 def test_a_killed_job_goes_on_to_the_same_bytes(at, tmp_path, monkeypatch):
     works = [tmp_path / str(seed) for seed in SEEDS]
     for work in works:
         work.mkdir()
-    whole, calls, save = together("ndt"), [], training.save_checkpoint
+    whole, calls, save = together("mlp"), [], training.save_checkpoint
 
     def dies(*arguments):
         save(*arguments)
@@ -62,12 +62,12 @@ def test_a_killed_job_goes_on_to_the_same_bytes(at, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "save_checkpoint", dies)
         with pytest.raises(InterruptedError):
-            together("ndt", works)
+            together("mlp", works)
     epochs, fit = [], training._Run.fit_epoch
     monkeypatch.setattr(
         training._Run, "fit_epoch", lambda run, rows, epoch: epochs.append(epoch) or fit(run, rows, epoch)
     )
-    for one, other in zip(together("ndt", works), whole, strict=True):
+    for one, other in zip(together("mlp", works), whole, strict=True):
         compare(one, other, 0)
     assert len(epochs) == max(one["facts"]["epochs"] for one in whole) - at
 

@@ -39,7 +39,9 @@ from nlbflow.methods.lfads.population import (
     stream,
     validation_loss,
 )
+from nlbflow.methods.lfads.training import needed
 from nlbflow.methods.networks.device import reproducible
+from nlbflow.methods.networks.memory import tell
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.running.code import code_files
 
@@ -119,6 +121,8 @@ def fit(
     length = params["generation_epochs"]
     generations = math.ceil(params["max_epochs"] / length)
     progress = _Progress(validation, sizes, generations * length, population.generation * length)
+    if device == "cuda":
+        tell(needed(population, sizes, training, params["batch"]), training.counts.device)
     processes = min(params["threads"], len(members)) if device == "cpu" else 1
     streams = [torch.Generator(device) for _ in members]
     with Workers(processes, sizes, training) as workers:

@@ -15,7 +15,8 @@ from signal import SIGKILL
 import torch
 
 from nlbflow.methods.lfads.net import Sizes
-from nlbflow.methods.lfads.population import MEMBERS, Population, Schedule, Training, Trials
+from nlbflow.methods.lfads.population import MEMBERS, Population, Schedule, Trials
+from nlbflow.methods.lfads.training import Training
 
 # What a process runs; it is bound to its parent before the long import. -P: import nothing from the working folder.
 START = """

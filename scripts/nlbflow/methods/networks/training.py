@@ -19,6 +19,7 @@ from nlbflow.methods.networks.checkpoints import History, load_checkpoint, save_
 from nlbflow.methods.networks.common import prediction
 from nlbflow.methods.networks.device import Streams, memory_mb
 from nlbflow.methods.networks.graphs import beside
+from nlbflow.methods.networks.memory import needed, tell
 from nlbflow.methods.networks.settings import PRECISIONS, Settings, learning_rate, validation_trials
 from nlbflow.methods.networks.updates import SideBySide, Updates
 from nlbflow.recordings.model_input import ModelInput
@@ -140,6 +141,8 @@ class _Run:
             self.updates = SideBySide(nets, trials, training_loss, recorded, autocast, generators)
         else:
             self.updates = Updates(nets[0], trials, training_loss, recorded, autocast)
+        if self.device.type == "cuda" and plan:
+            tell(needed(nets[0], trials, training_loss, plan, settings.batch, len(nets)), self.device)
         # from which the host draws; None: torch's own
         self.hosts = [stream.host for stream in streams] or [None]
         self.starts = [{name: tensor.clone() for name, tensor in net.state_dict().items()} for net in nets]
@@ -213,7 +216,10 @@ class _Run:
         begun, first = time.monotonic(), progress["epoch"]
         for epoch in range(first, epochs):
             for number in self.active():
-                if not refitting and epoch - each[number]["best_epoch"] >= settings.patience:
+                since = epoch - each[number]["best_epoch"]
+                if refitting and since >= 0:
+                    self.end(number)
+                elif not refitting and since >= settings.patience:
                     _log(f"no better validation loss for {settings.patience} epochs: training ends at epoch {epoch}")
                     self.end(number)
             if not self.active():
@@ -245,7 +251,6 @@ class _Run:
                 self.histories[number].write(line)
                 if refitting and epoch + 1 == one["best_epoch"]:
                     self.best[number] = self.updates.of(number)
-                    self.end(number)
 
             if now - self.said >= SECONDS_BETWEEN_LINES:
                 self.said, took = now, (now - begun) / (epoch + 1 - first)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nlbflow.methods.networks.draws import side_by_side
 from nlbflow.methods.networks.graphs import Recorder, side_stream
@@ -44,6 +45,8 @@ class Updates:
             lr=self.rate if on_gpu else self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
             capturable=on_gpu,
+            # one launch for all weights
+            fused=on_gpu,
         )
         self.stream = side_stream(device)
         self.update = Recorder(self._update, generators) if on_gpu and self.settings.capture else self._update
@@ -69,8 +72,7 @@ class Updates:
         norm = self.clip()
         self.optimizer.step()
         if self.settings.averaging:
-            for mean, weight in zip(self.means(), self.weights, strict=True):
-                mean.data.lerp_(weight.data, 1 - self.settings.averaging)
+            get_ema_multi_avg_fn(self.settings.averaging)(self.means(), self.weights, None)
         return loss.detach(), norm
 
     def training_loss(self, batch: State, drawn: Tensor | int) -> Tensor:
