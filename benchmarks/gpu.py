@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--rehearse", action="store_true", help="on a CPU, with small networks")
     arguments = parser.parse_args()
     if arguments.rehearse:
-        arguments.seconds = min(arguments.seconds, 0.2)
+        arguments.seconds = min(arguments.seconds, 0.05)
     chosen = [step for step in STEPS if not arguments.steps or {step, step.split(".")[0]} & set(arguments.steps)]
     if not chosen:
         parser.error(f"there is no such step; there are {', '.join(STEPS)}")

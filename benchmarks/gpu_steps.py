@@ -169,7 +169,8 @@ def speed(network: str, told: Told, networks: int = 1, **changes) -> dict:
     # so long that it is ended from here
     endless = {"epochs": 10**6, "max_epochs": 10**6, "patience": 10**6, "refit": False}
     if network in LFADS:
-        endless |= {"generation_epochs": 5, "validate_epochs": 5}
+        portion = 1 if told.rehearse else 5
+        endless |= {"generation_epochs": portion, "validate_epochs": portion}
     module, params = params_of(network, told)
     params |= {name: value for name, value in endless.items() if name in params or has(name)} | changes
     data, moments = made_up(told), [time.perf_counter()]
@@ -185,7 +186,7 @@ def speed(network: str, told: Told, networks: int = 1, **changes) -> dict:
             raise EnoughError
 
     if network in LFADS:
-        holder, name, epochs = lfads_fit.Workers, "train", 5
+        holder, name, epochs = lfads_fit.Workers, "train", portion
         updates = epochs * max(1, fitted // params["batch"])
     else:
         holder, name, epochs = training.History, "write", 1
@@ -230,13 +231,13 @@ def together(network: str, told: Told) -> dict:
     """Networks of several seeds as one program: their speed, and how far they are from what each is alone."""
     module, params = params_of(network, told)
     params |= short(network) | ({"batch": 6} if told.rehearse else {})
-    data, seeds = made_up(told), (0, 1, 2)
-    beside = training.predict_side_by_side(lambda seed: module.task(data, params, seed), data, seeds, [None] * 3)
+    data, seeds = made_up(told), (0, 1)
+    beside = training.predict_side_by_side(lambda seed: module.task(data, params, seed), data, seeds, [None] * 2)
     apart = [
         differences(*(np.log(one["eval_rates_heldout"]) for one in (found, module.predict(data, params, seed))))
         for seed, found in zip(seeds, beside, strict=True)
     ]
-    numbers = (2, 3) if told.rehearse else (8, 32)
+    numbers = (2,) if told.rehearse else (8, 32)
     return {
         "largest": max(one["largest"] for one in apart),
         "networks": {str(number): speed(network, told, number) for number in numbers},
@@ -245,7 +246,7 @@ def together(network: str, told: Told) -> dict:
 
 def processes(told: Told) -> dict:
     """LFADS in as many processes at once as a population has members: the mean of their seconds per update."""
-    many = 2 if told.rehearse else 20
+    many = 1 if told.rehearse else 20
     step = {"rehearse": told.rehearse, "limit": told.limit, "seconds": 3 * told.seconds, "steps": ["lfads.captured"]}
     command = [sys.executable, "-u", __file__, json.dumps(step)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(many)]
@@ -259,7 +260,7 @@ def processes(told: Told) -> dict:
 
 def populations(told: Told, **changes) -> dict:
     """AutoLFADS: one member, and twenty."""
-    many = 3 if told.rehearse else 20
+    many = 2 if told.rehearse else 20
     return {
         name: speed("autolfads", told, population=size, threads=1, **changes)
         for name, size in (("one", 1), ("twenty", many))
