@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is an extra (pip install torch at the pin in pyproject.toml)")
 
 from nlbflow.methods.networks.graphs import Recorder
+from nlbflow.methods.networks.memory import BESIDE, COPIES, needed
 
 
 @pytest.fixture
@@ -70,3 +71,12 @@ def test_what_cannot_be_recorded_is_called(monkeypatch, caplog):
     for _ in range(3):
         assert recorder(torch.ones(2))[0].tolist() == [2, 2]
     assert caplog.text.count("not permitted") == 1
+
+
+def test_memory_is_what_autograd_keeps():
+    """Of a product with a weight: the input; of its square: the product. A view of the trials is counted once."""
+    x = torch.zeros(50, 7)
+    trials, net = {"x": x, "view": x[:, :3]}, torch.nn.Linear(7, 11, bias=False)
+    found = needed(net, trials, lambda net, batch, drawn: (net(batch["x"]) ** 2).sum(), lambda epoch, host: [], 10, 4)
+    kept = 10 * 7 + 10 * 11
+    assert found == 4 * (50 * 7 + 4 * (COPIES * 7 * 11 + 10 * 7 + 10 * 3 + BESIDE * kept))

@@ -29,7 +29,9 @@ def needed(
     drawn = torch.tensor(plan(0, torch.Generator()), dtype=torch.float64, device="meta")
     each = COPIES * bytes_of(net.parameters()) + bytes_of(some.values())
     each += int(BESIDE * kept_bytes(lambda: training_loss(shapes, some, drawn)))
-    return bytes_of(trials.values()) + networks * each
+    # one may be a view of another
+    storages = [tensor.untyped_storage() for tensor in trials.values()]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values()) + networks * each
 
 
 def kept_bytes(loss: Callable[[], Tensor]) -> int:
