@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nlbflow.methods.lfads import fit as lfads_fit
 from nlbflow.methods.lfads import net as lfads
 from nlbflow.methods.lfads import population
+from nlbflow.methods.lfads.training import Training
 from nlbflow.methods.networks.common import training_tensors
 from nlbflow.recordings.model_input import ModelInput
 
@@ -84,18 +85,15 @@ def compare_lfads(data: ModelInput, params: dict, device: str, updates: int = 3)
     names = population.HYPERPARAMETERS
     ranges = {name: population.Range(params[name], params[name], start=params[name]) for name in names}
     group, streams = population.first_population(sizes, trials, ranges, 0, [0]), [population.stream(0, 0, 1)]
-    hyper = dict(zip(names, group.hyper.to(device, torch.float32).unbind(1), strict=True))
+    schedule = population.Schedule(params["batch"], 100, 0.0)
     order = np.random.default_rng(0).permutation(trials.counts.shape[1])
     draws = {name: on_cpu(getattr(population, name)) for name in ("_uniform", "_normal")}
+    training = Training(group, sizes, trials, schedule, streams)
     with patch.multiple(population, **draws):
         for rows in np.array_split(order, updates):
             chosen = torch.from_numpy(rows[: params["batch"]])[None].to(device)
-            weights = group.weights.clone().requires_grad_()
-            batch = population.take(trials, chosen)
-            loss = population.training_loss(weights, sizes, batch, hyper, 0.1, streams)
-            group.updates += 1
-            gradient = torch.autograd.grad(loss.sum(), weights)[0]
-            population.adam_update(group, slice(None), gradient, hyper["learning_rate"])
+            # at once, since a recorded update draws nothing on the CPU
+            training._update(chosen, torch.tensor(training._numbers(1), dtype=torch.float32, device=device))
     seen = trials.counts[None, : sizes.bins, :40, : sizes.heldin]
     with torch.no_grad():
         outcome = lfads.run(lfads.unpack(group.weights, sizes), seen, population.no_noise(sizes, seen), sizes)

@@ -8,17 +8,12 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from contextlib import contextmanager
-from dataclasses import fields
-from itertools import pairwise
+from contextlib import nullcontext
 from pathlib import Path
-from statistics import mean, median
-from types import SimpleNamespace
 from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,24 +26,27 @@ import torch
 from gpu import NETWORKS, SPOILED
 from gpu_inputs import Told, made_up, params_of
 from gpu_parts import compare_lfads, plain_ndt
+from gpu_speed import (
+    EnoughError,
+    differences,
+    eager,
+    has,
+    measured,
+    populations,
+    processes,
+    short,
+    smi,
+    speed,
+    together,
+)
 from nlbflow.methods.lfads import fit as lfads_fit
-from nlbflow.methods.lfads import population
 from nlbflow.methods.networks import training
+from nlbflow.methods.networks.settings import PRECISIONS
 
-LFADS = ("lfads", "autolfads")
 # Nothing random but the weights and the order of trials: what is drawn on a GPU differs from what is drawn on a CPU.
 QUIET = dict.fromkeys(("dropout", "dropout_rates", "dropout_embedding", "input_dropout", "mask_ratio"), 0.0)
 FEW = {"warmup_epochs": 0, "learning_rate": 1e-3, "averaging": 0.0, "refit": False, "validate_every": 1}
 KILLED_AFTER = 2
-
-
-class EnoughError(Exception):
-    """Raised out of a training that has been measured, or that is to be killed."""
-
-
-def has(setting: str) -> bool:
-    """Whether training has such a setting."""
-    return setting in {field.name for field in fields(training.Settings)}
 
 
 def sha256(prediction: dict) -> str:
@@ -96,18 +94,6 @@ def agreement(network: str, told: Told) -> dict:
     return differences(*rates) | losses | {"updates": updates, "best_epoch": facts[1]["best_epoch"]}
 
 
-def differences(one: np.ndarray, other: np.ndarray) -> dict:
-    apart = abs(one.astype(float) - other)
-    return {"largest": float(apart.max()), "mean": float(apart.mean()), "spread_of_log_rates": float(one.std())}
-
-
-def short(network: str) -> dict:
-    """Parameters of a training of a few epochs, with everything in it that is random."""
-    if network == "lfads":
-        return {"max_epochs": 3, "generation_epochs": 1, "validate_epochs": 1, "samples": 4, "batch": 60}
-    return {"epochs": 4, "warmup_epochs": 1, "checkpoint_minutes": 0.0, "validate_every": 1}
-
-
 def train_short(network: str, told: Told, work: Path | None = None, **changes) -> str:
     module, params = params_of(network, told)
     data = made_up(told)
@@ -135,73 +121,19 @@ def repeat(network: str, told: Told) -> dict:
                 train_short(network, told, Path(folder))
         except EnoughError:
             resumed = train_short(network, told, Path(folder))
-    found = {"sha256": first, "same_twice": first == second, "same_after_kill": first == resumed}
-    if network not in LFADS:
-        found["same_eager"] = first == train_short(network, told, capture=False)
-    return found
+    with eager():
+        called = train_short(network, told)
+    return {
+        "sha256": first,
+        "same_twice": first == second,
+        "same_after_kill": first == resumed,
+        "same_eager": first == called,
+    }
 
 
 def fresh(told: Told) -> dict:
     """The same trainings in this, another process."""
     return {network: train_short(network, told) for network in NETWORKS}
-
-
-def speed(network: str, told: Told, **changes) -> dict:
-    """Seconds of an epoch and an update, validation included, peak memory and utilisation of the GPU."""
-    # so long that it is ended from here
-    endless = {"epochs": 10**6, "max_epochs": 10**6, "patience": 10**6, "refit": False}
-    if network in LFADS:
-        endless |= {"generation_epochs": 5, "validate_epochs": 5}
-    elif has("capture"):
-        endless |= {"capture": False}
-    module, params = params_of(network, told)
-    params |= {name: value for name, value in endless.items() if name in params or has(name)} | changes
-    data, moments = made_up(told), [time.perf_counter()]
-    fitted = len(data.train_spikes_heldin) - -(-len(data.train_spikes_heldin) // 5)
-
-    def passed() -> None:
-        if told.device == "cuda":
-            torch.cuda.synchronize()
-        moments.append(time.perf_counter())
-        if len(moments) > 4 and moments[-1] - moments[2] >= told.seconds:
-            raise EnoughError
-
-    if network in LFADS:
-        holder, name, epochs = lfads_fit.Workers, "train", 5
-        updates = epochs * max(1, fitted // params["batch"])
-    else:
-        holder, name, epochs = training.History, "write", 1
-        updates = -(-fitted // params["batch"])
-    original = getattr(holder, name)
-
-    def timed(*arguments, **named) -> None:
-        original(*arguments, **named)
-        passed()
-
-    with measured(told) as found, patch.object(holder, name, timed):
-        try:
-            module.predict(data, params, 0)
-        except EnoughError:
-            pass
-    # the first one loads code and chooses algorithms, the second may still record
-    each = median(later - earlier for earlier, later in pairwise(moments[2:]))
-    return {
-        "seconds_per_epoch": each / epochs,
-        "seconds_per_update": each / updates,
-        "updates_per_second": updates / each,
-        "first_epoch_seconds": moments[1] - moments[0],
-        "batch": params["batch"],
-        **vars(found),
-    }
-
-
-def populations(told: Told, **changes) -> dict:
-    """AutoLFADS: one member, and twenty."""
-    many = 3 if told.rehearse else 20
-    return {
-        name: speed("autolfads", told, population=size, threads=1, **changes)
-        for name, size in (("one", 1), ("twenty", many))
-    }
 
 
 def precision(network: str, told: Told) -> dict:
@@ -210,43 +142,10 @@ def precision(network: str, told: Told) -> dict:
     epochs = 4 if told.rehearse else 60
     ramp = {"epochs": epochs, "warmup_epochs": 5, "refit": False, "validate_every": 2, "averaging": 0.0}
     found = {}
-    for name in training.PRECISIONS:
+    for name in PRECISIONS:
         facts = module.predict(made_up(told), params | ramp | {"precision": name}, 0)["facts"]
         found[name] = {key: facts[key] for key in ("validation_co_bps", "validation_loss", "best_epoch")}
     return found
-
-
-@contextmanager
-def measured(told: Told):
-    """Peak memory of the GPU and, by its driver, the share of the time in which it was at work."""
-    found = SimpleNamespace(memory_mb=None, utilisation_percent=None)
-    if told.device == "cpu":
-        yield found
-        return
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "250"]
-    try:
-        watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    except OSError:
-        watch = None
-    try:
-        yield found
-    finally:
-        found.memory_mb = torch.cuda.max_memory_allocated() / 1e6
-        if watch:
-            watch.kill()
-            seen = [int(line) for line in watch.communicate()[0].split("\n")[:-1] if line.strip().isdigit()]
-            # the beginning is no training yet
-            found.utilisation_percent = mean(seen[len(seen) // 2 :]) if seen else None
-
-
-def smi(query: str) -> list[str]:
-    try:
-        command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.splitlines()
-    except (OSError, subprocess.TimeoutExpired):
-        return []
 
 
 def take(step: str, told: Told) -> dict:
@@ -266,10 +165,13 @@ def take(step: str, told: Told) -> dict:
         return agreement(network, told)
     if kind == "repeat":
         return repeat(network, told)
-    if kind == "captured" and not ((has("capture") and network not in LFADS) or hasattr(population, "capture")):
-        return {"skipped": "training has no such setting"}
-    changes = {"speed": {}, "captured": {"capture": True}}.get(kind, {"precision": kind, "capture": True})
-    return populations(told, **changes) if network == "autolfads" else speed(network, told, **changes)
+    if kind == "together":
+        return together(network, told)
+    if kind == "processes":
+        return processes(told)
+    changes = {} if kind in ("speed", "captured") else {"precision": kind}
+    with eager() if kind == "speed" else nullcontext():
+        return populations(told) if network == "autolfads" else speed(network, told, **changes)
 
 
 def main(told: Told) -> None:

@@ -16,8 +16,10 @@ Limits: what it has learnt cannot be read as dynamics. Small data sets are learn
 Reference code: the Makin lab's, not checked; nothing of it is used.
 """
 
-from nlbflow.methods.networks.common import TimeSteps, prediction
-from nlbflow.methods.networks.coordinated import Readout, fit
+from nlbflow.methods.networks.blocks import BidirectionalGRU
+from nlbflow.methods.networks.common import TimeSteps
+from nlbflow.methods.networks.coordinated import Readout, task_of
+from nlbflow.methods.networks.draws import Dropout
 from torch import nn
 
 DEFAULTS = {
@@ -52,7 +54,7 @@ HISTORY = True
 CHECK = {"width": 6, "layers": 1, "latents": 3, "epochs": 2, "device": "cpu"}
 
 
-class BidirectionalGRU(nn.Module):
+class Network(nn.Module):
     """Log rates (trials, bins + ahead, neurons) and latents of held-in counts (trials, bins, heldin)."""
 
     def __init__(self, steps: TimeSteps, heldin: int, neurons: int, params: dict):
@@ -62,17 +64,21 @@ class BidirectionalGRU(nn.Module):
         self.read_in = nn.Linear(heldin, params["factors"])
         # layer by layer, with our own dropout between them: cuDNN's has a state that no checkpoint can hold
         self.recurrent = nn.ModuleList(
-            nn.GRU(2 * width if layer else params["factors"], width, batch_first=True, bidirectional=True)
-            for layer in range(params["layers"])
+            BidirectionalGRU(2 * width if layer else params["factors"], width) for layer in range(params["layers"])
         )
-        self.dropout = nn.Dropout(params["dropout"])
+        self.dropout = Dropout(params["dropout"])
         self.readout = Readout(steps, nn.Linear(2 * width, latents), latents, neurons, params["dropout"])
 
     def forward(self, heldin):
         states = self.read_in(self.steps.sums(heldin))
         for number, layer in enumerate(self.recurrent):
-            states, _ = layer(self.dropout(states) if number else states)
+            states = layer(self.dropout(states) if number else states)
         return self.readout(states)
+
+
+def task(data, params: dict, seed: int):
+    """The network as it begins, and how it is fitted, from what `predict` is given."""
+    return task_of(data, params, seed, Network)
 
 
 def predict(data, params: dict, seed: int) -> dict:
@@ -86,5 +92,4 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    net, facts, history = fit(data, params, seed, BidirectionalGRU)
-    return prediction(net, data, facts, history)
+    return task(data, params, seed).predict(data)

@@ -20,8 +20,7 @@ Reference code: https://github.com/zeyuliu1037/LMUFormer (MIT); nothing of it is
 """
 
 from nlbflow.errors import NlbflowError
-from nlbflow.methods.networks.common import prediction
-from nlbflow.methods.networks.coordinated import fit
+from nlbflow.methods.networks.coordinated import task_of
 from nlbflow.methods.networks.lmu import LMUFormer
 
 DEFAULTS = {
@@ -64,6 +63,13 @@ HISTORY = True
 CHECK = {"width": 6, "hidden": 8, "channels": 3, "order": 3, "latents": 3, "epochs": 2, "device": "cpu"}
 
 
+def task(data, params: dict, seed: int):
+    """The network as it begins, and how it is fitted, from what `predict` is given."""
+    if params["order"] < 1 or not params["theta"] > 0:
+        raise NlbflowError(f"lmuformer needs order >= 1 and theta > 0; found {params['order']} and {params['theta']}.")
+    return task_of(data, params, seed, LMUFormer)
+
+
 def predict(data, params: dict, seed: int) -> dict:
     """Rates in spikes per bin, (trials, time, neurons), and latents, (trials, time, latents).
 
@@ -75,7 +81,4 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    if params["order"] < 1 or not params["theta"] > 0:
-        raise NlbflowError(f"lmuformer needs order >= 1 and theta > 0; found {params['order']} and {params['theta']}.")
-    net, facts, history = fit(data, params, seed, LMUFormer)
-    return prediction(net, data, facts, history)
+    return task(data, params, seed).predict(data)

@@ -18,8 +18,9 @@ Reference code: none; written from the description above.
 
 from itertools import pairwise
 
-from nlbflow.methods.networks.common import TimeSteps, prediction
-from nlbflow.methods.networks.coordinated import Readout, fit
+from nlbflow.methods.networks.common import TimeSteps
+from nlbflow.methods.networks.coordinated import Readout, task_of
+from nlbflow.methods.networks.draws import Dropout
 from torch import nn
 
 DEFAULTS = {
@@ -64,7 +65,7 @@ class Perceptron(nn.Module):
         width, latents, dropout = params["width"], params["latents"], params["dropout"]
         sizes = [self.seen * heldin, *[width] * params["layers"]]
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.readout = Readout(steps, nn.Linear(sizes[-1], steps.steps * latents), latents, neurons, dropout)
 
     def forward(self, heldin):
@@ -72,6 +73,11 @@ class Perceptron(nn.Module):
         for number, layer in enumerate(self.layers):
             units = nn.functional.gelu(layer(self.dropout(units) if number else units))
         return self.readout(units)
+
+
+def task(data, params: dict, seed: int):
+    """The network as it begins, and how it is fitted, from what `predict` is given."""
+    return task_of(data, params, seed, Perceptron)
 
 
 def predict(data, params: dict, seed: int) -> dict:
@@ -85,5 +91,4 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    net, facts, history = fit(data, params, seed, Perceptron)
-    return prediction(net, data, facts, history)
+    return task(data, params, seed).predict(data)

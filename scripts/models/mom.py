@@ -20,8 +20,7 @@ Reference code: https://github.com/OpenSparseLLMs/MoM (Apache-2.0); nothing of i
 import numpy as np
 import torch
 from nlbflow.errors import NlbflowError
-from nlbflow.methods.networks.common import prediction
-from nlbflow.methods.networks.coordinated import fit
+from nlbflow.methods.networks.coordinated import task_of
 from nlbflow.methods.networks.mom import MixtureOfMemories, imbalance
 
 DEFAULTS = {
@@ -67,6 +66,17 @@ STRUCTURE = True
 CHECK = {"width": 6, "hidden": 8, "dims": 4, "latents": 3, "epochs": 2, "device": "cpu"}
 
 
+def task(data, params: dict, seed: int):
+    """The network as it begins, and how it is fitted, from what `predict` is given."""
+    if not 1 <= params["chosen"] <= params["memories"]:
+        raise NlbflowError(f"mom needs 1 to memories ({params['memories']}) as chosen; found {params['chosen']}.")
+
+    def penalty(net, seen):
+        return params["balance"] * imbalance(*net.routed(net.factors(seen)))
+
+    return task_of(data, params, seed, MixtureOfMemories, penalty)
+
+
 def predict(data, params: dict, seed: int) -> dict:
     """Rates in spikes per bin, (trials, time, neurons), latents, (trials, time, latents), and the memory that each bin
     is sent to, (trials, time).
@@ -79,18 +89,12 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    if not 1 <= params["chosen"] <= params["memories"]:
-        raise NlbflowError(f"mom needs 1 to memories ({params['memories']}) as chosen; found {params['chosen']}.")
-
-    def penalty(net, seen):
-        return params["balance"] * imbalance(*net.routed(net.factors(seen)))
-
-    net, facts, history = fit(data, params, seed, MixtureOfMemories, penalty)
-    predicted = prediction(net, data, facts, history)
+    made = task(data, params, seed)
+    predicted, net = made.predict(data), made.net
     device = next(net.parameters()).device
     for part in ("train", "eval"):
         counts = torch.from_numpy(getattr(data, f"{part}_spikes_heldin")).to(device)
         predicted[f"{part}_states"] = net.segments(counts).cpu().numpy()
     used = np.bincount(predicted["train_states"].ravel(), minlength=params["memories"])
-    facts["occupancy"] = ", ".join(f"{share:.3f}" for share in np.sort(used / used.sum())[::-1])
+    predicted["facts"]["occupancy"] = ", ".join(f"{share:.3f}" for share in np.sort(used / used.sum())[::-1])
     return predicted

@@ -27,7 +27,7 @@ Reference code: NDT's (https://github.com/snel-repo/neural-data-transformers, Un
   STNDT's: not checked; nothing of it is used.
 """
 
-from nlbflow.methods.networks.ndt import fit_and_predict
+from nlbflow.methods.networks.ndt import task_of as task
 
 DEFAULTS = {
     # Width of the encoder, a linear map of the counts; 0: the counts themselves, one column for each neuron.
@@ -93,4 +93,4 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    return fit_and_predict(data, params, seed)
+    return task(data, params, seed).predict(data)

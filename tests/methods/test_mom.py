@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="torch is an extra (pip install torc
 
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.common import TimeSteps
-from nlbflow.methods.networks.coordinated import fit
+from nlbflow.methods.networks.coordinated import task_of
 from nlbflow.methods.networks.mom import Memories, MixtureOfMemories, imbalance, route
 from nlbflow.models.contract import load_model, tiny_input
 
@@ -155,7 +155,9 @@ def test_balance_keeps_memories_in_use():
 
     def largest_share(balance):
         params = {**MODEL.DEFAULTS, **MODEL.CHECK, "balance": balance, "epochs": 60, "learning_rate": 0.02}
-        net = fit(data, params, 0, build, lambda net, seen: balance * imbalance(*net.routed(net.factors(seen))))[0]
+        task = task_of(data, params, 0, build, lambda net, seen: balance * imbalance(*net.routed(net.factors(seen))))
+        task.predict(data)
+        net = task.net
         segments = net.segments(torch.from_numpy(data.train_spikes_heldin))
         return segments.flatten().bincount().max().item() / segments.numel()
 

@@ -27,6 +27,7 @@ from nlbflow.methods.networks.myow import (
     embed,
     follow,
     neighbours,
+    refuse_few_neighbours,
     spread,
     train_encoder,
 )  # fmt: skip
@@ -102,7 +103,8 @@ def test_neighbours_are_of_other_trials_and_the_nearest():
         assert found[i].tolist() == np.argsort(cosine)[::-1][:4].tolist()
     assert torch.equal(found, neighbours(7 * online, 0.1 * target, trials, 4))
     with pytest.raises(NlbflowError, match="needs 25 neighbours"):
-        neighbours(online, target, trials, 25)
+        refuse_few_neighbours(trials, 25)
+    refuse_few_neighbours(trials, 24)
 
 
 def test_the_target_follows_and_gets_no_gradient(rates):

@@ -17,7 +17,6 @@ MODELS = Path(__file__).parents[2] / "scripts/models"
 # file and parameters of each network
 NETWORKS = {name: (f"{name}.py", {}) for name in ("gru", "lmuformer", "mlp", "mom", "ndt")}
 NETWORKS["stndt"] = "ndt.py", {"spatial": True}
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -72,13 +71,13 @@ def test_time_steps(length):
 @pytest.mark.parametrize("span", [1, 4])
 def test_masked_share(span):
     """A step is masked unless none of the `span` starts that reach it was drawn."""
-    masked = mask_spans(400, 60, 0.24, span, CPU)[:, span - 1 :]
+    masked = mask_spans(torch.zeros(400, 1), 60, 0.24, torch.tensor(span), 5)[:, span - 1 :]
     expected = 1 - (1 - 0.24 / span) ** span
     assert masked.float().mean().item() == pytest.approx(expected, abs=0.01)
 
 
 def test_spans_have_their_length():
-    masked = mask_spans(2000, 60, 0.02, 4, CPU)
+    masked = mask_spans(torch.zeros(2000, 1), 60, 0.02, torch.tensor(4), 5)
     # alone-standing ones away from the ends: edges of +1 and -1 four steps apart
     edges = torch.diff(masked.int(), dim=1)
     lengths = []

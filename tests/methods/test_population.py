@@ -24,10 +24,10 @@ from nlbflow.methods.lfads.population import (
     exploit_and_explore,
     first_population,
     stream,
-    train_epochs,
     training_loss,
     validation_loss,
 )
+from nlbflow.methods.lfads.training import Training
 from nlbflow.models.contract import check_model, load_model, run_model, tiny_input
 from small_lfads import RANGES, SIZES, population, trials
 from workflow import ROOT
@@ -38,7 +38,7 @@ MODELS = Path(__file__).parents[2] / "scripts/models"
 @pytest.mark.parametrize(("block", "processes"), [(1, 1), (2, 1), (3, 1), (1, 2)])
 def test_three_members_at_once_are_three_runs(block, processes, monkeypatch):
     """Ten updates, each member with its own hyperparameters and batches, in double precision."""
-    monkeypatch.setattr("nlbflow.methods.lfads.population.CPU_MEMBERS", block)
+    monkeypatch.setattr("nlbflow.methods.lfads.training.CPU_MEMBERS", block)
     data = trials()
     together = population([0, 1, 2], data)
     start = together.weights.clone()
@@ -47,7 +47,7 @@ def test_three_members_at_once_are_three_runs(block, processes, monkeypatch):
     assert together.updates == 10 and (together.weights - start).abs().max() > 1e-3
     for member in range(3):
         alone = population([member], data)
-        train_epochs(alone, SIZES, data, Schedule(4, 2, 0.9), [stream(3, member, 1)], 5)
+        Training(alone, SIZES, data, Schedule(4, 2, 0.9), [stream(3, member, 1)]).epochs(5)
         for name in ("weights", "average", "first", "second"):
             difference = getattr(together, name)[member] - getattr(alone, name)[0]
             assert difference.abs().max() <= 1e-10 * (
@@ -74,7 +74,7 @@ def test_a_process_that_fails_or_is_killed():
     with Workers(2, SIZES, trials()) as workers:
         with pytest.raises(ZeroDivisionError) as failure:
             workers.train(group, Schedule(0, 2, 0.9), streams, 1)
-        assert "in train_epochs" in failure.value.__notes__[0]
+        assert "in epochs" in failure.value.__notes__[0]
         workers.train(group, Schedule(4, 2, 0.9), streams, 1)
         pids = [process.pid for process in workers.processes]
         workers.processes[1].kill()
@@ -97,6 +97,7 @@ import sys
 sys.path[:0] = {paths!r}
 from nlbflow.methods.lfads.members import Workers
 from nlbflow.methods.lfads.population import Schedule, stream
+from nlbflow.methods.lfads.training import Training
 from small_lfads import SIZES, population, trials
 import threading, time
 def tell():
@@ -146,7 +147,7 @@ def test_updates_are_adams():
         adam.step()
         memory.append(min(0.5, update / (update + 10)))
         average = memory[-1] * average + (1 - memory[-1]) * theirs.detach()
-    train_epochs(ours, SIZES, data, Schedule(8, 0, 0.5), [stream(3, 0, 1)], 6)
+    Training(ours, SIZES, data, Schedule(8, 0, 0.5), [stream(3, 0, 1)]).epochs(6)
     torch.testing.assert_close(ours.weights, theirs.detach(), rtol=0, atol=1e-6)
     torch.testing.assert_close(ours.average, average, rtol=0, atol=1e-6)
     assert min(memory) < 0.1
@@ -189,7 +190,7 @@ def test_learns_what_the_heldout_neurons_do():
     values = {"learning_rate": 0.01, "cd_rate": 0.3, "kl_ic": 1e-3, "kl_input": 1e-3}
     fixed = {name: Range(v, v, start=v) for name in HYPERPARAMETERS for v in [values.get(name, 0.0)]}
     group = first_population(sizes, both[0], fixed, 0, [0])
-    train_epochs(group, sizes, both[0], Schedule(60, 50, 0.9), [stream(0, 0, 1)], 400)
+    Training(group, sizes, both[0], Schedule(60, 50, 0.9), [stream(0, 0, 1)]).epochs(400)
     found = float(validation_loss(group.weights, sizes, both[1])[0])
 
     hidden = counts[:7, 60:, 6:].double().numpy(), rates[:7, 60:, 6:]

@@ -1,4 +1,4 @@
-"""Updates that a GPU records: each size and plan once, the second time that it comes, and the rows written anew."""
+"""Updates that a GPU records: each shape of inputs once, the second time that it comes, and the inputs written anew."""
 
 from contextlib import contextmanager
 
@@ -6,7 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is an extra (pip install torch at the pin in pyproject.toml)")
 
-from nlbflow.methods.networks.updates import Recorder
+from nlbflow.methods.networks.graphs import Recorder
+from nlbflow.methods.networks.memory import BESIDE, COPIES, needed
 
 
 @pytest.fixture
@@ -15,8 +16,14 @@ def graphs(monkeypatch):
     recorded = []
 
     class Graph:
+        def __init__(self):
+            self.generators = []
+
+        def register_generator_state(self, generator):
+            self.generators.append(generator)
+
         def replay(self):
-            self.results.copy_(self.rows * self.plan)
+            self.results.copy_(self.rows * self.number)
 
     @contextmanager
     def graph(made, pool, stream):
@@ -32,24 +39,24 @@ def graphs(monkeypatch):
 def test_an_update_is_recorded_the_second_time_and_replayed(graphs):
     called = []
 
-    def update(rows, plan):
-        called.append((len(rows), plan))
-        results = rows * plan
+    def update(rows, number):
+        called.append(len(rows))
+        results = rows * number
         if graphs and not hasattr(graphs[-1], "rows"):
-            graphs[-1].rows, graphs[-1].plan, graphs[-1].results = rows, plan, results
+            graphs[-1].rows, graphs[-1].number, graphs[-1].results = rows, number, results
         return (results,)
 
-    recorder = Recorder(update)
-    for number in range(1, 5):
-        for size, plan in ((3, 10), (2, 10), (3, 100)):
-            rows = torch.arange(size) + number
-            (found,) = recorder(rows, plan)
-            if number > 1:
-                assert torch.equal(found, rows * plan)
+    generator = torch.Generator()
+    recorder = Recorder(update, [generator])
+    for turn in range(1, 5):
+        for size, number in ((3, 10), (2, 10), (3, 100)):
+            rows, number = torch.arange(size) + turn, torch.tensor(number)
+            (found,) = recorder(rows, number)
+            assert torch.equal(found, rows * number)
     # as it is, and recorded; all else was replayed
-    assert len(called) == 6 and len(graphs) == 3
+    assert called == [3, 2, 3, 2] and [made.generators for made in graphs] == [[generator]] * 2
     kept = found
-    recorder(torch.arange(3), 100)
+    recorder(torch.arange(3), torch.tensor(100))
     assert torch.equal(kept, (torch.arange(3) + 4) * 100), "results are not overwritten by the next replay"
 
 
@@ -60,28 +67,16 @@ def test_what_cannot_be_recorded_is_called(monkeypatch, caplog):
         raise RuntimeError("not permitted when stream is capturing")
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", graph)
-    recorder = Recorder(lambda rows, plan: (rows + plan,))
+    recorder = Recorder(lambda rows: (rows + 1,))
     for _ in range(3):
-        assert recorder(torch.ones(2), 1)[0].tolist() == [2, 2]
+        assert recorder(torch.ones(2))[0].tolist() == [2, 2]
     assert caplog.text.count("not permitted") == 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_recorded_is_the_same_as_called():
-    """On a GPU: a network's weights after updates recorded and not, byte for byte."""
-    from nlbflow.methods.networks.device import prepare
-    from nlbflow.methods.networks.training import Settings, train
-
-    ends = []
-    for capture in (False, True):
-        device = prepare(0, "cuda")
-        net = torch.nn.Sequential(torch.nn.Linear(5, 20), torch.nn.Dropout(0.3), torch.nn.Linear(20, 1)).to(device)
-        x = torch.randn(40, 5, device=device)
-
-        def loss(net, batch, plan=None):
-            return ((net(batch["x"]) - 1) ** 2).mean()
-
-        settings = Settings(epochs=6, batch=12, learning_rate=0.01, averaging=0.9, capture=capture)
-        train(net, {"x": x}, loss, loss, lambda net, batch: {}, settings, plan=lambda epoch: epoch % 2)
-        ends.append(torch.cat([p.flatten() for p in net.parameters()]).detach().cpu().numpy().tobytes())
-    assert ends[0] == ends[1]
+def test_memory_is_what_autograd_keeps():
+    """Of a product with a weight: the input; of its square: the product. A view of the trials is counted once."""
+    x = torch.zeros(50, 7)
+    trials, net = {"x": x, "view": x[:, :3]}, torch.nn.Linear(7, 11, bias=False)
+    found = needed(net, trials, lambda net, batch, drawn: (net(batch["x"]) ** 2).sum(), lambda epoch, host: [], 10, 4)
+    kept = 10 * 7 + 10 * 11
+    assert found == 4 * (50 * 7 + 4 * (COPIES * 7 * 11 + 10 * 7 + 10 * 3 + BESIDE * kept))

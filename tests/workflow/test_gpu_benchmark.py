@@ -22,5 +22,8 @@ def test_rehearsal(tmp_path):
         assert set(found["summary"][name].values()) == {True}, name
     # two trainings on the one device there is
     assert set(found["summary"]["largest_difference_of_rates"].values()) == {0.0}
+    assert max(found["summary"]["largest_difference_side_by_side"].values()) < 1e-5
     assert found["summary"]["ndt_over_plain"]["speed"] > 0
+    assert found["summary"]["population20_over_20_processes"] > 0
+    assert all(case["2"] > 0 for case in found["summary"]["side_by_side"].values())
     assert all(found["summary"]["hours_of_nlb21_at_most"].values())

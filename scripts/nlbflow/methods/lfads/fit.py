@@ -35,10 +35,13 @@ from nlbflow.methods.lfads.population import (
     draw,
     exploit_and_explore,
     first_population,
+    seed_of,
     stream,
     validation_loss,
 )
+from nlbflow.methods.lfads.training import needed
 from nlbflow.methods.networks.device import reproducible
+from nlbflow.methods.networks.memory import tell
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.running.code import code_files
 
@@ -118,10 +121,14 @@ def fit(
     length = params["generation_epochs"]
     generations = math.ceil(params["max_epochs"] / length)
     progress = _Progress(validation, sizes, generations * length, population.generation * length)
+    if device == "cuda":
+        tell(needed(population, sizes, training, params["batch"]), training.counts.device)
     processes = min(params["threads"], len(members)) if device == "cpu" else 1
+    streams = [torch.Generator(device) for _ in members]
     with Workers(processes, sizes, training) as workers:
         while not _done(population, generations, params["patience"]):
-            streams = [stream(seed, member, EPOCHS, population.generation, device=device) for member in members]
+            for member, generator in zip(members, streams, strict=True):
+                generator.manual_seed(seed_of(seed, member, EPOCHS, population.generation))
             measured = []
             for epochs in _portions(length, params["validate_epochs"]):
                 workers.train(population, schedule, streams, epochs)

@@ -15,7 +15,8 @@ from signal import SIGKILL
 import torch
 
 from nlbflow.methods.lfads.net import Sizes
-from nlbflow.methods.lfads.population import MEMBERS, Population, Schedule, Trials, train_epochs
+from nlbflow.methods.lfads.population import MEMBERS, Population, Schedule, Trials
+from nlbflow.methods.lfads.training import Training
 
 # What a process runs; it is bound to its parent before the long import. -P: import nothing from the working folder.
 START = """
@@ -39,6 +40,7 @@ class Workers:
 
     def __init__(self, count: int, sizes: Sizes, trials: Trials):
         self.count, self.sizes, self.trials = count, sizes, trials
+        self.training: Training | None = None
         self.processes: list[subprocess.Popen] = []
         self.pipes: list[Connection] = []
 
@@ -54,13 +56,19 @@ class Workers:
         self.processes, self.pipes = [], []
 
     def train(self, population: Population, schedule: Schedule, streams: list, epochs: int) -> None:
-        """Do what `population.train_epochs` does, to the same bytes; after an error the next call starts new processes.
+        """Train all members for some epochs, to the same bytes for any number of processes; after an error the next
+        call starts new ones.
+
+        Args:
+            population, streams: the same objects in every call, because a GPU replays what it recorded of them.
 
         Raises:
             MemoryError: a process was killed, as a system does when memory runs out.
         """
         if self.count == 1:
-            train_epochs(population, self.sizes, self.trials, schedule, streams, epochs)
+            if self.training is None:
+                self.training = Training(population, self.sizes, self.trials, schedule, streams)
+            self.training.epochs(epochs)
             return
 
         def train_share(worker: int) -> int:
@@ -140,7 +148,7 @@ def _serve(pipe: Connection) -> None:
         population = Population(**rows, best=rows["weights"][0], updates=updates)
         streams = [torch.Generator().set_state(torch.from_numpy(state)) for state in states]
         try:
-            train_epochs(population, sizes, trials, schedule, streams, epochs)
+            Training(population, sizes, trials, schedule, streams).epochs(epochs)
         except Exception as error:
             error.add_note(traceback.format_exc())
             pipe.send(error)

@@ -19,14 +19,8 @@ from torch import Tensor
 from nlbflow.methods.lfads import net as lfads
 from nlbflow.methods.lfads.net import Draws, Sizes
 
-# The loss is scaled before gradients are clipped (by each member's norm), with the published values.
-LOSS_SCALE, CLIP_NORM = 1e4, 200.0
-ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
-# Members per batched program on a CPU, whose caches hold no more. It runs such programs one after the other, and in
-# several processes (see nlbflow.methods.lfads.members). On a GPU, one program has all members.
-CPU_MEMBERS = 1
-# The number of updates after which the running mean of the weights may keep half of its old value.
-AVERAGING_START = 10
+# The loss is scaled before gradients are clipped, with the published value.
+LOSS_SCALE = 1e4
 # The fields of a population that have a row for each member.
 MEMBERS = ("weights", "average", "first", "second", "hyper")
 # Purposes of a member's streams, and the member number for what concerns all.
@@ -94,8 +88,12 @@ class Population:
 
 def stream(seed: int, member: int, *purpose: int, device: str = "cpu") -> torch.Generator:
     """A random stream of one member and purpose."""
-    state = np.random.SeedSequence([seed, member, *purpose]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator(device).manual_seed(seed_of(seed, member, *purpose))
+
+
+def seed_of(seed: int, member: int, *purpose: int) -> int:
+    """What such a stream begins with."""
+    return int(np.random.SeedSequence([seed, member, *purpose]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def first_population(
@@ -114,50 +112,10 @@ def first_population(
     return Population(weights, weights.clone(), zeros, zeros.clone(), columns, weights[0].clone())
 
 
-def train_epochs(
-    population: Population, sizes: Sizes, trials: Trials, schedule: Schedule, streams: list, epochs: int
-) -> None:
-    """Train every member for some epochs, in place; an epoch leaves out trials that do not fill a batch.
-
-    Args:
-        streams: a random stream per member.
-    """
-    count, device = trials.counts.shape[1], trials.counts.device
-    batches = max(1, count // schedule.batch)
-    size, ramp_updates = count // batches, schedule.ramp_epochs * batches
-    hyper = dict(zip(HYPERPARAMETERS, population.hyper.to(device, trials.counts.dtype).unbind(1), strict=True))
-    members = len(population.weights)
-    together = CPU_MEMBERS if device.type == "cpu" else members
-    blocks = [slice(start, start + together) for start in range(0, members, together)]
-
-    def gradients(rows: slice, chosen: Tensor, ramp: float) -> Tensor:
-        weights = population.weights[rows].clone().requires_grad_()
-        own = {name: column[rows] for name, column in hyper.items()}
-        loss = training_loss(weights, sizes, take(trials, chosen[rows]), own, ramp, streams[rows])
-        return torch.autograd.grad(loss.sum(), weights)[0]
-
-    for _ in range(epochs):
-        order = torch.stack([torch.randperm(count, generator=s, device=device) for s in streams])
-        for chosen in order[:, : size * batches].split(size, dim=1):
-            ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
-            population.updates += 1
-            # a short memory at first, when there is little to average
-            decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
-            for rows in blocks:
-                adam_update(population, rows, gradients(rows, chosen, ramp), hyper["learning_rate"][rows])
-                average = population.average[rows]
-                torch.lerp(population.weights[rows], average, decay, out=average)
-
-
-def take(trials: Trials, chosen: Tensor) -> Trials:
-    """The trials `chosen` (members, trials) for each member: (members, bins + ahead, trials, neurons)."""
-    time = torch.arange(len(trials.counts), device=chosen.device)[None, :, None]
-    return Trials(trials.counts[time, chosen.unsqueeze(1)], trials.known[time, chosen.unsqueeze(1)])
-
-
 def training_loss(
-    weights: Tensor, sizes: Sizes, trials: Trials, hyper: Mapping[str, Tensor], ramp: float, streams: list
-) -> Tensor:
+    weights: Tensor, sizes: Sizes, trials: Trials, hyper: Mapping[str, Tensor], ramp: Tensor | float,
+    streams: list,
+) -> Tensor:  # fmt: skip
     """What each member minimises on its own batch, with random numbers from its own stream: (members,).
 
     Mean negative log-likelihood per entry, plus `ramp` times two penalties: the divergences (sums over dimensions and
@@ -173,20 +131,6 @@ def training_loss(
     for part in ("generator", "controller"):
         penalty = penalty + hyper[f"l2_{part}"] * lfads.mean_squares(named, part)
     return LOSS_SCALE * (lfads.reconstruction(outcome.log_rates, trials.counts, learns) + ramp * penalty)
-
-
-def adam_update(population: Population, rows: slice, gradient: Tensor, learning_rate: Tensor) -> None:
-    """An update of some rows by Adam (Kingma & Ba 2015, arXiv:1412.6980), in place: each row clips the norm of its own
-    gradient and has its own learning rate.
-    """
-    gradient = gradient * (CLIP_NORM / gradient.norm(dim=1, keepdim=True)).clamp_max(1)
-    slow, fast = ADAM_DECAYS
-    first, second = population.first[rows], population.second[rows]
-    torch.lerp(gradient, first, slow, out=first)
-    torch.lerp(gradient.square(), second, fast, out=second)
-    mean = first / (1 - slow**population.updates)
-    spread = (second / (1 - fast**population.updates)).sqrt_().add_(ADAM_EPSILON)
-    population.weights[rows].sub_(learning_rate.unsqueeze(1) * mean / spread)
 
 
 def validation_loss(weights: Tensor, sizes: Sizes, trials: Trials) -> Tensor:
@@ -221,7 +165,9 @@ def exploit_and_explore(
         if losses[opponent] < losses[member]:
             parents[member], factors[member] = opponent, perturbation
     for name in MEMBERS:
-        setattr(population, name, getattr(population, name)[parents])
+        # in place, because a recorded update writes where they were
+        rows = getattr(population, name)
+        rows.copy_(rows[parents])
     bounds = torch.tensor([[ranges[n].low, ranges[n].high] for n in HYPERPARAMETERS], dtype=torch.float64)
     population.hyper = (population.hyper * torch.from_numpy(factors)).clamp(bounds[:, 0], bounds[:, 1])
     return parents

@@ -2,4 +2,5 @@
 
 Begin with `training` (one loop for all networks) and `common`; `coordinated` fits those that differ in their
 architecture alone, `ndt` is the transformers' model, `recurrent` has the gated recurrent units, which LFADS uses too.
+`updates` is one update of a network, or of several side by side, and `graphs` records it on a GPU.
 """

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nlbflow.methods.networks.draws import uniform
 from nlbflow.metrics.formulas import bits_per_spike
 from nlbflow.recordings.model_input import ModelInput
 
@@ -24,10 +25,10 @@ def training_tensors(data: ModelInput, device: torch.device) -> dict[str, Tensor
     if data.train_spikes_heldin_forward is not None:
         ahead = np.concatenate([data.train_spikes_heldin_forward, data.train_spikes_heldout_forward], axis=2)
         counts = np.concatenate([counts, ahead], axis=1)
-    return {
-        "heldin": torch.from_numpy(data.train_spikes_heldin).to(device),
-        "counts": torch.from_numpy(counts).to(device),
-    }
+    on_device = torch.from_numpy(counts).to(device)
+    bins, heldin = data.train_spikes_heldin.shape[1:]
+    # a view, so that all trials lie in memory once
+    return {"heldin": on_device[:, :bins, :heldin], "counts": on_device}
 
 
 def log_mean_rates(counts: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ def coordinated_dropout(counts: Tensor, rate: float) -> tuple[Tensor, Tensor]:
     Args:
         rate: the probability that an entry is dropped, below 1.
     """
-    dropped = torch.rand_like(counts) < rate
+    dropped = uniform(counts) < rate
     return counts * ~dropped / (1 - rate), dropped
 
 

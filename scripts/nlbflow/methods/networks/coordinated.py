@@ -1,4 +1,4 @@
-"""Networks that differ in their architecture alone: one readout, one loss with coordinated dropout, one fit.
+"""Networks that differ in their architecture alone: one readout, one loss with coordinated dropout, one task.
 
 Held-in entries are predicted only where coordinated dropout (Keshtkaran & Pandarinath 2019, arXiv:1908.07896) hid them,
 held-out neurons and the forward window always.
@@ -18,7 +18,8 @@ from nlbflow.methods.networks.common import (
     validation_facts,
 )
 from nlbflow.methods.networks.device import prepare
-from nlbflow.methods.networks.training import Settings, train
+from nlbflow.methods.networks.draws import Dropout
+from nlbflow.methods.networks.training import Settings, Task
 from nlbflow.recordings.model_input import ModelInput
 
 
@@ -36,7 +37,7 @@ class Readout(nn.Module):
 
     def __init__(self, steps: TimeSteps, bottleneck: nn.Linear, latents: int, neurons: int, dropout: float):
         super().__init__()
-        self.steps, self.dropout, self.bottleneck = steps, nn.Dropout(dropout), bottleneck
+        self.steps, self.dropout, self.bottleneck = steps, Dropout(dropout), bottleneck
         nn.init.zeros_(bottleneck.bias)
         self.rates = nn.Linear(latents, neurons)
 
@@ -46,14 +47,14 @@ class Readout(nn.Module):
         return self.rates(latents), latents
 
 
-def fit(
+def task_of(
     data: ModelInput,
     params: dict,
     seed: int,
     build: Callable[[TimeSteps, int, int, dict], nn.Module],
     penalty: Callable[[nn.Module, Tensor], Tensor] | None = None,
-) -> tuple[nn.Module, dict, dict]:
-    """Build a network and fit it to the training trials.
+) -> Task:
+    """A network as it begins, and how it is fitted to the training trials.
 
     Args:
         params: `step_ms`, `input_dropout`, the settings of training, and what `build` takes.
@@ -61,9 +62,6 @@ def fit(
         build: a network that ends in a `Readout` named `readout`, from the time steps, the numbers of held-in and of
             all neurons, and `params`.
         penalty: added to the training loss, from the network and the held-in counts that it has seen.
-
-    Returns:
-        the network, facts and history as of `train`.
 
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
@@ -77,11 +75,11 @@ def fit(
     net.readout.rates.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
 
-    def plan(epoch):
+    def plan(epoch, generator):
         # every update is like every other
-        return None
+        return []
 
-    def training_loss(net, batch, plan):
+    def training_loss(net, batch, numbers):
         seen, dropped = coordinated_dropout(batch["heldin"], params["input_dropout"])
         loss = poisson_loss(net(seen)[0], batch["counts"], scored_entries(batch["counts"], dropped))
         return loss if penalty is None else loss + penalty(net, seen)
@@ -91,5 +89,4 @@ def fit(
         none = batch["heldin"] < 0
         return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
 
-    validation = validation_loss, validation_facts
-    return net, *train(net, trials, training_loss, *validation, settings, data.work, plan)
+    return Task(net, trials, (training_loss, validation_loss, validation_facts), settings, plan)

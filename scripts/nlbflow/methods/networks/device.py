@@ -1,10 +1,13 @@
 """The device that networks compute on: seeds, reproducible arithmetic, and the memory used."""
 
+import hashlib
 import os
 import resource
 import sys
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from nlbflow.errors import NlbflowError
 
@@ -40,6 +43,36 @@ def reproducible(device: str) -> torch.device:
     # by default, cuDNN rounds to 11 bits
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What one of several networks draws from: `host` in the order of trials and such, `device` in the network and its
+    loss; on a CPU they are the same."""
+
+    host: torch.Generator
+    device: torch.Generator
+
+    @classmethod
+    def here(cls, device: torch.device) -> "Streams":
+        """Streams that draw what torch's own generators would draw next, `prepare` having seeded them."""
+        host = torch.Generator()
+        host.set_state(torch.get_rng_state())
+        if device.type != "cuda":
+            return cls(host, host)
+        on_device = torch.Generator(device)
+        on_device.set_state(torch.cuda.get_rng_state(device))
+        return cls(host, on_device)
+
+    def state(self) -> list[Tensor]:
+        return [self.host.get_state(), self.device.get_state()]
+
+    def set_state(self, state: list[Tensor]) -> None:
+        for generator, told in zip((self.host, self.device), state, strict=True):
+            generator.set_state(told)
+
+    def digest(self) -> str:
+        return hashlib.sha256(b"".join(state.numpy().tobytes() for state in self.state())).hexdigest()
 
 
 def memory_mb(device: torch.device) -> float:

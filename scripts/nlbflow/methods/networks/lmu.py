@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nlbflow.methods.networks.blocks import Neighbours, feed_forward
 from nlbflow.methods.networks.common import TimeSteps
 from nlbflow.methods.networks.coordinated import Readout
+from nlbflow.methods.networks.draws import Dropout
 
 
 def memory_matrices(order: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +75,7 @@ class Block(nn.Module):
         self.feed_forward = feed_forward(width, params["hidden"], dropout)
         # over features, in the place of the original's batch norm, which is noisy in small batches
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(trials, steps, width) to the same shape."""

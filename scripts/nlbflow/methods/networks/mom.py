@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nlbflow.methods.networks.blocks import Neighbours, feed_forward
 from nlbflow.methods.networks.common import TimeSteps
 from nlbflow.methods.networks.coordinated import Readout
+from nlbflow.methods.networks.draws import Dropout
 
 # Steps whose mean the router sees.
 SMOOTHED = 3
@@ -108,7 +109,7 @@ class MixtureOfMemories(nn.Module):
         sizes = width, params["memories"] + self.shared, params["heads"], params["dims"]
         self.memories = nn.ModuleList(Memories(*sizes, reverse) for reverse in (False, True))
         self.feed_forward = feed_forward(width, params["hidden"], dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.readout = Readout(steps, nn.Linear(width, latents), latents, neurons, dropout)
 
     def routed(self, factors: Tensor) -> tuple[Tensor, Tensor]:

@@ -93,20 +93,25 @@ def neighbours(online: Tensor, target: Tensor, trials: Tensor, count: int) -> Te
 
     Args:
         online, target: embeddings (samples, dims).
-        trials: (samples,), the trial of each.
-
-    Raises:
-        NlbflowError: a sample has fewer candidates.
+        trials: (samples,), the trial of each; there are as many of other trials, see `refuse_few_neighbours`.
     """
     others = trials[:, None] != trials
-    fewest = int(others.sum(dim=1).min())
+    alike = nn.functional.normalize(online, dim=1) @ nn.functional.normalize(target, dim=1).T
+    return alike.masked_fill(~others, -torch.inf).topk(count, dim=1).indices
+
+
+def refuse_few_neighbours(trials: Tensor, count: int) -> None:
+    """Before `neighbours` are looked for, on the CPU, because a GPU's answer would have to be waited for.
+
+    Raises:
+        NlbflowError: a sample has fewer than `count` candidates, of other trials than its own in `trials` (samples,).
+    """
+    fewest = len(trials) - int(trials.bincount().max())
     if fewest < count:
         raise NlbflowError(
             f"myow needs {count} neighbours of other trials in each batch, but a sample has {fewest}; lower neighbours "
             "or raise batch."
         )
-    alike = nn.functional.normalize(online, dim=1) @ nn.functional.normalize(target, dim=1).T
-    return alike.masked_fill(~others, -torch.inf).topk(count, dim=1).indices
 
 
 def distance(predicted: Tensor, wanted: Tensor) -> Tensor:
@@ -149,18 +154,26 @@ def train_encoder(rates: np.ndarray, recipe: Recipe, device: torch.device, seed:
     losses, began = [], time.monotonic()
     last = began
     for epoch in range(recipe.epochs):
-        weight, total = recipe.mining * min(1.0, epoch / MINING_EPOCHS), 0.0
+        weight, found = recipe.mining * min(1.0, epoch / MINING_EPOCHS), []
         for order in torch.randperm(len(flat))[: updates * batch].split(batch):
             shift = torch.randint(-recipe.shift, recipe.shift + 1, (batch,))
             other = order - order % steps + (order % steps + shift).clamp(0, steps - 1)
-            views = [scaled(augmented(flat[index.to(device)], neurons)) for index in (order, other)]
-            loss = _loss(online, target, views, (order // steps).to(device), recipe, weight, picks)
+            # in one transfer: the moments of both views, and of each its trial and which neighbour is mined
+            told = [order, other, order // steps]
+            if weight:
+                refuse_few_neighbours(told[2], recipe.neighbours)
+                told.append(torch.randint(recipe.neighbours, (batch,), generator=picks))
+            one, later, trial, *pick = torch.stack(told).to(device, non_blocking=True)
+            views = [scaled(augmented(flat[index], neurons)) for index in (one, later)]
+            loss = _loss(online, target, views, trial, recipe, weight, *pick)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
             follow(target, online)
-            total += loss.item()
+            found.append(loss.detach())
+        # the only point in an epoch that waits for a GPU
+        total = sum(torch.stack(found).tolist())
         losses.append(total / updates)
         if not math.isfinite(total):
             raise NlbflowError(f"the loss of myow is {total} in epoch {epoch + 1}; lower learning_rate.")
@@ -173,7 +186,7 @@ def train_encoder(rates: np.ndarray, recipe: Recipe, device: torch.device, seed:
 
 def _loss(
     online: Networks, target: Networks, views: list[Tensor], trials: Tensor, recipe: Recipe, weight: float,
-    picks: torch.Generator,
+    pick: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The loss of a batch: of augmented views and, where `weight` is not 0, of mined ones."""
     embedded = [online.encoder(view) for view in views]
@@ -184,8 +197,7 @@ def _loss(
     if weight == 0:
         return loss
     near = neighbours(embedded[0].detach(), wanted[1], trials, recipe.neighbours)
-    pick = torch.randint(recipe.neighbours, (len(near), 1), generator=picks).to(near.device)
-    mined = wanted[1][near.gather(1, pick)[:, 0]]
+    mined = wanted[1][near.gather(1, pick[:, None])[:, 0]]
     with torch.no_grad():
         mined = target.projector(mined)
     extra = distance(online.mined_predictor(online.projector(embedded[0])), mined)

@@ -3,6 +3,7 @@
 scripts/models/ndt.py names the sources.
 """
 
+import torch
 from torch import Tensor, nn
 
 from nlbflow.methods.networks.common import (
@@ -10,13 +11,13 @@ from nlbflow.methods.networks.common import (
     coordinated_dropout,
     log_mean_rates,
     poisson_loss,
-    prediction,
     scored_entries,
     training_tensors,
     validation_facts,
 )
 from nlbflow.methods.networks.device import prepare
-from nlbflow.methods.networks.training import Settings, train
+from nlbflow.methods.networks.draws import Dropout
+from nlbflow.methods.networks.training import Settings, Task
 from nlbflow.methods.networks.transformer import (
     Layer,
     SpatialLayer,
@@ -55,8 +56,8 @@ class NDT(nn.Module):
         for layer in self.layers:
             layer.t_fixup(params["layers"])
         self.norm = nn.LayerNorm(self.width)
-        self.dropout_embedding = nn.Dropout(params["dropout_embedding"])
-        self.dropout_rates = nn.Dropout(params["dropout_rates"])
+        self.dropout_embedding = Dropout(params["dropout_embedding"])
+        self.dropout_rates = Dropout(params["dropout_rates"])
         self.bottleneck = nn.Linear(self.width, params["latents"]) if params["latents"] else nn.Identity()
         self.readout = nn.Linear(params["latents"] or self.width, neurons)
         nn.init.uniform_(self.readout.weight, -0.1, 0.1)
@@ -81,8 +82,8 @@ class NDT(nn.Module):
         return self.readout(latents), latents
 
 
-def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
-    """Fit a network to masked counts and return a model's prediction.
+def task_of(data: ModelInput, params: dict, seed: int) -> Task:
+    """A network as it begins, and how it is fitted to masked counts.
 
     Args:
         params: see DEFAULTS of scripts/models/ndt.py.
@@ -102,21 +103,22 @@ def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
     net = NDT(steps, neurons, largest, params)
     net.readout.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
-    ramp = params["span_ramp_start"], params["span_ramp_end"]
+    ramp, longest = (params["span_ramp_start"], params["span_ramp_end"]), params["max_span"]
 
-    def masked_view(net: nn.Module, batch: dict, span: int) -> tuple[Tensor, Tensor]:
+    def masked_view(net: nn.Module, batch: dict, span: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a randomly masked view of the trials, and its latents."""
         heldin = batch["heldin"]
-        masked = mask_spans(len(heldin), steps.steps, params["mask_ratio"], span, device)
+        masked = mask_spans(heldin, steps.steps, params["mask_ratio"], span, longest)
         masked = masked.repeat_interleave(steps.length, dim=1)[:, :bins, None].expand_as(heldin)
         seen, dropped = coordinated_dropout(heldin, params["input_dropout"])
         log_rates, latents = net(corrupt(seen, masked, params["mask_zero_ratio"], params["mask_random_ratio"]))
         return poisson_loss(log_rates, batch["counts"], scored_entries(batch["counts"], masked | dropped)), latents
 
-    def plan(epoch):
-        return span_of(epoch, ramp, params["max_span"])
+    def plan(epoch, generator):
+        return [span_of(epoch, ramp, longest, generator)]
 
-    def training_loss(net, batch, span):
+    def training_loss(net, batch, numbers):
+        (span,) = numbers
         loss, latents = masked_view(net, batch, span)
         if params["contrast_weight"]:
             # a second, differently masked view of each trial
@@ -126,8 +128,6 @@ def fit_and_predict(data: ModelInput, params: dict, seed: int) -> dict:
 
     def validation_loss(net, batch):
         # masked as in training, as published, but without spans
-        return masked_view(net, batch, 1)[0]
+        return masked_view(net, batch, torch.ones((), device=batch["heldin"].device))[0]
 
-    validation = validation_loss, validation_facts
-    facts, history = train(net, trials, training_loss, *validation, settings, data.work, plan)
-    return prediction(net, data, facts, history)
+    return Task(net, trials, (training_loss, validation_loss, validation_facts), settings, plan)

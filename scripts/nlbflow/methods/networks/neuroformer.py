@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlbflow.methods.networks.common import TimeSteps
+from nlbflow.methods.networks.draws import Dropout
 from nlbflow.methods.networks.tokens import Tokens, reach, tokens_of
 from nlbflow.methods.networks.transformer import Layer, attend, context_mask
 
@@ -56,7 +57,7 @@ class Block(nn.Module):
         super().__init__()
         self.cross, self.layer = CrossAttention(width, heads, offsets), Layer(width, heads, hidden, dropout)
         self.before_cross, self.before_context = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def keys_values(self, context: Tensor) -> Tensor:
         return self.cross.keys_values(self.before_context(context))
@@ -97,7 +98,7 @@ class Neuroformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(*sizes, self.before + steps.length + self.after + 1) for _ in range(params["blocks"])
         )
-        self.dropout, self.norm = nn.Dropout(dropout), nn.LayerNorm(width)
+        self.dropout, self.norm = Dropout(dropout), nn.LayerNorm(width)
         self.bottleneck, self.readout = nn.Linear(width, params["latents"]), nn.Linear(params["latents"], neurons)
         # of the next token: its neuron or that none is left, and its bin in the step
         self.next_neuron, self.next_bin = nn.Linear(width, neurons + 1), nn.Linear(width, steps.length)

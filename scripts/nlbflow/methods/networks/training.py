@@ -1,128 +1,45 @@
 """The one training loop of all networks: fit to training trials, validate on a part of them, keep the best weights.
 
 The model defines the network and its loss on a batch. This module defines what is the same for every model: the order
-of steps, the learning rate, when to stop, and how a killed job continues to the same result.
+of steps, when to stop, and how a killed job continues to the same result. Several networks that differ in their seeds
+can be trained side by side, by the same loop.
 """
 
-import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Hashable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.checkpoints import History, load_checkpoint, save_checkpoint
-from nlbflow.methods.networks.device import memory_mb
-from nlbflow.methods.networks.updates import Updates
+from nlbflow.methods.networks.common import prediction
+from nlbflow.methods.networks.device import Streams, memory_mb
+from nlbflow.methods.networks.graphs import beside
+from nlbflow.methods.networks.memory import needed, tell
+from nlbflow.methods.networks.settings import PRECISIONS, Settings, learning_rate, validation_trials
+from nlbflow.methods.networks.updates import SideBySide, Updates
+from nlbflow.recordings.model_input import ModelInput
 from nlbflow.running.code import digest_of
 
 SECONDS_BETWEEN_LINES = 5
-DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS = {"float32": None, "tf32": None, "bfloat16": torch.bfloat16}
-SCHEDULES = ("cosine", "constant")
 # What a prediction keeps of each epoch: only what is reproducible.
 CURVES = ("refitting", "epoch", "training_loss", "validation_loss", "learning_rate")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of training. A model's DEFAULTS name those that users may change; the others keep these values."""
-
-    # most passes over the training trials; the cosine schedule ends there
-    epochs: int
-    # trials per update
-    batch: int
-    # highest learning rate of AdamW
-    learning_rate: float
-    # epochs over which the rate climbs to its highest, because Adam's first updates are large and badly aimed
-    warmup_epochs: int = 0
-    # after that, cosine falls to 0 at the last epoch and constant stays
-    schedule: str = "cosine"
-    # decoupled weight decay (Loshchilov & Hutter 2019) of every parameter
-    weight_decay: float = 0.0
-    # decay per update of the running mean of the weights, which is validated and kept; 0: the weights themselves.
-    # Averaged weights need no schedule that ends at the right moment, and are better than any that enter the average
-    # (Izmailov et al. 2018, arXiv:1803.05407)
-    averaging: float = 0.0
-    # largest norm of a gradient: a rare steep batch moves the weights no further than this
-    clip_norm: float = 200.0
-    # one in so many training trials is for validation, starting with the first
-    validation_every_trials: int = 5
-    # epochs between two validations
-    validate_every: int = 1
-    # epochs without a better validation loss after which training ends
-    patience: int = 1_000_000
-    # train again from the start, on all trials, for the best number of epochs, because small data miss the validation
-    # trials
-    refit: bool = False
-    # auto takes a GPU if there is one
-    device: str = "auto"
-    # bfloat16 halves time and memory on recent GPUs; weights, losses and optimiser stay in float32. tf32, on GPUs only,
-    # rounds the factors of products to 11 bits
-    precision: str = "float32"
-    # on a GPU, record and replay updates (updates.py); only for a model with a plan of what its host draws
-    capture: bool = True
-    # the most that a killed job loses
-    checkpoint_minutes: float = 3.0
-
-    @classmethod
-    def of(cls, params: dict) -> "Settings":
-        """The settings among a model's parameters.
-
-        Raises:
-            NlbflowError: a setting is out of range.
-        """
-        settings = cls(**{field.name: params[field.name] for field in fields(cls) if field.name in params})
-        for name in ("epochs", "batch", "validate_every", "patience"):
-            if getattr(settings, name) < 1:
-                raise NlbflowError(f"the parameter {name} is {getattr(settings, name)}; expected at least 1.")
-        for name, known in (("device", DEVICES), ("precision", PRECISIONS), ("schedule", SCHEDULES)):
-            if getattr(settings, name) not in known:
-                raise NlbflowError(
-                    f"the parameter {name} is {getattr(settings, name)!r}; expected one of {', '.join(known)}."
-                )
-        return settings
-
-
-def validation_trials(trials: int, every: int) -> tuple[Tensor, Tensor]:
-    """Rows of the trials to fit to, and of every n-th trial, starting with the first, to validate on. They are the same
-    for every seed and model, so that validation scores can be compared.
-
-    Raises:
-        NlbflowError: one of the two would be empty.
-    """
-    rows = torch.arange(trials)
-    if every < 2 or trials < 2:
-        raise NlbflowError(
-            f"expected 2 or more training trials and validation_every_trials >= 2, but found {trials} and {every}."
-        )
-    return rows[rows % every != 0], rows[rows % every == 0]
-
-
-def learning_rate(epoch: int, settings: Settings) -> float:
-    """The rate in an epoch (from 0): linear warm-up, then cosine to 0 (Loshchilov & Hutter 2017) or constant."""
-    if epoch < settings.warmup_epochs:
-        return settings.learning_rate * (epoch + 1) / settings.warmup_epochs
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    done = (epoch - settings.warmup_epochs) / max(1, settings.epochs - settings.warmup_epochs)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+FITTING, REFITTING, DONE = "fitting", "refitting", "done"
 
 
 def train(
     net: nn.Module,
     trials: dict[str, Tensor],
-    training_loss: Callable[[nn.Module, dict[str, Tensor], Hashable], Tensor],
+    training_loss: Callable[[nn.Module, dict[str, Tensor], Tensor | int], Tensor],
     validation_loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
     validation_facts: Callable[[nn.Module, dict[str, Tensor]], dict[str, float]],
     settings: Settings,
     work: Path | None = None,
-    plan: Callable[[int], Hashable] | None = None,
+    plan: Callable[[int, torch.Generator | None], list[float]] | None = None,
 ) -> tuple[dict, dict]:
     """Fit a network and leave it with the weights of the lowest validation loss; with `refit`, fit it again to all
     trials, for as many epochs as those weights took.
@@ -133,146 +50,257 @@ def train(
     Args:
         net: the network, on the device for training.
         trials: tensors with trials as first dimension, on the same device.
-        training_loss: from the network, a batch (the same names as `trials`) and its plan.
+        training_loss: from the network, a batch (the same names as `trials`) and the numbers of `plan`, a tensor;
+            without a plan, the epoch, counted from 0.
         validation_loss: from the network, in evaluation mode, and all validation trials.
         validation_facts: what is to be told of the network with the best weights, before `refit`, on all validation
             trials.
         settings: the settings.
         work: the job's own folder, for checkpoints and training.jsonl; its content was made with the same input,
             parameters, seed and code.
-        plan: gives, for an epoch counted from 0, what the host draws for an update, one of few values. Without it the
-            epoch itself is the plan, and updates are not recorded on a GPU.
+        plan: what the host draws for an update in an epoch, always as many numbers. Only with a plan are updates
+            recorded on a GPU.
 
     Returns:
         facts: parameters, epochs, best_epoch, validation_loss, device, and validation_facts; and the history, CURVES
         over the epochs.
     """
-    device = next(net.parameters()).device
-    fitted, validated = validation_trials(len(next(iter(trials.values()))), settings.validation_every_trials)
-    everything = torch.arange(len(fitted) + len(validated))
-    validation = {name: tensor[validated.to(device)] for name, tensor in trials.items()}
-    autocast = torch.autocast(
-        device.type, dtype=PRECISIONS[settings.precision], enabled=PRECISIONS[settings.precision] is not None
-    )
-    tf32 = settings.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
-    # what is validated and kept: the network itself, or its running mean
-    kept = copy.deepcopy(net) if settings.averaging else net
+    losses = training_loss, validation_loss, validation_facts
+    return _train(_Run([net], [], trials, losses, settings, [work], plan))[0]
 
-    def new_updates() -> Updates:
+
+@dataclass(frozen=True)
+class Task:
+    """What a model gives to `train`, whose arguments these are; `losses` are its three functions. The network takes
+    held-in counts and draws by `nlbflow.methods.networks.draws` alone, so it can be trained side by side with others.
+    """
+
+    net: nn.Module
+    trials: dict[str, Tensor]
+    losses: tuple[Callable, Callable, Callable]
+    settings: Settings
+    plan: Callable[[int, torch.Generator | None], list[float]]
+
+    def predict(self, data: ModelInput) -> dict:
+        """Train the network and predict with it."""
+        facts, history = train(self.net, self.trials, *self.losses, self.settings, data.work, self.plan)
+        return prediction(self.net, data, facts, history)
+
+
+def predict_side_by_side(
+    task_of: Callable[[int], Task], data: ModelInput, seeds: Sequence[int], works: Sequence[Path | None]
+) -> list[dict]:
+    """Train the networks of several seeds as one program, and predict with each; it becomes what it would alone, but
+    for the last digits.
+
+    Args:
+        task_of: makes the task of a seed, with which it seeds torch.
+        works: a folder for each seed; the first has the checkpoint of all.
+    """
+    nets, streams = [], []
+    for seed in seeds:
+        task = task_of(seed)
+        nets.append(task.net)
+        streams.append(Streams.here(next(task.net.parameters()).device))
+    trained = _train(_Run(nets, streams, task.trials, task.losses, task.settings, works, task.plan))
+    return [prediction(net, data, *told) for net, told in zip(nets, trained, strict=True)]
+
+
+def _train(run: "_Run") -> list[tuple[dict, dict]]:
+    while run.progress["stage"] != DONE:
+        run.stage()
+        run.finish_stage()
+    return run.finish()
+
+
+class _Run:
+    """A training of one network, or of several side by side; of several, `streams` are what each draws from.
+
+    `progress` is the stage and the epoch of all; `each` says of each network how many lines its history has, its best
+    epoch and loss, and whether it has ended the present stage.
+    """
+
+    def __init__(
+        self, nets: Sequence[nn.Module], streams: Sequence[Streams], trials: dict[str, Tensor], losses: tuple,
+        settings: Settings, works: Sequence[Path | None], plan: Callable | None,
+    ):  # fmt: skip
+        training_loss, self.validation_loss, self.validation_facts = losses
+        self.nets, self.streams, self.settings, self.works, self.plan = nets, streams, settings, works, plan
+        self.device = next(nets[0].parameters()).device
+        count = len(next(iter(trials.values())))
+        self.fitted, validated = validation_trials(count, settings.validation_every_trials)
+        self.everything = torch.arange(count)
+        self.validation = {name: tensor[validated.to(self.device)] for name, tensor in trials.items()}
+        number_format = PRECISIONS[settings.precision]
+        autocast = torch.autocast(self.device.type, dtype=number_format, enabled=number_format is not None)
+        tf32 = settings.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
         recorded = replace(settings, capture=settings.capture and plan is not None)
-        return Updates(net, kept, trials, training_loss, recorded, autocast)
+        if streams:
+            generators = [stream.device for stream in streams]
+            self.updates = SideBySide(nets, trials, training_loss, recorded, autocast, generators)
+        else:
+            self.updates = Updates(nets[0], trials, training_loss, recorded, autocast)
+        if self.device.type == "cuda" and plan:
+            tell(needed(nets[0], trials, training_loss, plan, settings.batch, len(nets)), self.device)
+        # from which the host draws; None: torch's own
+        self.hosts = [stream.host for stream in streams] or [None]
+        self.starts = [{name: tensor.clone() for name, tensor in net.state_dict().items()} for net in nets]
+        self.best = [self.updates.of(number) for number in range(len(nets))]
+        self.progress = {"stage": FITTING, "epoch": 0}
+        began = {"lines": 0, "best_epoch": 0, "facts": {}, "ended": False}
+        self.each = [{**began, "best_loss": loss} for loss in self.validate()]
+        # `auto` may find another device
+        made_of = {**asdict(settings), "device": self.device.type}
+        self.digest = digest_of({**made_of, "streams": [stream.digest() for stream in streams]} if streams else made_of)
+        self.said = self.stored = time.monotonic()
+        self.resume()
+        self.histories = [History(work, one["lines"]) for work, one in zip(works, self.each, strict=True)]
 
-    def fit_epoch(rows: Tensor, epoch: int) -> tuple[float, float]:
-        """One pass over the trials: mean loss and largest norm of a gradient."""
-        net.train()
-        updates.set_rate(learning_rate(epoch, settings))
+    def resume(self) -> None:
+        """Go on where a killed job stopped, if one did."""
+        saved = load_checkpoint(self.works[0], self.digest, self.device)
+        if not saved:
+            return
+        self.progress, self.each, self.best = saved["progress"], saved["each"], saved["best"]
+        self.updates.load_state_dict(saved["updates"])
+        for stream, state in zip(self.streams, saved["streams"], strict=True):
+            stream.set_state(state)
+        _log(f"continuing from epoch {self.progress['epoch']} ({self.progress['stage']}) of an earlier, killed job")
+
+    def checkpoint(self) -> None:
+        self.stored = time.monotonic()
+        if self.works[0] is not None:
+            content = {"progress": self.progress, "each": self.each, "best": self.best}
+            content |= {"updates": self.updates.state_dict(), "streams": [stream.state() for stream in self.streams]}
+            save_checkpoint(self.works[0], content, self.digest, self.device)
+
+    def fit_epoch(self, rows: Tensor, epoch: int) -> list[tuple[float, float]]:
+        """One pass over the trials: of each network mean loss and largest norm of a gradient."""
+        updates, plan = self.updates, self.plan
+        updates.begin_epoch(learning_rate(epoch, self.settings))
         # drawn on the CPU, so that the order is the same on every device, and sent in one transfer
-        batches = rows[torch.randperm(len(rows))].to(device).split(settings.batch)
-        with updates.beside():
-            found = [updates(some, plan(epoch) if plan else epoch) for some in batches]
+        order = updates.joined([rows[torch.randperm(len(rows), generator=host)] for host in self.hosts])
+        found = []
+        with beside(updates.stream):
+            for some in order.to(self.device).split(self.settings.batch, dim=-1):
+                drawn = epoch
+                if plan:
+                    numbers = [torch.tensor(plan(epoch, host), dtype=torch.float64) for host in self.hosts]
+                    drawn = updates.joined(numbers).to(self.device, non_blocking=True)
+                found.append(updates(some, drawn))
             losses, norms = map(torch.stack, zip(*found, strict=True))
             # the only point in an epoch that waits for the GPU
-            loss, norm = torch.stack([losses.mean(), norms.max()]).tolist()
-        return loss, norm
+            together = torch.stack([losses.mean(dim=0), norms.amax(dim=0)]).reshape(2, -1).T.tolist()
+        return [(loss, norm) for loss, norm in together]
 
-    def validate() -> float:
-        kept.eval()
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad(), autocast:
+    def validate(self) -> list[float]:
+        """The validation loss of each network."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad():
             torch.manual_seed(0)
-            return validation_loss(kept, validation).item()
+            return self.updates.validation_loss(self.validation_loss, self.validation).reshape(-1).tolist()
 
-    start, updates = _copy(net.state_dict()), new_updates()
-    best = _copy(kept.state_dict())
-    progress = {"stage": "fitting", "epoch": 0, "lines": 0, "best_epoch": 0, "best_loss": validate(), "facts": {}}
-    # `auto` may find another device
-    digest = digest_of({**asdict(settings), "device": device.type})
-    saved = load_checkpoint(work, digest, device)
-    if saved:
-        progress, best = saved["progress"], saved["best"]
-        net.load_state_dict(saved["net"])
-        kept.load_state_dict(saved["kept"])
-        updates.optimizer.load_state_dict(saved["optimizer"])
-        _log(f"continuing from epoch {progress['epoch']} ({progress['stage']}) of an earlier, killed job")
+    def active(self) -> list[int]:
+        return [number for number, one in enumerate(self.each) if not one["ended"]]
 
-    def checkpoint() -> None:
-        modules = {"net": net, "kept": kept, "optimizer": updates.optimizer}
-        states = {name: module.state_dict() for name, module in modules.items()}
-        save_checkpoint(work, {**states, "best": best, "progress": progress}, digest, device)
+    def end(self, number: int) -> None:
+        """End the stage of a network. Others may go on, and it with them, so what it has drawn is taken back later."""
+        self.each[number] |= {"ended": True, "stream": self.streams[number].state() if self.streams else None}
 
-    history = History(work, progress["lines"])
-    said = stored = time.monotonic()
-
-    while progress["stage"] != "done":
-        refitting = progress["stage"] == "refitting"
-        rows, epochs = (everything, progress["best_epoch"]) if refitting else (fitted, settings.epochs)
+    def stage(self) -> None:
+        """Fit, or fit again to all trials, as far as each network goes."""
+        settings, progress, each = self.settings, self.progress, self.each
+        refitting = progress["stage"] == REFITTING
+        rows = self.everything if refitting else self.fitted
+        epochs = max(one["best_epoch"] for one in each) if refitting else settings.epochs
         begun, first = time.monotonic(), progress["epoch"]
-
         for epoch in range(first, epochs):
-            if not refitting and epoch - progress["best_epoch"] >= settings.patience:
-                _log(f"no better validation loss for {settings.patience} epochs: training ends at epoch {epoch}")
+            for number in self.active():
+                since = epoch - each[number]["best_epoch"]
+                if refitting and since >= 0:
+                    self.end(number)
+                elif not refitting and since >= settings.patience:
+                    _log(f"no better validation loss for {settings.patience} epochs: training ends at epoch {epoch}")
+                    self.end(number)
+            if not self.active():
                 break
-            loss, norm = fit_epoch(rows, epoch)
-            if not math.isfinite(loss + norm):
-                _log(f"loss {loss}, gradient {norm} in epoch {epoch + 1}: training ends; lower learning_rate")
+            found = self.fit_epoch(rows, epoch)
+            for number in self.active():
+                loss, norm = found[number]
+                if not math.isfinite(loss + norm):
+                    _log(f"loss {loss}, gradient {norm} in epoch {epoch + 1}: training ends; lower learning_rate")
+                    self.end(number)
+            if not self.active():
                 break
 
-            progress |= {"epoch": epoch + 1, "lines": progress["lines"] + 1}
-            line = {"refitting": int(refitting), "epoch": epoch + 1, "training_loss": loss}
-            if not refitting and ((epoch + 1) % settings.validate_every == 0 or epoch + 1 == epochs):
-                line["validation_loss"] = validate()
-                if line["validation_loss"] < progress["best_loss"]:
-                    progress |= {"best_epoch": epoch + 1, "best_loss": line["validation_loss"]}
-                    best = _copy(kept.state_dict())
+            progress["epoch"] = epoch + 1
+            due = not refitting and ((epoch + 1) % settings.validate_every == 0 or epoch + 1 == epochs)
+            losses = self.validate() if due else None
             now = time.monotonic()
-            line |= {"learning_rate": learning_rate(epoch, settings), "gradient_norm": norm}
-            history.write(line | {"seconds": round(now - begun, 3), "memory_mb": memory_mb(device)})
+            for number in self.active():
+                one, (loss, norm) = each[number], found[number]
+                one["lines"] += 1
+                line = {"refitting": int(refitting), "epoch": epoch + 1, "training_loss": loss}
+                if due:
+                    line["validation_loss"] = losses[number]
+                    if losses[number] < one["best_loss"]:
+                        one |= {"best_epoch": epoch + 1, "best_loss": losses[number]}
+                        self.best[number] = self.updates.of(number)
+                line |= {"learning_rate": learning_rate(epoch, settings), "gradient_norm": norm}
+                line |= {"seconds": round(now - begun, 3), "memory_mb": memory_mb(self.device)}
+                self.histories[number].write(line)
+                if refitting and epoch + 1 == one["best_epoch"]:
+                    self.best[number] = self.updates.of(number)
 
-            if now - said >= SECONDS_BETWEEN_LINES:
-                said, each = now, (now - begun) / (epoch + 1 - first)
+            if now - self.said >= SECONDS_BETWEEN_LINES:
+                self.said, took = now, (now - begun) / (epoch + 1 - first)
                 _log(
                     f"{progress['stage']}: epoch {epoch + 1} of {epochs} "
-                    f"({100 * (epoch + 1) / epochs:.0f} %), {each:.3g} s each, {(epochs - epoch - 1) * each / 60:.1f} "
-                    f"min left at most; loss {loss:.5f}, best validation {progress['best_loss']:.5f} in epoch "
-                    f"{progress['best_epoch']}"
+                    f"({100 * (epoch + 1) / epochs:.0f} %), {took:.3g} s each, {(epochs - epoch - 1) * took / 60:.1f} "
+                    f"min left at most; loss {loss:.5f}, best validation {one['best_loss']:.5f} in epoch "
+                    f"{one['best_epoch']}" + (f" (one of {len(each)} side by side)" if len(each) > 1 else "")
                 )
-            if work is not None and now - stored >= 60 * settings.checkpoint_minutes:
-                stored = now
-                checkpoint()
+            if now - self.stored >= 60 * settings.checkpoint_minutes:
+                self.checkpoint()
 
-        if not refitting:
-            kept.load_state_dict(best)
-            kept.eval()
-            progress["facts"] = validation_facts(kept, validation)
-        elif progress["epoch"] == epochs:
-            best = _copy(kept.state_dict())
-        if refitting or not settings.refit:
-            progress["stage"] = "done"
-        else:
-            net.load_state_dict(start)
-            kept.load_state_dict(start)
-            updates = new_updates()
-            progress |= {"stage": "refitting", "epoch": 0}
+    def finish_stage(self) -> None:
+        """Tell of the best weights; then fit again, or be done."""
+        refitting = self.progress["stage"] == REFITTING
+        for number, (net, one) in enumerate(zip(self.nets, self.each, strict=True)):
+            net.load_state_dict(self.best[number])
+            net.eval()
+            if not refitting:
+                one["facts"] = self.validation_facts(net, self.validation)
+        if refitting or not self.settings.refit:
+            self.progress["stage"] = DONE
+            return
+        self.updates.restart(self.starts)
+        for number, one in enumerate(self.each):
+            if one["ended"] and self.streams:
+                self.streams[number].set_state(one["stream"])
+            one |= {"ended": False, "stream": None}
+        self.progress |= {"stage": REFITTING, "epoch": 0}
 
-    history.close()
-    if work is not None:
+    def finish(self) -> list[tuple[dict, dict]]:
+        """Facts and history of each network."""
         # a kill before the prediction is written then loses nothing
-        checkpoint()
-    net.load_state_dict(best)
-    net.eval()
-    facts = {
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "epochs": progress["lines"],
-        "best_epoch": progress["best_epoch"],
-        "validation_loss": progress["best_loss"],
-        **progress["facts"],
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    }
-    return facts, history.columns(CURVES)
-
-
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in state.items()}
+        self.checkpoint()
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        found = []
+        for net, one, best, history in zip(self.nets, self.each, self.best, self.histories, strict=True):
+            history.close()
+            net.load_state_dict(best)
+            net.eval()
+            facts = {
+                "parameters": sum(p.numel() for p in net.parameters()),
+                "epochs": one["lines"],
+                "best_epoch": one["best_epoch"],
+                "validation_loss": one["best_loss"],
+                **one["facts"],
+                "device": device,
+            }
+            found.append((facts, history.columns(CURVES)))
+        return found
 
 
 def _log(line: str) -> None:

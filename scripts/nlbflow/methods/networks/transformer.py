@@ -7,6 +7,8 @@ doi:10.51628/001c.27358; layers: Vaswani et al. 2017, arXiv:1706.03762; T-Fixup:
 import torch
 from torch import Tensor, nn
 
+from nlbflow.methods.networks.draws import Dropout, uniform
+
 
 def context_mask(steps: int, backward: int, forward: int) -> Tensor:
     """Booleans (steps, steps), True where step t (row) may attend to step s: t - backward <= s <= t + forward.
@@ -54,7 +56,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.xavier_uniform_(self.queries_keys_values.weight)
         nn.init.zeros_(self.queries_keys_values.bias)
         nn.init.zeros_(self.out.bias)
@@ -75,10 +77,10 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = Attention(width, heads, dropout)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+            nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width)
         )
         self.before_attention, self.before_feed_forward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, allowed: Tensor | None) -> Tensor:
         """(trials, tokens, width) to the same shape; `allowed` as in `Attention`."""
@@ -127,19 +129,23 @@ def contrast(one: Tensor, other: Tensor, temperature: float = 0.1) -> Tensor:
     return -(log_share[:trials, trials:].diagonal().mean() + log_share[trials:, :trials].diagonal().mean()) / 2
 
 
-def mask_spans(trials: int, steps: int, ratio: float, span: int, device: torch.device) -> Tensor:
+def mask_spans(counts: Tensor, steps: int, ratio: float, span: Tensor, longest: int) -> Tensor:
     """Booleans (trials, steps), True where masked: spans of `span` steps start with probability ratio / span.
 
     Spans may overlap, so a little less than `ratio` of the steps is masked.
+
+    Args:
+        counts: of the trials, on whose device the masks are drawn.
+        span: a whole number from 1 to `longest`, as a tensor, so that the operations are the same for each.
     """
-    starts = torch.rand(trials, steps, device=device) < ratio / span
+    starts = uniform(counts, len(counts), steps) < ratio / span
     masked = starts.clone()
-    for shift in range(1, span):
-        masked[:, shift:] |= starts[:, :-shift]
+    for shift in range(1, longest):
+        masked[:, shift:] |= starts[:, :-shift] & (span > shift)
     return masked
 
 
-def span_of(epoch: int, ramp: tuple[int, int], longest: int) -> int:
+def span_of(epoch: int, ramp: tuple[int, int], longest: int, generator: torch.Generator | None = None) -> int:
     """The length of an update's spans: 1, or, with a probability that climbs from 0 to 1 over the ramp, drawn from 1 to
     `longest`.
 
@@ -148,8 +154,8 @@ def span_of(epoch: int, ramp: tuple[int, int], longest: int) -> int:
     """
     start, end = ramp
     climbed = min(1.0, max(0.0, (epoch - start) / max(1, end - start)))
-    if longest > 1 and torch.rand(()).item() < climbed:
-        return int(torch.randint(1, longest + 1, ()).item())
+    if longest > 1 and torch.rand((), generator=generator).item() < climbed:
+        return int(torch.randint(1, longest + 1, (), generator=generator).item())
     return 1
 
 
@@ -161,7 +167,7 @@ def corrupt(counts: Tensor, masked: Tensor, zero_ratio: float, random_ratio: flo
         counts: (trials, bins, neurons).
         masked: booleans of the same shape.
     """
-    zero = masked & (torch.rand_like(counts) < zero_ratio)
-    random = masked & ~zero & (torch.rand_like(counts) < random_ratio)
-    noise = torch.floor(torch.rand_like(counts) * counts.max().clamp(min=1))
+    zero = masked & (uniform(counts) < zero_ratio)
+    random = masked & ~zero & (uniform(counts) < random_ratio)
+    noise = torch.floor(uniform(counts) * counts.max().clamp(min=1))
     return torch.where(random, noise, counts.masked_fill(zero, 0.0))
