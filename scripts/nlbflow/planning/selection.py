@@ -276,10 +276,9 @@ class Selection:
     def failed_seeds(self) -> list[dict]:
         """A note, for the tables of its place, on each failed run whose model has other runs there."""
         return [
-            {
-                **dict(zip(("dataset", "bin_ms", "phase"), place, strict=True)),
-                "notes": [f"{model}, seed {seed}, {reason}"],
-            }
+            dict(
+                zip(("dataset", "bin_ms", "phase", "notes"), (*place, [f"{model}, seed {seed}, {reason}"]), strict=True)
+            )
             for place in self.places
             for model in self.run["models"]
             if not self.unavailable(*place, model)
