@@ -6,11 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from nlbflow.running.job import job, remove  # first: it fixes the number of BLAS threads
-import score_one
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, is_intact
 from nlbflow.running.files import read_json
 from nlbflow.running.provenance import commit, package_versions
+from nlbflow.scoring.prediction import score_prediction
 from nlbflow.scoring.bundles import is_scored, made_of, write_bundle
 
 # a fork has everything imported, which takes longer than most scores
@@ -74,7 +74,7 @@ def is_kept(member, log: Log) -> bool:
 
 def score_apart(member) -> str:
     """Score one prediction in a process of its own, which fails or is killed alone; how it ended, empty if well."""
-    process = PROCESSES.Process(target=score_one.main, args=(member,))
+    process = PROCESSES.Process(target=score_prediction, args=(member,))
     process.start()
     process.join()
     if process.exitcode < 0:

@@ -70,7 +70,7 @@ def test_one_prediction_can_be_asked_for(finished, tmp_path):
 
 
 def test_a_scoring_that_is_killed_is_told_in_its_own_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(score.score_one, "main", lambda member: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(score, "score_prediction", lambda member: os.kill(os.getpid(), signal.SIGKILL))
     member = SimpleNamespace(log=[str(tmp_path / "0.log")])
     told = score.score_apart(member)
     assert told.startswith("was ended by SIGKILL")
