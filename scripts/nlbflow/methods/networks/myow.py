@@ -188,7 +188,8 @@ def _loss(
     online: Networks, target: Networks, views: list[Tensor], trials: Tensor, recipe: Recipe, weight: float,
     pick: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """The loss of a batch: of augmented views and, where `weight` is not 0, of mined ones."""
+    """The loss of a batch: of augmented views and, where `weight` is not 0, of mined ones, of which `pick` (samples,)
+    says which neighbour each is."""
     embedded = [online.encoder(view) for view in views]
     with torch.no_grad():
         wanted = [target.encoder(view) for view in views]
