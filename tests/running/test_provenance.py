@@ -1,11 +1,22 @@
 """Which commit made a result, also where the code is no checkout."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from nlbflow.running import provenance
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    """A process asks for the commit once; what a test here finds is none of the others' business."""
+    provenance.commit.cache_clear()
+    yield
+    provenance.commit.cache_clear()
 
 
 def test_an_archive_of_the_repository_tells_its_commit(tmp_path, monkeypatch):
