@@ -59,7 +59,8 @@ function ranks([best, worst]) {
 
 function evidence(row) {
   const bins = row.bin_stated ? `${row.bin_ms} ms` : `not stated; ${row.bin_ms} ms is taken`;
-  return { grade: row.grade, source: row.source, ...("bin_stated" in row ? { "bin width": bins } : {}) };
+  const source = element("span", {}, ...linked(row.source));
+  return { grade: row.grade, source, ...("bin_stated" in row ? { "bin width": bins } : {}) };
 }
 
 function runDetails(row, run, i, shared) {

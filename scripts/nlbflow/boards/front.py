@@ -94,12 +94,19 @@ def competitor_values(
         if table is None:
             found = means.reindex(columns=[axis.name])[axis.name]
         else:
-            # a fact is whatever a model's file says
-            numbers = pd.to_numeric(table.get(axis.name, pd.Series(dtype=float)), errors="coerce")
+            numbers = table.get(axis.name, pd.Series(dtype=float)).map(_number)
             found = numbers.groupby(table["model"]).mean()
         found = found.reindex(values.index).astype(float)
         values[axis.name] = found.where(np.isfinite(found) & ((found > 0) | (not axis.log)))
     return values.sort_values(ACCURACY, ascending=False, kind="stable")
+
+
+def _number(fact: object) -> float:
+    """A fact, which is whatever a model's file says, as a number; NaN if it is none, or larger than numbers are."""
+    try:
+        return float(fact)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
 
 
 def on_front(values: pd.DataFrame, axis: Axis, differences: pd.DataFrame) -> pd.Series:
@@ -126,19 +133,32 @@ def really_better(values: pd.Series, less: bool, differences: pd.DataFrame) -> n
     Args:
         values: of one metric, whose name is the series's, by model.
         less: whether less is better.
-        differences: rows of differences.csv of one place. If none is of this metric, any difference counts.
+        differences: rows of differences.csv of one place. If none is of this metric, any difference counts. A pair
+            that has no row, as those far behind on a board of many models, really differs if the intervals of both
+            models' differences from a third are apart: no error of a difference is larger than the sum of those two.
     """
     gains = values.to_numpy(float) * (-1 if less else 1)
     better = gains[:, None] > gains
     tested = differences[differences["metric"] == values.name]
     if tested.empty:
         return better
-    tested = tested[tested["real"].astype(bool)]
     first, second = (values.index.get_indexer(tested[key]) for key in ("model", "other"))
     present = (first >= 0) & (second >= 0)
-    real = np.zeros_like(better)
-    real[first[present], second[present]] = real[second[present], first[present]] = True
+    first, second = first[present], second[present]
+    real, untested = np.zeros_like(better), ~np.eye(len(gains), dtype=bool)
+    real[first, second] = real[second, first] = tested["real"][present].astype(bool)
+    untested[first, second] = untested[second, first] = False
+    if untested.any():
+        reach = _reach(tested, values.index)
+        real |= untested & ((gains - reach)[:, None] > gains + reach)
     return better & real
+
+
+def _reach(tested: pd.DataFrame, models: pd.Index) -> np.ndarray:
+    """(models,) half the interval of each model's difference from the one that most have been compared with."""
+    pairs = pd.concat([tested, tested.rename(columns={"model": "other", "other": "model"})])
+    found = pairs[pairs["model"] == pairs["model"].value_counts().idxmax()].set_index("other")
+    return ((found["high"].astype(float) - found["low"].astype(float)) / 2).reindex(models).to_numpy()
 
 
 def fronts_by_place(
