@@ -37,7 +37,7 @@ def main(smk) -> None:
             sheets = board_sheets(board, asked["about"])
             write(run.out, wanted["name"], board_table(board), sheets, [LEGEND, *definitions(sheets), of])
         if of_both_phases(asked["boards"]):
-            gaps = phase_gaps(ranks, differences, rates_of_others(asked["sources"]))
+            gaps = phase_gaps(scores, ranks, differences, rates_of_others(asked["sources"]))
             write(run.out, PHASES, gaps, [phase_sheet(gaps)], [of])
         table = reproduction(ranks, published, reproduced)
         write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], [of])

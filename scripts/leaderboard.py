@@ -21,7 +21,7 @@ def main(smk) -> None:
         scores, ranks, differences = map(read_table, smk.input[:3])
         results = Results.of_job(scores, ranks, differences, published, read_table(smk.input.notes), asked)
         sheets = leaderboard_sheets(results, asked["about"])
-        gaps = phase_gaps(ranks, differences, rates_of_others(asked["sources"]))
+        gaps = phase_gaps(scores, ranks, differences, rates_of_others(asked["sources"]))
         sheets += [phase_sheet(gaps)] if len(gaps) else []
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
         made = f"from {origin_sentence(asked['origin'])}, {made_here()}"
