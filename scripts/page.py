@@ -11,7 +11,7 @@ from nlbflow.scoring.bundles import read_scores
 from nlbflow.running.provenance import made_here
 from nlbflow.boards.about_data import places_data
 from nlbflow.boards.page import leaderboard_page
-from nlbflow.boards.phases import phase_gaps, rates_of_others
+from nlbflow.boards.phases import phase_gaps
 from nlbflow.boards.standings import standings_of
 from nlbflow.boards.tables import read_table, score_table
 from nlbflow.boards.typesetting import to_html
@@ -49,7 +49,7 @@ def main(smk) -> None:
             asked["sources"],
             asked["introductions"],
             [(sheet.title, to_html(sheet)) for sheet in sheets],
-            phase_gaps(scores, *compared, rates_of_others(asked["sources"])),
+            phase_gaps(scores, *compared, asked["sources"]),
         )
         run.out["html"].write_text(page)
         run.log(f"{len(entries)} predictions, {len(page):,} characters")

@@ -159,7 +159,8 @@ def test_the_command_prints_markdown_and_extends_the_feed(build, again, tmp_path
         assert "In short: 1 changed number." in told and f"| {PLACE} | gpfa  | co-bps |" in told
         (first,) = entries(path)
     # as HTML, because readers of a feed break plain text anew
-    assert first["title"] == "1 changed number" and f"<td>{PLACE}</td><td>gpfa</td><td>co-bps</td>" in first["content"]
+    assert first["title"] == "1 changed number"
+    assert f"<td>{PLACE}</td><th scope='row'>gpfa</th><td>co-bps</td>" in first["content"]
     assert "<p>In short: 1 changed number.</p>" in first["content"]
     cli.main(["changes", b, c, "--atom", str(path)])
     assert [entry["updated"][:7] for entry in entries(path)] == ["2026-04", "2026-03"]

@@ -5,7 +5,7 @@ together from one phase to the other, because the trials differ and more trials 
 compared with one reference on the same trials, in each phase, and the two differences with each other.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from math import hypot
 
 import pandas as pd
@@ -27,9 +27,9 @@ MOST_ERRORS = 3
 EXPLANATION = (
     "gap: how much more a model is better than the reference on test than it is on val, in co-bps and in standard "
     "errors, of differences that are paired over trials in each phase and, with two seeds or more, of the mean over "
-    "seeds. The reference is the best, over both phases, of "
-    f"the models that were run here. A gap of more than {MOST_ERRORS} standard errors is marked: the score on test is "
-    "better than the one on val allows. What that can and cannot show is said in docs/trust.md."
+    "seeds. The reference is the best, over both phases, of the workflow's own models. A gap of more than "
+    f"{MOST_ERRORS} standard errors is marked: the score on test is better than the one on val allows. What that can "
+    "and cannot show is said in docs/trust.md."
 )
 
 
@@ -43,7 +43,8 @@ def phase_gaps(
     Args:
         scores: as from `nlbflow.boards.tables.score_table`.
         ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
-        others: models that were not run here, which are no reference where there is another.
+        others: models that others made, which are no reference where there is another: one whose settings were chosen
+            by test scores would hide those that gain there as much.
     """
     seeds = _errors_over_seeds(scores[scores["metric"] == METRIC])
     ranks = ranks[(ranks["metric"] == METRIC) & ranks["kind"].isin(RANKED)]
@@ -73,11 +74,6 @@ def phase_gaps(
                     row["suspicious"] = row["standard errors"] > MOST_ERRORS
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def rates_of_others(sources: Mapping[str, Sequence[str]]) -> list[str]:
-    """The models of which rates were given, by grade and source of those that are not the workflow's own."""
-    return [model for model, (grade, _) in sources.items() if grade == "S"]
 
 
 def _errors_over_seeds(scores: pd.DataFrame) -> dict[tuple, float]:
