@@ -66,7 +66,7 @@ def axes_of(metrics: Iterable[str]) -> list[Axis]:
         Axis("psth R2", _about("psth R2"), "not predicted"),
         Axis("state R2", _about("state R2"), NO_LATENTS),
         Axis("state accuracy", _about("state accuracy"), "no states"),
-        Axis("parameters", parameters, "number not given", less=True, log=True, cost=True),
+        Axis("parameters", parameters, "no number above 0 given", less=True, log=True, cost=True),
         Axis("seconds", seconds, "not run here", less=True, log=True, cost=True),
     ]
 
@@ -109,7 +109,9 @@ def _number(fact: object) -> float:
         return float("nan")
 
 
-def on_front(values: pd.DataFrame, axis: Axis, differences: pd.DataFrame) -> pd.Series:
+def on_front(
+    values: pd.DataFrame, axis: Axis, differences: pd.DataFrame, by_bits: np.ndarray | None = None
+) -> pd.Series:
     """(models,) whether no other competitor is really better both in co-bps and on the axis.
 
     Of metrics that were compared, trial by trial, only a real difference counts; on other axes any difference does, and
@@ -119,9 +121,12 @@ def on_front(values: pd.DataFrame, axis: Axis, differences: pd.DataFrame) -> pd.
         values: as from `competitor_values`.
         axis: one of its columns.
         differences: rows of differences.csv of that place.
+        by_bits: as from `really_better` of the co-bps, where it is known; of many models it takes seconds.
     """
-    shown = values[[ACCURACY, axis.name]].dropna()
-    by_bits = really_better(shown[ACCURACY], False, differences)
+    if by_bits is None:
+        by_bits = really_better(values[ACCURACY], False, differences)
+    known = values[[ACCURACY, axis.name]].notna().all(axis=1)
+    shown, by_bits = values[known], by_bits[np.ix_(known, known)]
     by_axis = really_better(shown[axis.name], axis.less, differences)
     front = pd.Series(~(by_bits & by_axis).any(axis=0), index=shown.index, dtype=bool)
     return front.reindex(values.index, fill_value=False)
@@ -176,6 +181,7 @@ def fronts_by_place(
     for place, here in scores.groupby(PLACE, sort=False):
         of_costs, agreement, differing = (of.get(place, table[:0]) for of, table in zip(grouped, others, strict=True))
         values = competitor_values(axes, here, of_costs, agreement)
-        places[place] = values, pd.DataFrame({axis.name: on_front(values, axis, differing) for axis in axes})
+        bits = really_better(values[ACCURACY], False, differing)
+        places[place] = values, pd.DataFrame({axis.name: on_front(values, axis, differing, bits) for axis in axes})
     used = [axis for axis in axes if any(values[axis.name].notna().any() for values, _ in places.values())]
     return used, places
