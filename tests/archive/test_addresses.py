@@ -1,5 +1,7 @@
 """Files from an address that a stranger gave: how much is read, and where it may lead."""
 
+import io
+import logging
 import socket
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ from nlbflow.archive import sessions
 from nlbflow.archive.fetch import fetch_from_url
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
+from nlbflow.running.job import Job
 
 CONTENT = b"rates" * 200_000
 
@@ -93,11 +96,16 @@ def test_a_host_inside_is_asked_where_the_config_names_it(host, tmp_path):
     assert (tmp_path / "data/x.h5").read_bytes() == CONTENT
 
 
-def test_a_host_that_is_dead_is_told_at_each_attempt(tmp_path):
+def test_a_host_that_is_dead_is_told_at_each_attempt(tmp_path, caplog):
     pin, said = Pin("entries", "", "", "rates", "good_val_0.h5", 1000, "0" * 64), []
     with pytest.raises(NlbflowError, match=r"did not deliver good_val_0\.h5 \(2 attempts failed"):
         fetch_from_url(pin, tmp_path / "x.h5", "http://127.0.0.1:9/x.h5", print, retries=1, tell=said.append)
     assert said == ["good_val_0.h5: no connection, NewConnectionError; attempt 2 of 2 in 1 s"]
+    # on the screen of the run, not only in the log that nobody has open
+    screen = io.StringIO()
+    with caplog.at_level(logging.INFO, "nlbflow"):
+        Job({}, 0.0, screen).say(said[0])
+    assert screen.getvalue() == f"nlbflow: {said[0]}\n" and caplog.messages == said
     # a name that no resolver takes
     with pytest.raises(NlbflowError, match=r"good_val_0\.h5"):
         fetch_from_url(pin, tmp_path / "x.h5", f"http://{'a' * 70}.example/x", print, retries=0, inside=[])
