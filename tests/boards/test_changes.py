@@ -206,3 +206,8 @@ def test_what_is_no_feed_is_left_alone(tmp_path, text):
     with pytest.raises(NlbflowError, match="name another file for the feed"):
         add_entry(path, "of", "about", "title", "text", "2026-01-01T00:00:00Z")
     assert path.read_text() == text and [*tmp_path.iterdir()] == [path]
+
+
+def test_a_feed_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(NlbflowError, match=r"nowhere/feed\.atom cannot be written \(No such file or directory\)"):
+        add_entry(tmp_path / "nowhere/feed.atom", "of", "about", "title", "text", "2026-01-01T00:00:00Z")

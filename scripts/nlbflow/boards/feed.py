@@ -37,7 +37,7 @@ def add_entry(path: Path, of: str, about: str, title: str, shown: str, updated: 
         updated: a date such as 2026-01-31T12:00:00Z.
 
     Raises:
-        NlbflowError: the file is there and is no Atom feed.
+        NlbflowError: the file is there and is no Atom feed, or it cannot be written.
     """
     feed = _read(path) if path.exists() else _new(of)
     entry = ElementTree.Element(f"{{{ATOM}}}entry")
@@ -57,6 +57,8 @@ def add_entry(path: Path, of: str, about: str, title: str, shown: str, updated: 
     try:
         unfinished.write_bytes(ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True) + b"\n")
         os.replace(unfinished, path)
+    except OSError as error:
+        raise NlbflowError(f"{path} cannot be written ({error.strerror}); name another file for the feed.") from error
     finally:
         unfinished.unlink(missing_ok=True)
 
