@@ -8,7 +8,7 @@ import pandas as pd
 from nlbflow.boards.boards import Results, across_board, board_table, place_board
 from nlbflow.boards.contents import PHASES, REPRODUCTION, of_both_phases, origin_sentence
 from nlbflow.running.files import read_json
-from nlbflow.boards.phases import phase_gaps, phase_sheet, rates_of_others
+from nlbflow.boards.phases import phase_gaps, phase_sheet
 from nlbflow.boards.reproduction import reproduction, reproduction_sheet
 from nlbflow.boards.typesetting import html_page, markdown_text, to_html, to_latex, to_markdown
 from nlbflow.boards.standings import standings_of
@@ -37,7 +37,7 @@ def main(smk) -> None:
             sheets = board_sheets(board, asked["about"])
             write(run.out, wanted["name"], board_table(board), sheets, [LEGEND, *definitions(sheets), of])
         if of_both_phases(asked["boards"]):
-            gaps = phase_gaps(ranks, differences, rates_of_others(asked["sources"]))
+            gaps = phase_gaps(scores, ranks, differences, asked["sources"])
             write(run.out, PHASES, gaps, [phase_sheet(gaps)], [of])
         table = reproduction(ranks, published, reproduced)
         write(run.out, REPRODUCTION, table, [reproduction_sheet(table, asked["about"])], [of])

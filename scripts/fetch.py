@@ -23,7 +23,7 @@ def main(smk) -> None:
                 )
             link_from_folder(pin, run.out["nwb"], Path(folder).expanduser(), run.log)
         else:
-            fetch_from_dandi(pin, run.out["nwb"], smk.config["archive"], run.log)
+            fetch_from_dandi(pin, run.out["nwb"], smk.config["archive"], run.log, tell=run.say)
         run.log(f"{pin.path} is whole: {pin.bytes:,} bytes, sha256 {pin.sha256}")
 
 

@@ -17,7 +17,7 @@ def main(smk) -> None:
         if smk.config["data_folder"] and any(files_below(folder, name)):
             link_from_folder(pin, run.out["answers"], folder, run.log)
         else:
-            fetch_from_url(pin, run.out["answers"], asked["url"], run.log)
+            fetch_from_url(pin, run.out["answers"], asked["url"], run.log, tell=run.say)
         run.log(f"{name} is whole: {pin.bytes:,} bytes, sha256 {pin.sha256}")
 
 

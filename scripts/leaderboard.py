@@ -9,7 +9,7 @@ from nlbflow.boards.contents import origin_sentence
 from nlbflow.running.files import read_json
 from nlbflow.running.provenance import made_here
 from nlbflow.boards.typesetting import markdown_page
-from nlbflow.boards.phases import phase_gaps, phase_sheet, rates_of_others
+from nlbflow.boards.phases import phase_gaps, phase_sheet
 from nlbflow.boards.sheets import leaderboard_sheets
 from nlbflow.boards.tables import read_table
 
@@ -21,7 +21,7 @@ def main(smk) -> None:
         scores, ranks, differences = map(read_table, smk.input[:3])
         results = Results.of_job(scores, ranks, differences, published, read_table(smk.input.notes), asked)
         sheets = leaderboard_sheets(results, asked["about"])
-        gaps = phase_gaps(ranks, differences, rates_of_others(asked["sources"]))
+        gaps = phase_gaps(scores, ranks, differences, asked["sources"])
         sheets += [phase_sheet(gaps)] if len(gaps) else []
         unscored = {place: notes for place, notes in results.notes.items() if place not in results.metrics}
         made = f"from {origin_sentence(asked['origin'])}, {made_here()}"

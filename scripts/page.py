@@ -11,6 +11,7 @@ from nlbflow.scoring.bundles import read_scores
 from nlbflow.running.provenance import made_here
 from nlbflow.boards.about_data import places_data
 from nlbflow.boards.page import leaderboard_page
+from nlbflow.boards.phases import phase_gaps
 from nlbflow.boards.standings import standings_of
 from nlbflow.boards.tables import read_table, score_table
 from nlbflow.boards.typesetting import to_html
@@ -23,7 +24,8 @@ def main(smk) -> None:
         published, notes = pd.read_csv(resources / "published.csv"), read_table(smk.input.notes)
         entries = read_scores(smk.input.scores)
         compared = [read_table(path) for path in (smk.input.ranks, smk.input.differences)]
-        results = Results.of_job(score_table(entries), *compared, published, notes, asked)
+        scores = score_table(entries)
+        results = Results.of_job(scores, *compared, published, notes, asked)
         sheets = [standings_of(results, wanted, asked["about"])[1] for wanted in asked["standings"]]
         page = leaderboard_page(
             entries,
@@ -47,6 +49,7 @@ def main(smk) -> None:
             asked["sources"],
             asked["introductions"],
             [(sheet.title, to_html(sheet)) for sheet in sheets],
+            phase_gaps(scores, *compared, asked["sources"]),
         )
         run.out["html"].write_text(page)
         run.log(f"{len(entries)} predictions, {len(page):,} characters")

@@ -11,7 +11,8 @@ function showDetails(dialog, row, { metrics, runs, shared, dataset, model, data,
     element("header", {}, element("div", {}, title, element("p", {}, where)), close),
     scoreTable(row, metrics, asked),
     ...(row.grade ? [facts("Evidence", evidence(row))] : []),
-    ...(model ? [modelDetails(model)] : []),
+    ...(row.gap ? [facts("Val and test", gapFacts(row))] : []),
+    ...(model ? [modelDetails(model, row.grade ? "What its authors say of it" : "What it assumes, tells and costs")] : []),
     ...runs.map((run, i) => runDetails(row, run, i, shared)),
     ...(dataset.title ? [facts("Dataset", { name: row.dataset, cite: element("span", {}, ...linked(dataset.citation)), licence: dataset.license })] : []),
     ...(data ? [plainTable("What the data are", ["name", "value"], [...data.summary, ...data.notes.map((note) => ["note", note])])] : []),
@@ -20,12 +21,12 @@ function showDetails(dialog, row, { metrics, runs, shared, dataset, model, data,
   dialog.scrollTop = 0;
 }
 
-/** What the model's file says of it: a sentence, what it follows with links to papers, and its card where it has one. */
-function modelDetails({ about, more = [], card }) {
+/** What the model's file or its entry says of it: a sentence, what it follows with links to papers, and its card, if any. */
+function modelDetails({ about, more = [], card }, title) {
   const fields = card.map(([field, words]) => element("div", {}, element("dt", {}, field), element("dd", {}, ...linked(words))));
   return element("div", { class: "card" },
     ...[about, ...more].filter(Boolean).map((words) => element("p", {}, ...linked(words))),
-    ...(card.length ? [element("details", {}, element("summary", {}, "What it assumes, tells and costs"), element("dl", {}, ...fields))] : []));
+    ...(card.length ? [element("details", {}, element("summary", {}, title), element("dl", {}, ...fields))] : []));
 }
 
 function scoreTable(row, metrics, asked) {
@@ -59,7 +60,8 @@ function ranks([best, worst]) {
 
 function evidence(row) {
   const bins = row.bin_stated ? `${row.bin_ms} ms` : `not stated; ${row.bin_ms} ms is taken`;
-  return { grade: row.grade, source: row.source, ...("bin_stated" in row ? { "bin width": bins } : {}) };
+  const source = element("span", {}, ...linked(row.source));
+  return { grade: row.grade, source, ...("bin_stated" in row ? { "bin width": bins } : {}) };
 }
 
 function runDetails(row, run, i, shared) {

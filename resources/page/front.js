@@ -26,9 +26,9 @@ function whyAside(row, axis) {
   return row.reasons?.[axis.name] ?? (row.kind === "oracle" ? "not a competitor" : axis.lacking);
 }
 
-/** A number in a sentence; those that are no scores may be large. */
+/** A number in a sentence; those that are no scores may be counts, or large. */
 function inWords(value) {
-  return Math.abs(value) < FAR_OUT ? written(value) : value.toLocaleString("en", { maximumFractionDigits: 0 });
+  return Math.abs(value) < FAR_OUT && !(Number.isInteger(value) && value > 1) ? written(value) : value.toLocaleString("en", { maximumFractionDigits: 0 });
 }
 
 function pointLabel({ row, x, y, kind, reason }, axis) {

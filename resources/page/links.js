@@ -1,7 +1,7 @@
 "use strict";
 // Addresses, DOIs and arXiv identifiers in text, as links. What a link shows is where it leads.
 
-const ADDRESS = /https:\/\/[!-~]+|\b(arXiv)(?::| )\s?(\d{4}\.\d{4,5}(?:v\d+)?)|\b(doi):\s?(10\.\d{4,9}\/[!-~]+)/gi;
+const ADDRESS = /https:\/\/[!-~]+|\barXiv(?::| )\s?\d{4}\.\d{4,5}(?:v\d+)?|\b(?:doi:\s?)?10\.\d{4,9}\/[!-~]+/gi;
 
 /** Text with its addresses as links to https, and what stands between backticks set as code. */
 function linked(text) {
@@ -27,7 +27,7 @@ function withoutEnd(found) {
 
 /** Where it leads; nothing if that is no address, or one that names a user, as those do that pretend to be others. */
 function addressOf(shown) {
-  const address = shown.replace(/^arXiv(?::| )\s?/i, "https://arxiv.org/abs/").replace(/^doi:\s?/i, "https://doi.org/");
+  const address = shown.replace(/^arXiv(?::| )\s?/i, "https://arxiv.org/abs/").replace(/^(?:doi:\s?)?(?=10\.)/i, "https://doi.org/");
   const made = URL.canParse(address) ? new URL(address) : null;
   return made?.protocol === "https:" && !made.username && made.hostname ? made.href : null;
 }

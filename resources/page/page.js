@@ -69,7 +69,7 @@ function modelCell(row) {
   const button = element("button", { type: "button", "aria-haspopup": "dialog" }, ...breakable(row.model));
   const front = row.front.includes(headline)
     ? [element("small", { class: "on-front", "data-hint": `No other competitor really beats it both in co-bps and in ${headline}.` }, "on the front")] : [];
-  return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []), ...front);
+  return cell(...(row.group === MISSING ? breakable(row.model) : [button]), ...(note ? [element("small", {}, note)] : []), ...front, ...gainMark(row));
 }
 
 /** Did a job of this run fail, so that the row is without scores? */
@@ -164,6 +164,8 @@ function show() {
   document.getElementById("place").textContent = PLACE.map((key) => form.elements[key].selectedOptions[0].textContent).join(", ");
   for (const part of document.querySelectorAll(".data")) part.hidden = !chosen(part.dataset);
   for (const part of document.querySelectorAll(".dataset")) part.hidden = !["", part.dataset.dataset].includes(form.elements.dataset.value);
+  const ofBoth = rows.filter((row) => ["dataset", "bin_ms"].every((key) => ["", String(row[key])].includes(form.elements[key].value)));
+  showPhases(ofBoth, (name) => datasets[name]?.title ?? name);
   // rows that were drawn before may have been drawn on other scales
   table.rows((i, row, node) => node && chosen(row)).invalidate();
   search();

@@ -2,7 +2,7 @@
 // A scatter plot, drawn by Plot: its points can be chosen by pointer and keyboard.
 
 // in pixels: margins, the strip for points without x, and how near to a point a click means it
-const LEFT = 56, ABOVE = 16, BELOW = 48, INSET = 14, STRIP = 44, NEAR = 24;
+const LEFT = 64, ABOVE = 16, BELOW = 48, INSET = 14, STRIP = 44, NEAR = 24;
 // in pixels: how far those in the strip are moved sideways in turn where they are nearer to each other than that
 const LANES = [0, 13, -13];
 // in pixels: between a point and its name, and how far a point reaches

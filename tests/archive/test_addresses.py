@@ -1,5 +1,7 @@
 """Files from an address that a stranger gave: how much is read, and where it may lead."""
 
+import io
+import logging
 import socket
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ from nlbflow.archive import sessions
 from nlbflow.archive.fetch import fetch_from_url
 from nlbflow.archive.pins import Pin
 from nlbflow.errors import NlbflowError
+from nlbflow.running.job import Job
 
 CONTENT = b"rates" * 200_000
 
@@ -61,11 +64,13 @@ def test_a_host_leads_to_no_other_inside_this_network(host, tmp_path):
         ("https://other.example/x", "10.0.0.7", False),
         ("https://other.example/x", "::1", False),
         ("https://[fe80::1]/x", "fe80::1%eth0", False),
+        ("https://%31%30.0.0.7/x", "", False),
         ("/x", "10.0.0.7", True),
     ],
 )
 def test_which_redirects_are_followed(monkeypatch, target, address, allowed):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(0, 0, 0, "", (address, 0))])
+    if address:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [(0, 0, 0, "", (address, 0))])
     answer = sessions.requests.Response()
     answer.status_code, answer.url, answer.headers["location"] = 302, "https://lab.example/rates.h5", target
     if allowed:
@@ -73,6 +78,37 @@ def test_which_redirects_are_followed(monkeypatch, target, address, allowed):
     else:
         with pytest.raises(NlbflowError, match="redirects to another host"):
             sessions.Wary(1.0).get_redirect_target(answer)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "%31%32%37.0.0.1", "127.1", "2130706433", "[::1]", "[::ffff:10.0.0.1]", "169.254.169.254",
+             "a@10.0.0.7", "localhost", "0.0.0.0"],
+)  # fmt: skip
+def test_a_strangers_address_leads_to_no_host_inside_this_network(tmp_path, host):
+    pin = Pin("entries", "", "", "rates", "good_val_0.h5", 1000, "0" * 64)
+    with pytest.raises(NlbflowError, match=r"in this machine's own network.*entry_hosts if the board is yours"):
+        fetch_from_url(pin, tmp_path / "x.h5", f"http://{host}:9/rates.h5", print, inside=["lab.example"])
+
+
+def test_a_host_inside_is_asked_where_the_config_names_it(host, tmp_path):
+    pin, url = pin_of(host)
+    fetch_from_url(pin, tmp_path / "data/x.h5", url, print, inside=["127.0.0.1"])
+    assert (tmp_path / "data/x.h5").read_bytes() == CONTENT
+
+
+def test_a_host_that_is_dead_is_told_at_each_attempt(tmp_path, caplog):
+    pin, said = Pin("entries", "", "", "rates", "good_val_0.h5", 1000, "0" * 64), []
+    with pytest.raises(NlbflowError, match=r"did not deliver good_val_0\.h5 \(2 attempts failed"):
+        fetch_from_url(pin, tmp_path / "x.h5", "http://127.0.0.1:9/x.h5", print, retries=1, tell=said.append)
+    assert said == ["good_val_0.h5: no connection, NewConnectionError; attempt 2 of 2 in 1 s"]
+    # on the screen of the run, not only in the log that nobody has open
+    screen = io.StringIO()
+    with caplog.at_level(logging.INFO, "nlbflow"):
+        Job({}, 0.0, screen).say(said[0])
+    assert screen.getvalue() == f"nlbflow: {said[0]}\n" and caplog.messages == said
+    # a name that no resolver takes
+    with pytest.raises(NlbflowError, match=r"good_val_0\.h5"):
+        fetch_from_url(pin, tmp_path / "x.h5", f"http://{'a' * 70}.example/x", print, retries=0, inside=[])
 
 
 def test_a_redirect_without_end_is_told(host, tmp_path):

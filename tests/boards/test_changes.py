@@ -11,7 +11,8 @@ import pytest
 from fake_leaderboard import at, written
 from fake_page import parts
 from nlbflow import cli
-from nlbflow.boards.changes import UNKNOWN, changes_between, changes_markdown
+from nlbflow.boards import feed
+from nlbflow.boards.changes import MOST_ROWS, UNKNOWN, changes_between, changes_html, changes_markdown
 from nlbflow.boards.feed import ATOM, add_entry
 from nlbflow.errors import NlbflowError
 
@@ -148,19 +149,22 @@ def test_the_command_prints_markdown_and_extends_the_feed(build, again, tmp_path
     third["made"]["date"] = "2026-04-01T12:00:00Z"
     for name, board in (("a", build), ("b", again), ("c", third)):
         (tmp_path / f"{name}.json").write_text(json.dumps(board))
-    feed = tmp_path / "changes.atom"
+    path = tmp_path / "changes.atom"
     a, b, c = (str(tmp_path / f"{name}.json") for name in "abc")
-    cli.main(["changes", a, a, "--atom", str(feed)])
-    assert "In short: nothing changed." in capsys.readouterr().out and not feed.exists()
+    cli.main(["changes", a, a, "--atom", str(path)])
+    assert "In short: nothing changed." in capsys.readouterr().out and not path.exists()
     for _ in range(2):
-        cli.main(["changes", a, b, "--atom", str(feed)])
+        cli.main(["changes", a, b, "--atom", str(path)])
         told = capsys.readouterr().out
         assert "In short: 1 changed number." in told and f"| {PLACE} | gpfa  | co-bps |" in told
-        (first,) = entries(feed)
-    assert first["title"] == "1 changed number" and first["content"].strip() == told.strip()
-    cli.main(["changes", b, c, "--atom", str(feed)])
-    assert [entry["updated"][:7] for entry in entries(feed)] == ["2026-04", "2026-03"]
-    assert entries(feed)[1] == first
+        (first,) = entries(path)
+    # as HTML, because readers of a feed break plain text anew
+    assert first["title"] == "1 changed number"
+    assert f"<td>{PLACE}</td><th scope='row'>gpfa</th><td>co-bps</td>" in first["content"]
+    assert "<p>In short: 1 changed number.</p>" in first["content"]
+    cli.main(["changes", b, c, "--atom", str(path)])
+    assert [entry["updated"][:7] for entry in entries(path)] == ["2026-04", "2026-03"]
+    assert entries(path)[1] == first
     (tmp_path / "old.json").write_text('{"schema_version": 7}')
     with pytest.raises(SystemExit, match=r"nlbflow: .*old\.json is of schema_version 7"):
         cli.main(["changes", str(tmp_path / "old.json"), b])
@@ -172,10 +176,27 @@ def test_names_are_text_everywhere(build, again, tmp_path):
     found = changes_between(build, again)
     text = changes_markdown(found, build, again)
     assert "<script>" not in text and r"\|" in text
-    add_entry(tmp_path / "feed.atom", HOSTILE, HOSTILE, HOSTILE, text + HOSTILE, "2026-01-01T00:00:00Z")
+    shown = changes_html(found, build, again)
+    add_entry(tmp_path / "feed.atom", HOSTILE, HOSTILE, HOSTILE, shown, "2026-01-01T00:00:00Z")
     (entry,) = entries(tmp_path / "feed.atom")
+    assert "<script" not in entry["content"] and "&lt;script" in entry["content"]
     assert entry["title"] == HOSTILE.replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
     assert "<script>" not in (tmp_path / "feed.atom").read_text()
+
+
+def test_a_feed_stays_small(build, again, tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "MOST_ENTRIES", 3)
+    for place in again["places"]:
+        for row in place["rows"]:
+            for score in row["scores"].values():
+                score["value"] = (score["value"] or 0) + 0.01
+    found = changes_between(build, again)
+    shown = changes_html(found, build, again)
+    assert len(found.digits) > 200 and shown.count("<tr>") == 1 + MOST_ROWS
+    assert f"And {len(found.digits) - MOST_ROWS} more" in shown and " more" not in changes_markdown(found, build, again)
+    for month in (3, 1, 5, 4, 2):
+        add_entry(tmp_path / "feed.atom", "of", f"{month}", "title", shown, f"2026-0{month}-01T00:00:00Z")
+    assert [entry["updated"][:7] for entry in entries(tmp_path / "feed.atom")] == ["2026-05", "2026-04", "2026-03"]
 
 
 @pytest.mark.parametrize("text", ["", "<html></html>", '<feed xmlns="http://www.w3.org/2005/Atom"/>', "{}"])
@@ -185,3 +206,8 @@ def test_what_is_no_feed_is_left_alone(tmp_path, text):
     with pytest.raises(NlbflowError, match="name another file for the feed"):
         add_entry(path, "of", "about", "title", "text", "2026-01-01T00:00:00Z")
     assert path.read_text() == text and [*tmp_path.iterdir()] == [path]
+
+
+def test_a_feed_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(NlbflowError, match=r"nowhere/feed\.atom cannot be written \(No such file or directory\)"):
+        add_entry(tmp_path / "nowhere/feed.atom", "of", "about", "title", "text", "2026-01-01T00:00:00Z")

@@ -10,6 +10,8 @@ from fake_page import block, parts
 from nlbflow.boards.front import AGREEMENT, Axis, axes_of, competitor_values, fronts_by_place, on_front
 from nlbflow.boards.page import leaderboard_page
 from nlbflow.boards.tables import PLACE, comparison_table, cost_table, score_table
+from nlbflow.scoring import comparisons
+from nlbflow.scoring.bootstrap import Bootstrap
 
 DIMENSION = Axis("latent dimension", "", "no latents", less=True)
 PSTH = Axis("psth R2", "", "not predicted")
@@ -97,6 +99,36 @@ def test_many_models_are_compared_as_one_by_one():
     assert front(found, PSTH, differences) == wanted and 0 < len(wanted) < len(found)
 
 
+@pytest.mark.parametrize("most_have", [True, False])
+def test_pairs_that_were_not_compared_are_told_apart_by_a_third_model(monkeypatch, most_have):
+    """Of many models, those that are far behind have no row with each other (nlbflow.scoring.comparisons)."""
+    monkeypatch.setattr(comparisons, "MOST_PAIRED", 12)
+    monkeypatch.setattr(comparisons, "FIRST_PAIRED", 3)
+    rng, names = np.random.default_rng(0), [f"m{i}" for i in range(60)]
+    bits, limits = rng.normal(0.2, 0.05, 60), (-np.inf, np.inf)
+    # what all trials have in common is no difference of two models
+    shared, each = rng.normal(0, 0.01, 100), rng.normal(0, 0.0001, (60, 100))
+    scores = {
+        (name, 0): {"co-bps": Bootstrap(float(b), np.zeros(9), np.zeros(9), shared + e, 99, limits, False)}
+        for name, b, e in zip(names, bits, each, strict=True)
+    }
+    some = pd.DataFrame(comparisons.difference_table(scores))
+    monkeypatch.setattr(comparisons, "MOST_PAIRED", 60)
+    every = pd.DataFrame(comparisons.difference_table(scores))
+    assert len(some) < len(every) / 4
+    dimensions = rng.uniform(2, 60, 60)
+    if not most_have:
+        # nor has the model that the others were compared with a place among them
+        dimensions[np.argsort(-bits)[:20]] = np.nan
+    found = dict(zip(names, zip(bits, dimensions, strict=True), strict=True))
+    wanted = front(found, DIMENSION, every)
+    told = front(found, DIMENSION, some)
+    # never one too few; one too many where a difference is barely real
+    assert 1 < len(wanted) and set(wanted) <= set(told) and len(told) <= len(wanted) + 1
+    # nothing is known of a pair that has no row, where the others have no interval
+    assert len(front(found, DIMENSION, some.assign(low=None, high=None))) > len(wanted) + 5
+
+
 def test_oracles_the_null_model_and_implausible_scores_do_not_compete():
     scores = pd.DataFrame(
         [
@@ -119,7 +151,7 @@ def test_oracles_the_null_model_and_implausible_scores_do_not_compete():
 def test_costs_and_agreement_that_are_no_numbers_are_missing():
     models = ["a", "b", "c", "d", "e"]
     scores = pd.DataFrame({"model": models, "metric": "co-bps", "value": 0.1, "kind": "competitor"})
-    costs = pd.DataFrame({"model": models, "parameters": ["many", 0, np.inf, 30, None], "seconds": [1, 2, 3, 4, 5.0]})
+    costs = pd.DataFrame({"model": models, "parameters": ["many", 0, 10**400, 30, None], "seconds": [1, 2, 3, 4, 5.0]})
     agreement = pd.DataFrame({"model": ["a", "b"], AGREEMENT: ["", 0.5]})
     found = competitor_values(axes_of({"co-bps"}), scores, costs, agreement)
     assert found["parameters"].dropna().to_dict() == {"d": 30.0}

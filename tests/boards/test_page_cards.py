@@ -47,6 +47,9 @@ def test_a_card_is_unfolded_in_the_details_of_its_row(opened, made, width):
 def test_a_model_without_a_card_has_its_sentence_and_others_nothing(opened, made):
     page = opened(leaderboard_page(**made, models=MODELS))
     assert panel(page, "smoothing").inner_text() == "Mine." and page.locator("dialog summary").count() == 1
+    # what an entry says of itself is no claim of ours
+    page = opened(leaderboard_page(**made, models=MODELS, sources={"slds": ["S", "scored here"]}))
+    assert panel(page, "slds").locator("summary").inner_text() == "What its authors say of it"
     # what it averages
     assert panel(page, "gru").inner_text() == "An ensemble: the mean of the rates of ndt (seeds 0, 1), mint (seed 0)."
     assert panel(page, "gpfa").count() == 0 and panel(page, "null").count() == 0

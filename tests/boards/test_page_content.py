@@ -76,9 +76,11 @@ def test_numbers_are_those_of_the_tables(made, html):
 
 def test_a_fact_that_is_no_number():
     made = parts(9, (5,), 3)
+    made["entries"][0]["params"] = {"widths": [1.0, float("inf")]}
     made["entries"][0]["facts"] = {"validation_co_bps": float("nan"), "validation_loss": float("inf"), "parameters": 3}
     shared = block(leaderboard_page(**made), "runs")["shared"]
     assert {"validation_co_bps": "nan", "validation_loss": "inf", "parameters": 3} in shared
+    assert {"widths": [1.0, "inf"]} in shared
 
 
 def test_a_metric_that_one_seed_lacks():

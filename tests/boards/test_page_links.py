@@ -2,7 +2,7 @@
 
 import pytest
 
-from fake_page import parts
+from fake_page import PUBLISHED, parts
 from nlbflow.boards.page import leaderboard_page
 from nlbflow.models.cards import describe_model
 from workflow import ROOT
@@ -11,7 +11,7 @@ HOSTILE = "</script><img src=x onerror='window.hit = 1'>{{ 7 * 7 }}"
 LINKED = (
     "See arXiv:2109.04463, arXiv 2206.04727v2 (doi:10.1016/0047-259X(75)90042-1); (https://example.org/a_(b)). "
     "<https://example.org/x>, http://example.org, javascript:alert(1), https://user@example.org/, https://, "
-    "`https://example.org/code`, arXiv:12, //example.org"
+    "`https://example.org/code`, arXiv:12, //example.org, JOSS 10.21105/joss.05023, 10.5/2"
 )
 LED = [
     ("arXiv:2109.04463", "https://arxiv.org/abs/2109.04463"),
@@ -20,6 +20,7 @@ LED = [
     ("https://example.org/a_(b)", "https://example.org/a_(b)"),
     ("https://example.org/x", "https://example.org/x"),
     ("https://example.org/code", "https://example.org/code"),
+    ("10.21105/joss.05023", "https://doi.org/10.21105/joss.05023"),
 ]
 
 
@@ -53,3 +54,12 @@ def test_shipped_models_and_published_rows_lead_to_their_papers(opened, made):
         led = page.locator("dialog .card").evaluate("card => [...card.querySelectorAll('a')].map(link => link.href)")
         assert wanted <= set(led), name
         page.keyboard.press("Escape")
+    # a published row leads to its paper, and one that others entered shows its source as text and links
+    sources = {"gru": ["S", f"scored here, rates by Somebody, https://example.org/gru {HOSTILE}"]}
+    page = opened(leaderboard_page(**made | {"published": PUBLISHED.assign(phase="val")}, sources=sources))
+    page.get_by_role("button", name="AutoLFADS (KubeFlow)").click()
+    assert page.get_by_role("link", name="10.21105/joss.05023").is_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="gru", exact=True).click()
+    assert page.get_by_role("link", name="https://example.org/gru").is_visible()
+    assert page.locator("dialog img").count() == 0

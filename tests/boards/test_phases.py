@@ -18,9 +18,14 @@ def interval(each: np.ndarray) -> tuple[float, float]:
     return each.mean() - half, each.mean() + half
 
 
-def tables(peeked: float, trials: int = 200) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ranks and differences of a dataset, whose trials are shared by all models, in both phases."""
-    ranks, differences, draws = [], [], np.random.default_rng(0)
+def tables(peeked: float, trials: int = 200, spread: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Scores of three seeds, ranks and differences of a dataset, whose trials are shared by all models, in both phases.
+
+    Args:
+        peeked: what one model gains on test.
+        spread: the standard deviation over seeds of this model.
+    """
+    runs, ranks, differences, draws = [], [], [], np.random.default_rng(0)
     for phase, ease in (("val", 0.0), ("test", 0.05)):
         difficulty, scores = draws.normal(ease, 0.2, trials), {}
         for model, value in GOOD.items():
@@ -30,11 +35,13 @@ def tables(peeked: float, trials: int = 200) -> tuple[pd.DataFrame, pd.DataFrame
         for model, each in scores.items():
             ends = dict(zip(("low", "high"), interval(each), strict=True))
             ranks.append({**where, "model": model, "kind": "competitor", "value": each.mean(), **ends})
+            apart = spread if model == "peeked" else 0.0
+            runs += [{**where, "model": model, "value": each.mean() + step * apart} for step in (-1, 0, 1)]
         for model, other in combinations(scores, 2):
             each = scores[model] - scores[other]
             ends = dict(zip(("low", "high"), interval(each), strict=True))
             differences.append({**where, "model": model, "other": other, "difference": each.mean(), **ends})
-    return pd.DataFrame(ranks), pd.DataFrame(differences)
+    return pd.DataFrame(runs), pd.DataFrame(ranks), pd.DataFrame(differences)
 
 
 def test_a_model_that_gains_more_than_chance_allows_is_marked():
@@ -56,19 +63,37 @@ def test_honest_models_are_not_marked():
     assert table["standard errors"].abs().max() < 3
 
 
+def test_what_differs_from_seed_to_seed_is_no_gain():
+    """A model is trained anew for phase test, and another training may be as much better by chance."""
+    tight, loose = (
+        phase_gaps(*tables(peeked=0.06, spread=spread), others={"theirs", "peeked"}).set_index("model")
+        for spread in (0.0, 0.05)
+    )
+    assert tight.loc["peeked", "suspicious"] and not loose.loc["peeked", "suspicious"]
+    assert loose["gap"].equals(tight["gap"])
+    errors = [(table["gap"] / table["standard errors"])["peeked"] for table in (tight, loose)]
+    # of the mean over three seeds, in each phase
+    assert errors[1] ** 2 - errors[0] ** 2 == pytest.approx(2 * 0.05**2 / 3)
+    # of one seed nothing is known
+    scores, *compared = tables(peeked=0.06, spread=0.05)
+    one = phase_gaps(scores.iloc[1::3], *compared, others={"theirs", "peeked"}).set_index("model")
+    assert one.loc["peeked", "standard errors"] == tight.loc["peeked", "standard errors"]
+
+
 def test_one_phase_is_no_comparison_and_a_model_may_lack_one():
-    ranks, differences = tables(peeked=0.0)
-    assert phase_gaps(ranks[ranks["phase"] == "val"], differences, []).empty
+    scores, ranks, differences = tables(peeked=0.0)
+    assert phase_gaps(scores, ranks[ranks["phase"] == "val"], differences, []).empty
     lacking = ranks[(ranks["phase"] == "val") | (ranks["model"] != "theirs")]
-    assert "theirs" not in set(phase_gaps(lacking, differences, [])["model"])
-    assert phase_sheet(phase_gaps(ranks.iloc[:0], differences.iloc[:0], [])).groups == []
+    assert "theirs" not in set(phase_gaps(scores, lacking, differences, [])["model"])
+    nothing = (table.iloc[:0] for table in (scores, ranks, differences))
+    assert phase_sheet(phase_gaps(*nothing, [])).groups == []
 
 
 def test_the_reference_is_not_chosen_by_one_phase():
-    ranks, differences = tables(peeked=0.0)
+    scores, ranks, differences = tables(peeked=0.0)
     lucky = (ranks["model"] == "weak") & (ranks["phase"] == "val")
     ranks.loc[lucky, "value"] = 0.31
-    assert set(phase_gaps(ranks, differences, others={"theirs", "peeked"})["reference"]) == {"ours"}
+    assert set(phase_gaps(scores, ranks, differences, others={"theirs", "peeked"})["reference"]) == {"ours"}
 
 
 def test_without_models_of_ours_the_best_is_the_reference():

@@ -35,10 +35,10 @@ def complete(entry: dict) -> dict:
     }
 
 
-def parts(models: int = 40, bins: tuple = (5, 20), seeds: int = 5) -> dict:
+def parts(models: int = 40, bins: tuple = (5, 20), seeds: int = 5, phases: tuple = ("val",)) -> dict:
     """The arguments of `leaderboard_page` for made-up results."""
     chosen = roster(models, np.random.default_rng(0))
-    places = [fake_place(dataset, b, "val", chosen, seeds, 0) for dataset in DATASETS for b in bins]
+    places = [fake_place(dataset, b, phase, chosen, seeds, 0) for dataset in DATASETS for b in bins for phase in phases]
     catalogue = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]
     comparisons = [comparison for _, comparison in places]
     return {

@@ -31,6 +31,7 @@ def project(tmp_path_factory):
     (code / ".gitignore").write_text("results\ndata\nlogs\n.snakemake\n__pycache__\n")
     small = yaml.safe_load((ROOT / "tests/helpers/small.yaml").read_text())
     small["run"] |= {"bin_ms": [5], "phases": ["val"], "models": ["mean_rate"], "entries": ["all"]}
+    small["entry_hosts"] = ["127.0.0.1"]
     config = base / "small.yaml"
     config.write_text(yaml.safe_dump(small))
     run(code, code, "results/simulated_maze/5ms/val/mean_rate/0/prediction.h5", config=config)

@@ -16,7 +16,7 @@ HOSTILE = "by <img src=x onerror=alert(1)> \\input{/etc/passwd} | =cmd()"
 def config_of(base, **changes):
     small = yaml.safe_load((ROOT / "tests/helpers/small.yaml").read_text())
     small["run"] |= {"bin_ms": [5], "models": ["mean_rate", "smoothing"]} | changes
-    small["entries"] = str(base / "entries")
+    small["entries"], small["entry_hosts"] = str(base / "entries"), ["127.0.0.1"]
     path = base / f"{len(changes)}.yaml"
     path.write_text(yaml.safe_dump(small))
     return path
@@ -24,7 +24,7 @@ def config_of(base, **changes):
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    """(code, folder, config, host, output) of a board with a good entry, a model file and five that are not right."""
+    """(code, folder, config, host, output) of a board with a good entry, a model file and others that are not right."""
     base = tmp_path_factory.mktemp("entries")
     (base / "entries").mkdir()
     code, work = copy_code(base / "code"), base / "work"
@@ -51,6 +51,8 @@ def board(tmp_path_factory):
     write_entry(entries, "moved", title="Moved", files={"val": [moved]})
     longer = host.file("good_val_2.h5", bytes=1000)
     write_entry(entries, "longer", title="Longer", files={"val": [longer]})
+    within = host.file("good_val_2.h5", url=f"http://localhost:{host.port}/good_val_2.h5")
+    write_entry(entries, "within", title="Within", files={"val": [within]})
     write_entry(entries, "formula", title="=1+1", files=good)
     folder = write_entry(entries, "theirs", title="Model file", model="theirs.py")
     (folder / "theirs.py").write_text((ROOT / "scripts/models/mean_rate.py").read_text())
@@ -82,6 +84,7 @@ def test_what_is_not_right_is_told_and_harms_no_other(board):
         "elsewhere": "group simulated_maze is missing; the file has 'mc_maze'",
         "moved": "127.0.0.1 redirects to another host, http://localhost",
         "longer": "has more than the 1,000 bytes",
+        "within": "localhost is in this machine's own network",
         "formula": "key title is '=1+1'",
     }.items():
         assert told in table.loc[name, "co-bps missing"], name

@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from nlbflow.archive.assets import connect, find_asset
 from nlbflow.archive.linking import find_pinned, is_whole, link
 from nlbflow.archive.pins import Pin
-from nlbflow.archive.sessions import CUT_OR_SILENT, Interrupted, OneAttempt, Wary, insist
+from nlbflow.archive.sessions import CUT_OR_SILENT, Interrupted, OneAttempt, Wary, insist, refuse_inside
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, Meter, sha256_of
 
@@ -36,12 +36,13 @@ def fetch_from_dandi(
     stall_s: float = 60.0,
     time_limit_s: float = 600.0,
     wait_s: float = 1.0,
+    tell: Log | None = None,
 ) -> None:
     """Download the pinned file from the archive at API url `instance`, unless it is already there.
 
     After a failed attempt (connection cut, 5xx, 429, `stall_s` seconds of silence) up to `retries` more follow, the
     first after `wait_s` seconds, each later one after twice as long, within `time_limit_s` seconds. Both limits start
-    again whenever new bytes have arrived.
+    again whenever new bytes have arrived. Each failed attempt is told with `tell`, or else with `log`.
 
     Raises NlbflowError if dandiset, version or path do not exist, if the archive's file is not the pinned one, if the
     checksum is wrong (the download is deleted), and at the limits (the download is kept).
@@ -52,6 +53,7 @@ def fetch_from_dandi(
             lambda: find_asset(client, pin).base_download_url,
             client.api_url,
             retries,
+            tell or log,
             time_limit_s,
             wait_s,
         )
@@ -67,12 +69,15 @@ def fetch_from_url(
     stall_s: float = 60.0,
     folder: str = "",
     slowest: float = 0.0,
+    inside: Collection[str] | None = None,
+    tell: Log | None = None,
 ) -> None:
     """Download the pinned file from a plain url, unless it is there; faults and limits as in `fetch_from_dandi`.
 
     Args:
         folder: a folder of the user's; if the file lies below it, it is linked instead (config key `data_folder`).
         slowest: the least bytes per second that are waited for, over the whole file and two minutes more.
+        inside: of a url that a stranger gave, the hosts in this machine's own network that may be asked.
 
     Raises:
         NlbflowError: as in `fetch_from_dandi`; the url leads to another host without https, or into this machine's own
@@ -84,19 +89,22 @@ def fetch_from_url(
         if found is not None:
             return link(found, destination, log)
         log(f"{fault}; it is fetched from {url}")
+    if inside is not None:
+        refuse_inside(url, inside)
     with Wary(stall_s) as session:
         until = time.monotonic() + 120 + pin.bytes / slowest if slowest else math.inf
-        _fetch(pin, destination, _Source(session, lambda: url, url, retries, until=until), log)
+        _fetch(pin, destination, _Source(session, lambda: url, url, retries, tell or log, until=until), log)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a file comes from: how to find its url, which is done on first use, and how long to try."""
+    """Where a file comes from: how to find its url, which is done on first use, how long to try, and whom to tell."""
 
     session: OneAttempt
     find_url: Callable[[], str]
     name: str
     retries: int
+    tell: Log
     limit_s: float = 600.0
     wait_s: float = 1.0
     until: float = math.inf
@@ -143,7 +151,7 @@ def _download(pin: Pin, file: FileIO, source: _Source, log: Log) -> None:
         _append(pin, file, source.session, urls[0], log, source.until)
 
     if file.tell() < pin.bytes:
-        insist(attempt, file.tell, log, source.name, str(pin), source.retries, source.limit_s, source.wait_s)
+        insist(attempt, file.tell, source.tell, source.name, str(pin), source.retries, source.limit_s, source.wait_s)
     os.fsync(file.fileno())
 
 

@@ -3,11 +3,12 @@
 import ipaddress
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
+from requests.utils import requote_uri
 from urllib3.exceptions import ProtocolError, TimeoutError
 
 from nlbflow.errors import NlbflowError
@@ -106,7 +107,7 @@ class Wary(OneAttempt):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         if (target := super().get_redirect_target(resp)) is not None:
-            before, after = urlsplit(resp.url), urlsplit(urljoin(resp.url, target))
+            before, after = urlsplit(resp.url), _as_asked(urljoin(resp.url, target))
             moved = (after.hostname, after.port) != (before.hostname, before.port)
             if moved and (after.scheme != "https" or _is_inside(after.hostname)):
                 raise NlbflowError(
@@ -116,11 +117,33 @@ class Wary(OneAttempt):
         return target
 
 
+def refuse_inside(url: str, allowed: Collection[str]) -> None:
+    """Refuse an address of a stranger's in this machine's own network.
+
+    Args:
+        allowed: the hosts there that may be asked.
+
+    Raises:
+        NlbflowError: the address is of another one.
+    """
+    host = _as_asked(url).hostname
+    if host not in allowed and _is_inside(host):
+        raise NlbflowError(
+            f"{host} is in this machine's own network, where no stranger's address may lead; give the address of a "
+            "public host, or name this one in the config key entry_hosts if the board is yours."
+        )
+
+
+def _as_asked(url: str) -> SplitResult:
+    """The parts of an address as requests asks for it, which makes 1 of %31."""
+    return urlsplit(requote_uri(url))
+
+
 def _is_inside(host: str | None) -> bool:
     """Whether a host is on this machine or in its network; one whose name is not known here is left to the proxy."""
     try:
         found = {info[4][0] for info in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     known = [ipaddress.ip_address(address.split("%")[0]) for address in found]
     return any(not address.is_global or address.is_multicast for address in known)

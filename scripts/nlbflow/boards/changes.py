@@ -1,6 +1,7 @@
 """What changed between two builds of the leaderboards, and why, from their leaderboard.json files."""
 
 import hashlib
+import html
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from nlbflow.boards.feed import add_entry
 from nlbflow.boards.leaderboard_json import read_leaderboard
 from nlbflow.boards.sheets import Sheet
 from nlbflow.boards.tables import PLACE, place_title
-from nlbflow.boards.typesetting import markdown_text, to_markdown
+from nlbflow.boards.typesetting import markdown_text, to_html, to_markdown
 
 UNKNOWN = "nothing that is recorded: the model is not deterministic, or another file that it is made of changed"
 NOT_SELECTED = "no longer selected"
 # decimals of two numbers that are printed side by side: as few as tell them apart
 DECIMALS = (4, 6, 9, 12, 17)
+# of a table in a feed, whose readers fetch all of it each time; a new metrics_version changes every number
+MOST_ROWS = 30
 # versions that stand under `packages` and are told elsewhere
 OWN = ("metrics",)
 TABLES = {
@@ -66,7 +69,8 @@ def compare_builds(before: Path, now: Path, feed: Path | None = None) -> str:
     text = changes_markdown(found, old, new)
     if feed and found:
         about = f"{content_digest(old)} {content_digest(new)}"
-        add_entry(feed, new["origin"]["selection"], about, found.summary(), text, new["made"]["date"])
+        shown = changes_html(found, old, new)
+        add_entry(feed, new["origin"]["selection"], about, found.summary(), shown, new["made"]["date"])
     return text
 
 
@@ -96,12 +100,30 @@ def changes_between(old: Mapping, new: Mapping) -> Changes:
 
 def changes_markdown(changes: Changes, old: Mapping, new: Mapping) -> str:
     """The changes for reading."""
-    lines = ["# Changes of the leaderboards", "", f"Before: {markdown_text(_whose(old))}.", ""]
-    lines += [f"Now: {markdown_text(_whose(new))}.", "", f"In short: {changes.summary()}.", ""]
+    lines = ["# Changes of the leaderboards", ""]
+    lines += [part for line in _about(changes, old, new) for part in (markdown_text(line), "")]
+    return "\n".join([*lines, *map(to_markdown, _sheets(changes))])
+
+
+def changes_html(changes: Changes, old: Mapping, new: Mapping) -> str:
+    """The changes for a feed: of each table the first rows, and how many more there are."""
+    lines = [f"<p>{html.escape(line)}</p>" for line in _about(changes, old, new)]
+    return "\n".join([*lines, *map(to_html, _sheets(changes, MOST_ROWS))])
+
+
+def _about(changes: Changes, old: Mapping, new: Mapping) -> list[str]:
+    return [f"Before: {_whose(old)}.", f"Now: {_whose(new)}.", f"In short: {changes.summary()}."]
+
+
+def _sheets(changes: Changes, most: int | None = None) -> list[Sheet]:
+    """A sheet of each table that has rows, of each at most so many."""
+    sheets = []
     for name, (title, header) in TABLES.items():
-        if rows := getattr(changes, name):
-            lines.append(to_markdown(Sheet(title, header, [("", rows)], [[False] * len(rows)], [])))
-    return "\n".join(lines)
+        if found := getattr(changes, name):
+            rows, left = found[:most], len(found[most:]) if most else 0
+            more = [f"And {left:,} more, which `nlbflow changes` prints."] if left else []
+            sheets.append(Sheet(title, header, [("", rows)], [[False] * len(rows)], more))
+    return sheets
 
 
 def content_digest(board: Mapping) -> str:

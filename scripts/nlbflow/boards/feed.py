@@ -19,10 +19,13 @@ TITLE, AUTHOR = "Changes of the leaderboards", f"nlbflow {__version__}"
 # what XML 1.0 does not allow
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+# The oldest are dropped, because readers fetch the whole file each time.
+MOST_ENTRIES = 50
+
 ElementTree.register_namespace("", ATOM)
 
 
-def add_entry(path: Path, of: str, about: str, title: str, text: str, updated: str) -> None:
+def add_entry(path: Path, of: str, about: str, title: str, shown: str, updated: str) -> None:
     """Add an entry to a feed, which is made where there is none; the file is whole at every moment.
 
     Args:
@@ -30,30 +33,32 @@ def add_entry(path: Path, of: str, about: str, title: str, text: str, updated: s
         of: what the feed is of; its id is made from this when the feed is made.
         about: what the entry is about; its id is made from this.
         title: one line.
-        text: plain text.
+        shown: HTML, since readers break plain text anew.
         updated: a date such as 2026-01-31T12:00:00Z.
 
     Raises:
-        NlbflowError: the file is there and is no Atom feed.
+        NlbflowError: the file is there and is no Atom feed, or it cannot be written.
     """
     feed = _read(path) if path.exists() else _new(of)
     entry = ElementTree.Element(f"{{{ATOM}}}entry")
     _put(entry, "id", _id(about))
     _put(entry, "title", title)
     _put(entry, "updated", updated)
-    _put(entry, "content", text, type="text")
+    _put(entry, "content", shown, type="html")
     others = feed.findall(f"{{{ATOM}}}entry")
     for other in others:
         feed.remove(other)
     kept = [other for other in others if other.findtext(f"{{{ATOM}}}id") != _id(about)]
     entries = sorted([entry, *kept], key=lambda one: one.findtext(f"{{{ATOM}}}updated") or "", reverse=True)
     feed.find(f"{{{ATOM}}}updated").text = entries[0].findtext(f"{{{ATOM}}}updated")
-    feed.extend(entries)
+    feed.extend(entries[:MOST_ENTRIES])
     ElementTree.indent(feed, " ")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.write_bytes(ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True) + b"\n")
         os.replace(unfinished, path)
+    except OSError as error:
+        raise NlbflowError(f"{path} cannot be written ({error.strerror}); name another file for the feed.") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -66,7 +66,7 @@ def axes_of(metrics: Iterable[str]) -> list[Axis]:
         Axis("psth R2", _about("psth R2"), "not predicted"),
         Axis("state R2", _about("state R2"), NO_LATENTS),
         Axis("state accuracy", _about("state accuracy"), "no states"),
-        Axis("parameters", parameters, "number not given", less=True, log=True, cost=True),
+        Axis("parameters", parameters, "no number above 0 given", less=True, log=True, cost=True),
         Axis("seconds", seconds, "not run here", less=True, log=True, cost=True),
     ]
 
@@ -94,15 +94,24 @@ def competitor_values(
         if table is None:
             found = means.reindex(columns=[axis.name])[axis.name]
         else:
-            # a fact is whatever a model's file says
-            numbers = pd.to_numeric(table.get(axis.name, pd.Series(dtype=float)), errors="coerce")
+            numbers = table.get(axis.name, pd.Series(dtype=float)).map(_number)
             found = numbers.groupby(table["model"]).mean()
         found = found.reindex(values.index).astype(float)
         values[axis.name] = found.where(np.isfinite(found) & ((found > 0) | (not axis.log)))
     return values.sort_values(ACCURACY, ascending=False, kind="stable")
 
 
-def on_front(values: pd.DataFrame, axis: Axis, differences: pd.DataFrame) -> pd.Series:
+def _number(fact: object) -> float:
+    """A fact, which is whatever a model's file says, as a number; NaN if it is none, or larger than numbers are."""
+    try:
+        return float(fact)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def on_front(
+    values: pd.DataFrame, axis: Axis, differences: pd.DataFrame, by_bits: np.ndarray | None = None
+) -> pd.Series:
     """(models,) whether no other competitor is really better both in co-bps and on the axis.
 
     Of metrics that were compared, trial by trial, only a real difference counts; on other axes any difference does, and
@@ -112,9 +121,12 @@ def on_front(values: pd.DataFrame, axis: Axis, differences: pd.DataFrame) -> pd.
         values: as from `competitor_values`.
         axis: one of its columns.
         differences: rows of differences.csv of that place.
+        by_bits: as from `really_better` of the co-bps, where it is known; of many models it takes seconds.
     """
-    shown = values[[ACCURACY, axis.name]].dropna()
-    by_bits = really_better(shown[ACCURACY], False, differences)
+    if by_bits is None:
+        by_bits = really_better(values[ACCURACY], False, differences)
+    known = values[[ACCURACY, axis.name]].notna().all(axis=1)
+    shown, by_bits = values[known], by_bits[np.ix_(known, known)]
     by_axis = really_better(shown[axis.name], axis.less, differences)
     front = pd.Series(~(by_bits & by_axis).any(axis=0), index=shown.index, dtype=bool)
     return front.reindex(values.index, fill_value=False)
@@ -126,19 +138,32 @@ def really_better(values: pd.Series, less: bool, differences: pd.DataFrame) -> n
     Args:
         values: of one metric, whose name is the series's, by model.
         less: whether less is better.
-        differences: rows of differences.csv of one place. If none is of this metric, any difference counts.
+        differences: rows of differences.csv of one place. If none is of this metric, any difference counts. A pair
+            that has no row, as those far behind on a board of many models, really differs if the intervals of both
+            models' differences from a third are apart: no error of a difference is larger than the sum of those two.
     """
     gains = values.to_numpy(float) * (-1 if less else 1)
     better = gains[:, None] > gains
     tested = differences[differences["metric"] == values.name]
     if tested.empty:
         return better
-    tested = tested[tested["real"].astype(bool)]
     first, second = (values.index.get_indexer(tested[key]) for key in ("model", "other"))
     present = (first >= 0) & (second >= 0)
-    real = np.zeros_like(better)
-    real[first[present], second[present]] = real[second[present], first[present]] = True
+    first, second = first[present], second[present]
+    real, untested = np.zeros_like(better), ~np.eye(len(gains), dtype=bool)
+    real[first, second] = real[second, first] = tested["real"][present].astype(bool)
+    untested[first, second] = untested[second, first] = False
+    if untested.any():
+        reach = _reach(tested, values.index)
+        real |= untested & ((gains - reach)[:, None] > gains + reach)
     return better & real
+
+
+def _reach(tested: pd.DataFrame, models: pd.Index) -> np.ndarray:
+    """(models,) half the interval of each model's difference from the one that most have been compared with."""
+    pairs = pd.concat([tested, tested.rename(columns={"model": "other", "other": "model"})])
+    found = pairs[pairs["model"] == pairs["model"].value_counts().idxmax()].set_index("other")
+    return ((found["high"].astype(float) - found["low"].astype(float)) / 2).reindex(models).to_numpy()
 
 
 def fronts_by_place(
@@ -156,6 +181,7 @@ def fronts_by_place(
     for place, here in scores.groupby(PLACE, sort=False):
         of_costs, agreement, differing = (of.get(place, table[:0]) for of, table in zip(grouped, others, strict=True))
         values = competitor_values(axes, here, of_costs, agreement)
-        places[place] = values, pd.DataFrame({axis.name: on_front(values, axis, differing) for axis in axes})
+        bits = really_better(values[ACCURACY], False, differing)
+        places[place] = values, pd.DataFrame({axis.name: on_front(values, axis, differing, bits) for axis in axes})
     used = [axis for axis in axes if any(values[axis.name].notna().any() for values, _ in places.values())]
     return used, places

@@ -17,7 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nlbflow.boards.about_data import worth_of
 from nlbflow.boards.cells import NO_SCORES, best_and_second, positions, unbeaten, why_missing
 from nlbflow.boards.page_front import add_fronts
+from nlbflow.boards.page_phases import add_gaps
 from nlbflow.boards.page_runs import Shared, describe_run
+from nlbflow.boards.phases import EXPLANATION
 from nlbflow.boards.tables import PLACE, with_bin_widths
 from nlbflow.metrics.decoded_metric import benchmark_metrics
 from nlbflow.metrics.formulas import LOWER_IS_BETTER
@@ -28,7 +30,7 @@ GROUPS = {"competitor": RANKED, "control": RANKED, "oracle": ASIDE, "null": ASID
 # in the order in which they run: RowGroup needs what DataTables defines, and Plot what D3 does
 SCRIPTS = ("vendor/dataTables.min.js", "vendor/dataTables.rowGroup.min.js", "vendor/d3.min.js",
            "vendor/plot.umd.min.js", "elements.js", "links.js", "hints.js", "details.js", "plot.js", "front.js",
-           "page.js")  # fmt: skip
+           "phases.js", "page.js")  # fmt: skip
 UNPACK = "vendor/fflate.min.js"
 # of a page's data in bytes; more are packed, to about a seventh
 MOST_PLAIN = 2_000_000
@@ -53,6 +55,7 @@ def leaderboard_page(
     sources: dict[str, list[str]] | None = None,
     introductions: dict[str, dict] | None = None,
     standings: list[tuple[str, str]] | None = None,
+    gaps: pd.DataFrame | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -70,6 +73,7 @@ def leaderboard_page(
         sources: grade and source of models that are not the workflow's own, as for `nlbflow.boards.boards.Results`.
         introductions: of each dataset what its stanza tells, as from `about_data.introduce`.
         standings: title and table, as HTML of `typesetting.to_html`, of each suite and phase.
+        gaps: as from `phases.phase_gaps`.
     """
     about_data = about_data or []
     rows, runs = _our_rows(entries, ranks, differences)
@@ -77,6 +81,8 @@ def leaderboard_page(
         if row["model"] in (sources or {}):
             row["grade"], row["source"] = sources[row["model"]]
     axes, runs["axes"] = add_fronts(rows, entries, differences, consistency)
+    if gaps is not None:
+        add_gaps(rows, gaps)
     rows += _published_rows(published, {_place(entry) for entry in entries})
     rows += _missing_rows(entries, absent)
     said = [{key: value for key, value in place.items() if key != "figures"} for place in about_data]
@@ -111,6 +117,8 @@ def leaderboard_page(
         places=about_data,
         introductions=introductions or {},
         standings=standings or [],
+        # what stands in the rows of phase test is shown beside those of val
+        gaps=EXPLANATION if any("gap" in row for row in rows) else "",
         worth=worth_of(rows),
         bins=sorted({row["bin_ms"] for row in rows + about_data}),
         phases=sorted({row["phase"] for row in rows + about_data}),

@@ -20,9 +20,13 @@ class Shared:
         return self._places[key]
 
 
-def _plain(item: dict) -> dict:
-    """NaN and infinity, which a fact may be and JSON does not have, as words."""
-    return {key: str(v) if isinstance(v, float) and not math.isfinite(v) else v for key, v in item.items()}
+def _plain(item):
+    """The same with words for NaN and infinity, which a fact or a parameter may be and JSON does not have."""
+    if isinstance(item, dict):
+        return {key: _plain(value) for key, value in item.items()}
+    if isinstance(item, list):
+        return [*map(_plain, item)]
+    return str(item) if isinstance(item, float) and not math.isfinite(item) else item
 
 
 def describe_run(entry: dict, shared: Shared) -> dict:

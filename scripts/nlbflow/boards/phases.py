@@ -5,13 +5,14 @@ together from one phase to the other, because the trials differ and more trials 
 compared with one reference on the same trials, in each phase, and the two differences with each other.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from math import hypot
 
 import pandas as pd
 
 from nlbflow.boards.boards import Cell
 from nlbflow.boards.sheets import Sheet
+from nlbflow.boards.tables import PLACE
 from nlbflow.metrics.kinds import RANKED
 
 METRIC = "co-bps"
@@ -25,19 +26,27 @@ HALF_WIDTH = 1.96
 MOST_ERRORS = 3
 EXPLANATION = (
     "gap: how much more a model is better than the reference on test than it is on val, in co-bps and in standard "
-    "errors, of differences that are paired over trials in each phase. The reference is the best, over both phases, of "
-    f"the models that were run here. A gap of more than {MOST_ERRORS} standard errors is marked: the score on test is "
-    "better than the one on val allows. What that can and cannot show is said in docs/trust.md."
+    "errors, of differences that are paired over trials in each phase and, with two seeds or more, of the mean over "
+    "seeds. The reference is the best, over both phases, of the workflow's own models. A gap of more than "
+    f"{MOST_ERRORS} standard errors is marked: the score on test is better than the one on val allows. What that can "
+    "and cannot show is said in docs/trust.md."
 )
 
 
-def phase_gaps(ranks: pd.DataFrame, differences: pd.DataFrame, others: Collection[str]) -> pd.DataFrame:
+def phase_gaps(
+    scores: pd.DataFrame, ranks: pd.DataFrame, differences: pd.DataFrame, others: Collection[str]
+) -> pd.DataFrame:
     """One row per dataset, bin width and ranked model with a co-bps in both phases; columns as COLUMNS.
 
+    A model is trained anew for phase test, so what differs from seed to seed differs from phase to phase too.
+
     Args:
+        scores: as from `nlbflow.boards.tables.score_table`.
         ranks, differences: as from `nlbflow.boards.tables.comparison_table`.
-        others: models that were not run here, which are no reference where there is another.
+        others: models that others made, which are no reference where there is another: one whose settings were chosen
+            by test scores would hide those that gain there as much.
     """
+    seeds = _errors_over_seeds(scores[scores["metric"] == METRIC])
     ranks = ranks[(ranks["metric"] == METRIC) & ranks["kind"].isin(RANKED)]
     paired = _differences(differences[differences["metric"] == METRIC])
     rows = []
@@ -59,16 +68,18 @@ def phase_gaps(ranks: pd.DataFrame, differences: pd.DataFrame, others: Collectio
             if model != reference and all(known):
                 (on_val, error_val), (on_test, error_test) = known
                 row["gap"] = on_test - on_val
-                if error := hypot(error_val, error_test):
+                drawn = [seeds.get((dataset, bin_ms, p, m), 0.0) for p in phases for m in (model, reference)]
+                if error := hypot(error_val, error_test, *drawn):
                     row["standard errors"] = row["gap"] / error
                     row["suspicious"] = row["standard errors"] > MOST_ERRORS
             rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def rates_of_others(sources: Mapping[str, Sequence[str]]) -> list[str]:
-    """The models of which rates were given, by grade and source of those that are not the workflow's own."""
-    return [model for model, (grade, _) in sources.items() if grade == "S"]
+def _errors_over_seeds(scores: pd.DataFrame) -> dict[tuple, float]:
+    """The standard error of a mean over seeds, by (dataset, bin_ms, phase, model); of one seed none is known."""
+    spread = scores.groupby([*PLACE, "model"])["value"].sem()
+    return {key: float(error) for key, error in spread.items() if pd.notna(error)}
 
 
 def _differences(differences: pd.DataFrame) -> dict[tuple, tuple[float, float]]:

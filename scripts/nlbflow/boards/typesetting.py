@@ -143,7 +143,13 @@ def to_html(sheet: Sheet) -> str:
         if title:
             out.append(f"<tr><th scope='rowgroup' colspan='{columns}'>{html.escape(title)}</th></tr>")
         for row, apart in zip(rows, aside, strict=True):
-            cells = "".join(f"<td>{cell_text(cell, HTML, keys)}</td>" for cell in row)
+            # a reader of the screen is told the model with each cell
+            cells = "".join(
+                f"<th scope='row'>{cell_text(cell, HTML, keys)}</th>"
+                if name == "model"
+                else f"<td>{cell_text(cell, HTML, keys)}</td>"
+                for name, cell in zip(sheet.header, row, strict=True)
+            )
             out.append(f"<tr class='aside'>{cells}</tr>" if apart else f"<tr>{cells}</tr>")
         out.append("</tbody>")
     out.append("</table></div>")
@@ -161,7 +167,7 @@ STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:90
 body{color:#1a1a1a;background:#fff}p{max-width:60rem}
 table{border-collapse:collapse;margin:.5rem 0 1rem}caption,th[scope=rowgroup]{text-align:left;font-weight:600}
 th,td{padding:.3rem .8rem;border-bottom:1px solid #ccc;text-align:left;font-variant-numeric:tabular-nums}
-td{white-space:nowrap}div{overflow-x:auto}tr.aside{color:#666;font-style:italic}
+th[scope=row]{font-weight:400}td,th[scope=row]{white-space:nowrap}div{overflow-x:auto}tr.aside{color:#666;font-style:italic}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#eee}tr.aside{color:#aaa}th,td{border-color:#444}}"""
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 # One BLAS thread on every machine, because sums in another order give other last digits.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
@@ -31,14 +32,19 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "can't start new thread")
 
 
 class Job:
-    """A running job: `out` has the temporary path to write each output to, by name; `log` prints a line."""
+    """A running job: `out` has the temporary path to write each output to, by name; `log` writes a line into the log,
+    and `say` on the screen of the run too, for what a person waits for."""
 
-    def __init__(self, out: dict[str, Path], started: float):
-        self.out, self.started = out, started
+    def __init__(self, out: dict[str, Path], started: float, screen: TextIO):
+        self.out, self.started, self.screen = out, started, screen
 
     @staticmethod
     def log(line: str) -> None:
         logging.getLogger("nlbflow").info(line)
+
+    def say(self, line: str) -> None:
+        self.log(line)
+        print(f"nlbflow: {line}", file=self.screen, flush=True)
 
     @property
     def seconds(self) -> float:
@@ -134,7 +140,7 @@ def job(smk, apart: Collection[str] = ()) -> Iterator[Job]:
             set_aside_if_damaged(path, Job.log)
             if not path.exists():
                 raise NlbflowError(f"{path} has disappeared since this run was planned; run again.")
-        yield Job(out, time.monotonic())
+        yield Job(out, time.monotonic(), stderr)
         _check_plan(stamp, smk)
         for name, target in targets.items():
             if not out[name].exists():
