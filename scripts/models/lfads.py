@@ -38,6 +38,10 @@ DEFAULTS = {
     "generator": 100,
     # Factors, between generator and log rates.
     "factors": 40,
+    # Dimensions of a linear map of the counts that both encoders read; 0: the counts themselves.
+    "read_in": 0,
+    # Length of the network's time steps in ms; the bin's width if that is longer.
+    "step_ms": 0,
     # Adam's rate.
     "learning_rate": 0.004,
     # Share of encodings and factors that is dropped.
@@ -64,6 +68,8 @@ DEFAULTS = {
     "validate_epochs": 5,
     # The training ends after this many generations without a better one.
     "patience": 20,
+    # Train once more on all trials, those for validation too, along the course of the best member.
+    "refit": True,
     # Posterior samples that are averaged into rates.
     "samples": 50,
     # auto: a GPU if there is one; cpu; cuda.

@@ -39,6 +39,7 @@ from nlbflow.methods.lfads.population import (
     stream,
     validation_loss,
 )
+from nlbflow.methods.lfads.refit import refit
 from nlbflow.methods.lfads.training import needed
 from nlbflow.methods.networks.device import reproducible
 from nlbflow.methods.networks.memory import tell
@@ -80,13 +81,18 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
     device = reproducible(params["device"]).type
     trials = _trials(data)
     sizes = _sizes(data, params)
-    population = fit(_to(trials, device), sizes, params, ranges, seed, _Folder(data, params, ranges, seed, device))
+    folder = _Folder(data, params, ranges, seed, device)
+    population = fit(_to(trials, device), sizes, params, ranges, seed, folder)
+    weights = population.best
+    if params["refit"]:
+        schedule, epochs = _schedule(params), params["generation_epochs"]
+        weights = refit(population, sizes, _to(trials, device), schedule, epochs, seed, folder.keep)
     counts = {"train": data.train_spikes_heldin, "eval": data.eval_spikes_heldin}
     prediction = {}
     for part, seen in counts.items():
         seen = torch.from_numpy(np.ascontiguousarray(seen.transpose(1, 0, 2))).to(device)
         samples = stream(seed, EVERYONE, PREDICTION, device=device)
-        rates, factors = posterior_average(population.best[None], sizes, seen, params["samples"], samples)
+        rates, factors = posterior_average(weights[None], sizes, seen, params["samples"], samples)
         prediction[f"{part}_latents"] = factors[:, : sizes.bins]
         for group, neurons in (("heldin", slice(sizes.heldin)), ("heldout", slice(sizes.heldin, None))):
             prediction[f"{part}_rates_{group}"] = rates[:, : sizes.bins, neurons]
@@ -113,7 +119,7 @@ def fit(
         NlbflowError: no member's validation loss is a number.
     """
     training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
-    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
+    schedule = _schedule(params)
     members, device = range(params["population"]), trials.counts.device.type
     population = folder.resume(device)
     if population is None:
@@ -266,6 +272,10 @@ class _Progress:
         )
 
 
+def _schedule(params: Mapping) -> Schedule:
+    return Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
+
+
 def _done(population: Population, generations: int, patience: int) -> bool:
     waited = population.generation - population.best_generation
     return population.generation >= generations or waited >= patience
@@ -298,7 +308,7 @@ def _to(trials: Trials, device: str) -> Trials:
 def _sizes(data, params: Mapping) -> Sizes:
     _, bins, heldin = data.train_spikes_heldin.shape
     ahead = 0 if data.train_spikes_heldin_forward is None else data.train_spikes_heldin_forward.shape[1]
-    return lfads.sizes_of(params, heldin, heldin + data.train_spikes_heldout.shape[2], bins, ahead)
+    return lfads.sizes_of(params, heldin, heldin + data.train_spikes_heldout.shape[2], bins, ahead, data.bin_ms)
 
 
 def _check(data, params: Mapping) -> None:
