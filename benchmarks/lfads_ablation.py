@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/lfads_ablation.py [SETTING ...] [--fast] [--shifts 0 1] [--seed 0] [--bin-ms 5]
 
-Each setting is a process of its own, on one CPU thread. A row has co-bps and loss (nats) on the training trials that are
-kept for validation, by which settings are chosen; co-bps on the evaluation trials, which is only reported; and seconds
-of CPU. A shift moves the training trials on, so that others are kept; a row is the mean over shifts. SETTING is a name
-of SETTINGS or, like `learning_rate=0.004,factors=8`, changes of parameters; in capitals, of the constants in
+Each setting is a process of its own, on one CPU thread. A row has co-bps and loss (nats) on the training trials that
+are kept for validation, by which settings are chosen; co-bps on the evaluation trials, which is only reported; and
+seconds of CPU. A shift moves the training trials on, so that others are kept; a row is the mean over shifts. SETTING is
+a name of SETTINGS or, like `learning_rate=0.004,factors=8`, changes of parameters; in capitals, of the constants in
 population.py and net.py; SAMPLED=0 predicts from the posterior's mean. --fast trains for a third of the epochs. --data
 FOLDER takes the excerpt of MC_Maze_Large instead (configs/mc_maze_large_excerpt.yaml).
 """

@@ -6,8 +6,8 @@ weights (members, in, out), data (members, time, trials, n). Random numbers are 
 through one bidirectional GRU to a Gaussian posterior of the generator's initial condition, and through another to the
 controller, which gives the generator (a GRU) a Gaussian inferred input in each step. Factors are linear in the
 generator's state; log rates of all neurons, observed and forward, are linear in the factors. No encoder sees a
-held-out neuron or a forward bin. A step may last several bins: encoders then get the sums of their counts, and between the
-middles of steps factors are linear.
+held-out neuron or a forward bin. A step may last several bins: encoders then get the sums of their counts, and factors
+are linear between the middles of steps.
 """
 
 import math
