@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--model", default="lfads", help="gru, say, to have it beside")
     parser.add_argument("--base", default="", help="changes that every setting has")
     parser.add_argument("--data", type=Path, help="the folder with the excerpt")
+    parser.add_argument("--session", type=int, help="the seed of another simulated session")
     parser.add_argument("--bin-ms", type=int, default=5)
     parser.add_argument("--shifts", type=int, nargs="+", default=[0])
     parser.add_argument("--seed", type=int, default=0)
@@ -44,7 +45,7 @@ def main() -> None:
         changes = parsed(told.base) | (SETTINGS[name] if name in SETTINGS else parsed(name))
         found = []
         for shift in told.shifts:
-            case = [told.model, str(told.data or ""), told.bin_ms, told.seed, shift, told.fast, changes]
+            case = [told.model, told.session or str(told.data or ""), told.bin_ms, told.seed, shift, told.fast, changes]
             process = measure(sys.executable, __file__, "case", json.dumps(case))
             found.append([*json.loads(process.output.splitlines()[-1]), process.cpu_seconds])
         validation, nats, evaluation, seconds = (sum(column) / len(found) for column in zip(*found, strict=True))
@@ -53,13 +54,28 @@ def main() -> None:
 
 def parsed(changes: str) -> dict:
     """Parameters of `name=value,name=value`."""
-    return {name: yaml.safe_load(value) for name, value in (part.split("=") for part in changes.split(",") if part)}
+    return {name: json.loads(value) for name, value in (part.split("=") for part in changes.split(",") if part)}
 
 
 # The part below runs in the process of a case.
 
 
-def take_case(model: str, folder: str, bin_ms: int, seed: int, shift: int, fast: bool, changes: dict) -> list[float]:
+def session(seed: int) -> tuple[dict[str, Path], dict]:
+    """The training file of a simulated session of that seed, with 300 trials to choose settings by, and its stanza."""
+    from nlbflow.recordings.datasets import SIMULATED
+    from nlbflow.recordings.simulator.kinds import simulate
+    from nlbflow.recordings.simulator.nwb import write_session
+
+    stanza = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text())["datasets"]["simulated_maze"]
+    settings = stanza["simulator"] | {"seed": seed, "val_trials": 300, "test_trials": 1}
+    files = {part: ROOT / f".cache/benchmarks/session_{seed}" / file for part, file in SIMULATED.items()}
+    if not files["train"].is_file():
+        files["train"].parent.mkdir(parents=True, exist_ok=True)
+        write_session(simulate(settings), files)
+    return {"train": files["train"]}, stanza
+
+
+def take_case(model: str, folder: str | int, bin_ms: int, seed: int, shift: int, fast: bool, changes: dict) -> list[float]:
     """co-bps and loss on the validation trials, co-bps on the evaluation trials."""
     import numpy as np
 
@@ -72,7 +88,9 @@ def take_case(model: str, folder: str, bin_ms: int, seed: int, shift: int, fast:
 
     stanza = yaml.safe_load((ROOT / "config.yaml").read_text())["models"][model]
     name, place, definition = "simulated_maze", "simulated_maze", None
-    if folder:
+    if isinstance(folder, int):
+        place, definition = session(folder)
+    elif folder:
         name = "mc_maze_large_excerpt"
         config = yaml.safe_load((ROOT / "configs/mc_maze_large_excerpt.yaml").read_text())
         deep = yaml.safe_load((ROOT / "configs/mc_maze_large_excerpt_deep.yaml").read_text())["models"]
@@ -83,6 +101,8 @@ def take_case(model: str, folder: str, bin_ms: int, seed: int, shift: int, fast:
     data = nlbflow.load(place, bin_ms, "val", ROOT / ".cache/benchmarks", stanza=definition)
     module = load_model(ROOT / "scripts/models" / stanza["file"])
     params = resolve_params(model, stanza, module.DEFAULTS, name, bin_ms) | changes
+    if not params.pop("NOISE", True):
+        population._normal = lambda shape, streams, like: like.new_zeros(shape)
     if not params.pop("SAMPLED", True):
         fit.draw = lambda sizes, _, seen, streams: population.no_noise(sizes, seen)
     for constant in [key for key in params if key.isupper()]:

@@ -57,6 +57,8 @@ DEFAULTS = {
     "l2_controller": 0.01,
     # Number of epochs over which divergences and L2 penalties grow from 0.
     "ramp_epochs": 80,
+    # Number of epochs over which the learning rate falls to 0 along a cosine; 0: it stays.
+    "decay_epochs": 0,
     # Decay per update of the running mean of the weights, which is validated and predicts; 0: the weights themselves.
     "averaging": 0.98,
     # Trials in a batch.

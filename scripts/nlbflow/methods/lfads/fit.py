@@ -273,7 +273,7 @@ class _Progress:
 
 
 def _schedule(params: Mapping) -> Schedule:
-    return Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
+    return Schedule(params["batch"], params["ramp_epochs"], params["averaging"], params["decay_epochs"])
 
 
 def _done(population: Population, generations: int, patience: int) -> bool:

@@ -61,12 +61,14 @@ class Trials:
 class Schedule:
     """Settings of training beside hyperparameters: trials per batch; epochs over which KL and L2 penalties grow
     linearly from 0; decay per update of the running mean of the weights, which is validated and predicts (Izmailov et
-    al. 2018, arXiv:1803.05407; 0: the weights themselves).
+    al. 2018, arXiv:1803.05407; 0: the weights themselves); epochs over which the learning rates fall to 0 along a
+    cosine (Loshchilov & Hutter 2017, arXiv:1608.03983; 0: they stay).
     """
 
     batch: int
     ramp_epochs: int
     averaging: float
+    decay_epochs: int = 0
 
 
 @dataclass
