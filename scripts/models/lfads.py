@@ -38,10 +38,11 @@ DEFAULTS = {
     "generator": 100,
     # Factors, between generator and log rates.
     "factors": 40,
-    # Dimensions of a linear map of the counts that both encoders read; 0: the counts themselves.
-    "read_in": 0,
+    # Dimensions of a linear map of the counts that both encoders read, which cannot learn a small data set by heart then;
+    # 0: the counts themselves.
+    "read_in": 8,
     # Length of the network's time steps in ms; the bin's width if that is longer.
-    "step_ms": 0,
+    "step_ms": 20,
     # Adam's rate.
     "learning_rate": 0.004,
     # Share of encodings and factors that is dropped.
@@ -88,6 +89,7 @@ CHECK = {
     "ic_dim": 4,
     "generator": 8,
     "factors": 3,
+    "read_in": 2,
     "max_epochs": 4,
     "generation_epochs": 2,
     "validate_epochs": 1,

@@ -203,7 +203,7 @@ def test_learns_what_the_heldout_neurons_do():
 def test_contract(name):
     path = MODELS / f"{name}.py"
     facts = check_model(path, name, load_model(path).DEFAULTS)["facts"]
-    assert facts["parameters"] == 1924
+    assert facts["parameters"] == 1416
     a, b = (run_model(path, name, tiny_input(), params(name), seed)[0]["eval_rates_heldout"] for seed in (0, 1))
     assert not np.array_equal(a, b)
 
