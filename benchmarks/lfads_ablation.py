@@ -75,7 +75,7 @@ def session(seed: int) -> tuple[dict[str, Path], dict]:
     return {"train": files["train"]}, stanza
 
 
-def take_case(model: str, folder: str | int, bin_ms: int, seed: int, shift: int, fast: bool, changes: dict) -> list[float]:
+def take_case(model: str, folder: str | int, bin_ms: int, seed: int, shift: int, fast: bool, changes: dict) -> list:
     """co-bps and loss on the validation trials, co-bps on the evaluation trials."""
     import numpy as np
 

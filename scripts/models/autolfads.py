@@ -40,7 +40,7 @@ DEFAULTS = {
     "generator": 100,
     # Factors, between generator and log rates.
     "factors": 40,
-    # Dimensions of a linear map of the counts that both encoders read, which cannot learn a small data set by heart then;
+    # Dimensions of a linear map of the counts that both encoders read, which then cannot learn small data by heart;
     # 0: the counts themselves.
     "read_in": 8,
     # Length of the network's time steps in ms; the bin's width if that is longer.

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from nlbflow.methods.lfads.divergences import kl_autoregressive, kl_gaussian
 from nlbflow.methods.networks.common import TimeSteps
 from nlbflow.methods.networks.recurrent import controlled_generator, gru_states
 
@@ -212,32 +213,6 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
     kl_input = kl_autoregressive(mean_input, log_variance_input, sample, *(p.unsqueeze(1) for p in prior))
     kl_ic = kl_gaussian(mean, variance, weights["ic_prior_mean"], torch.full_like(variance, IC_PRIOR_VARIANCE))
     return Outcome(log_rates, factors, kl_ic.sum(-1), kl_input.sum(dim=(1, 3)))
-
-
-def kl_gaussian(mean: Tensor, variance: Tensor, prior_mean: Tensor, prior_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of one-dimensional Gaussians from their priors in nats, entry by entry."""
-    ratio = variance / prior_variance
-    return 0.5 * (ratio + (mean - prior_mean) ** 2 / prior_variance - 1 - ratio.log())
-
-
-def kl_autoregressive(mean: Tensor, log_variance: Tensor, sample: Tensor, log_tau: Tensor, log_prior: Tensor) -> Tensor:
-    """Divergence of the inferred inputs' posterior from an AR(1) prior in nats, entry by entry.
-
-    Each step's Gaussian is compared with the prior given the previous sample, which is exact in expectation. The prior
-    is stationary: variance exp(log_prior) in every step, correlation exp(-1 / tau) between neighbours.
-
-    Args:
-        mean, log_variance, sample: (members, time, trials, inputs).
-        log_tau: log of the time constant in bins, broadcast to mean; log_prior likewise.
-    """
-    correlation = (-1 / log_tau.exp()).exp()
-    stationary = log_prior.exp().expand_as(mean[:, :1])
-    # -expm1 keeps 1 - correlation^2 above 0 even for long time constants
-    innovation = stationary * -torch.expm1(-2 / log_tau.exp())
-    variance = log_variance.exp()
-    start = kl_gaussian(mean[:, :1], variance[:, :1], torch.zeros_like(mean[:, :1]), stationary)
-    later = kl_gaussian(mean[:, 1:], variance[:, 1:], correlation * sample[:, :-1], innovation)
-    return torch.cat([start, later], dim=1)
 
 
 def mean_squares(weights: dict[str, Tensor], part: str) -> Tensor:
