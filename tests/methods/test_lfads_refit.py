@@ -8,8 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from nlbflow.methods.lfads import refit as refitting
-from nlbflow.methods.lfads.population import EPOCHS, HYPERPARAMETERS, Schedule, stream, train_epochs
+from nlbflow.methods.lfads.population import EPOCHS, HYPERPARAMETERS, Schedule, stream
 from nlbflow.methods.lfads.refit import lineage, refit
+from nlbflow.methods.lfads.training import Training
 from nlbflow.models.contract import load_model, run_model, tiny_input
 from small_lfads import SIZES, population, trials
 
@@ -45,7 +46,7 @@ def test_the_new_member_follows_the_course_on_all_trials():
     expected = population([1])
     for generation, (member, value) in enumerate([(1, 0.011), (2, 0.022), (0, 0.030)]):
         expected.hyper[:] = value
-        train_epochs(expected, SIZES, trials(), Schedule(4, 2, 0.5), [stream(3, member, EPOCHS, generation)], 2)
+        Training(expected, SIZES, trials(), Schedule(4, 2, 0.5), [stream(3, member, EPOCHS, generation)]).epochs(2)
     assert torch.equal(found, expected.average[0]) and kept == [1, 2, 3]
     assert expected.updates == 3 * 2 * len(trials().counts[0]) // 4
 
@@ -65,14 +66,15 @@ def test_a_job_killed_while_it_refits_goes_on(name, tmp_path, monkeypatch):
     assert facts["best_generation"] >= 2
     calls = []
 
-    def interrupted(*args, original=refitting.train_epochs):
+    def interrupted(*args, original=Training.epochs):
         calls.append(1)
-        if len(calls) == 2:
+        # three generations of two epochs each, validated after each, and one generation of the new member
+        if len(calls) == 8:
             raise KeyboardInterrupt
         return original(*args)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(refitting, "train_epochs", interrupted)
+        patched.setattr(Training, "epochs", interrupted)
         run(tmp_path / "killed")
     monkeypatch.setattr(refitting, "first_population", lambda *_: pytest.fail("it starts anew"))
     ended, _ = run(tmp_path / "killed")

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import pickle
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from nlbflow.methods.lfads.population import (
     stream,
     validation_loss,
 )
+from nlbflow.methods.lfads.progress import Progress
 from nlbflow.methods.lfads.refit import refit
 from nlbflow.methods.lfads.training import needed
 from nlbflow.methods.networks.device import reproducible
@@ -48,8 +48,6 @@ from nlbflow.running.code import code_files
 
 # Every fifth training trial, starting with the first, is for validation: nlb_tools' valid_ratio 0.2.
 VALIDATION_EVERY = 5
-# Seconds between two lines of progress.
-LOG_EVERY = 5.0
 # Bound of predicted log rates, whose exponential is finite.
 HIGHEST_LOG_RATE = 20.0
 # Rows (trials times samples) per pass in prediction; more take memory, fewer take time, most of all on a GPU.
@@ -126,7 +124,7 @@ def fit(
         population = first_population(sizes, training, ranges, seed, list(members))
     length = params["generation_epochs"]
     generations = math.ceil(params["max_epochs"] / length)
-    progress = _Progress(validation, sizes, generations * length, population.generation * length)
+    progress = Progress(validation, sizes, generations * length, population.generation * length)
     if device == "cuda":
         tell(needed(population, sizes, training, params["batch"]), training.counts.device)
     processes = min(params["threads"], len(members)) if device == "cpu" else 1
@@ -244,32 +242,6 @@ class _Folder:
             temporary = self.work / f".{name}.{os.getpid()}"
             temporary.write_bytes(text)
             os.replace(temporary, self.work / name)
-
-
-class _Progress:
-    """Logs how far the training is, at most every few seconds."""
-
-    def __init__(self, validation: Trials, sizes: Sizes, epochs: int, done: int):
-        counts = validation.counts[: sizes.bins, :, sizes.heldin :].double()
-        rates = counts.mean(dim=(0, 1))
-        self.null = float((rates - torch.xlogy(rates, rates)).mean())
-        self.nats_per_bit = float(counts.mean()) * math.log(2)
-        self.epochs, self.done, self.trained = epochs, done, 0
-        self.began = self.logged = time.monotonic()
-
-    def log(self, epochs: int, losses: Tensor) -> None:
-        """Count `epochs` more epochs; `losses` are the members' validation losses."""
-        self.trained += epochs
-        now = time.monotonic()
-        if now - self.logged < LOG_EVERY:
-            return
-        self.logged, each = now, (now - self.began) / self.trained
-        epoch = self.done + self.trained
-        bits = (self.null - float(losses.min())) / self.nats_per_bit if self.nats_per_bit else math.nan
-        logging.getLogger("nlbflow").info(
-            f"LFADS: epoch {epoch} of at most {self.epochs}, {len(losses)} members, best validation {bits:.4f} "
-            f"bits/spike, {each:.2f} s an epoch, at most {each * (self.epochs - epoch):.0f} s to go"
-        )
 
 
 def _schedule(params: Mapping) -> Schedule:

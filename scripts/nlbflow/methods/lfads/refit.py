@@ -19,9 +19,9 @@ from nlbflow.methods.lfads.population import (
     Schedule,
     Trials,
     first_population,
-    stream,
-    train_epochs,
+    seed_of,
 )
+from nlbflow.methods.lfads.training import Training
 
 
 def lineage(history: list, generation: int) -> list[tuple[int, list[float]]]:
@@ -64,10 +64,13 @@ def refit(
     else:
         ranges = {name: Range(v, v, start=v) for name, v in zip(HYPERPARAMETERS, course[0][1], strict=True)}
         again = first_population(sizes, trials, ranges, seed, [course[0][0]])
+    draws = torch.Generator(device)
+    training = Training(again, sizes, trials, schedule, [draws])
     for generation in range(again.generation, len(course)):
         member, hyper = course[generation]
         again.hyper = torch.tensor([hyper], dtype=torch.float64)
-        train_epochs(again, sizes, trials, schedule, [stream(seed, member, EPOCHS, generation, device=device)], epochs)
+        draws.manual_seed(seed_of(seed, member, EPOCHS, generation))
+        training.epochs(epochs)
         again.generation += 1
         population.refitted = vars(again)
         keep(population)
