@@ -34,7 +34,7 @@ SETTINGS = {
     "constant learning rate": {"decay_epochs": 0},
     "half the learning rate": {"learning_rate": 0.004},
     "batches of 60": {"batch": 60},
-    "no inferred inputs": {"inferred_inputs": 0},
+    "inferred inputs held to their prior": {"kl_input": 1.0},
     "dropout .3": {"dropout": 0.3},
     "coordinated dropout .7": {"cd_rate": 0.7},
     "divergences of the evidence lower bound": {"kl_ic": 4e-5, "kl_input": 4e-5},

@@ -3,7 +3,8 @@
 Keshtkaran et al. 2022, Nature Methods 19:1572, with the ranges of the benchmark's baseline (Pei et al. 2021,
 arXiv:2109.04463; nlb_tools' examples). All members are trained as one batched program (nlbflow.methods.lfads).
 Where this differs: a running mean of the weights is validated and predicts, and members are compared by the likelihood
-of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones.
+of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones; with `refit` the
+best member's course of hyperparameters is followed once more on all trials; `read_in` and `step_ms` are as in lfads.
 
 Assumes: as `lfads`: a trial is the course of one recurrent network from an initial state, pushed by a few inferred
   inputs. What regularises it best can be found by the likelihood of neurons that it does not see.

@@ -4,15 +4,16 @@ Sussillo et al. 2016, arXiv:1608.06315; Pandarinath et al. 2018, Nature Methods 
 (Keshtkaran & Pandarinath 2019, arXiv:1908.07896). Sizes and optimiser are those of the benchmark's AutoLFADS (Pei et
 al. 2021, arXiv:2109.04463); what AutoLFADS searches has a fixed value here. Where this differs: a running mean of the
 weights is validated and predicts, and the best ones are chosen by the likelihood of held-out neurons in the validation
-trials, which the encoders never see.
+trials, which the encoders never see. With `read_in` 0, `step_ms` 0 and `refit` false the rest is as published. Small
+data want encoders that read through a few numbers, and all trials: the DEFAULTS.
 
 Assumes: a trial is the course of one recurrent network from an initial state, pushed by a few inferred inputs; log
   rates are linear in its factors, counts are Poisson.
 Latents: the factors, averaged over posterior samples, up to an invertible linear map: an axis means nothing by itself
   and is another for each seed.
 Tells: how far dynamics from an initial state, helped by inferred inputs, explain single trials.
-Cost: with the published settings about 22 h on an H100 for all seven datasets (estimated; 5 ms, one seed, one phase);
-  needs PyTorch.
+Cost: 43 s on one CPU core on the simulated session; with the published settings about 22 h on an H100 for all seven
+  datasets (estimated; 5 ms, one seed, one phase). Needs PyTorch.
 Limits: the score hangs on hyperparameters that have fixed values here. Dynamics and inputs can explain the same, and
   the inferred inputs are not kept with the prediction. It was never trained to its end on a GPU here.
 Reference code: lfads-torch (https://github.com/arsedler9/lfads-torch), which is not open source (non-commercial
