@@ -3,7 +3,8 @@
 Keshtkaran et al. 2022, Nature Methods 19:1572, with the ranges of the benchmark's baseline (Pei et al. 2021,
 arXiv:2109.04463; nlb_tools' examples). All members are trained as one batched program (nlbflow.methods.lfads).
 Where this differs: a running mean of the weights is validated and predicts, and members are compared by the likelihood
-of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones.
+of held-out neurons in the validation trials, which the encoders never see, instead of held-in ones; with `refit` the
+best member's course of hyperparameters is followed once more on all trials; `read_in` and `step_ms` are as in lfads.
 
 Assumes: as `lfads`: a trial is the course of one recurrent network from an initial state, pushed by a few inferred
   inputs. What regularises it best can be found by the likelihood of neurons that it does not see.
@@ -40,6 +41,11 @@ DEFAULTS = {
     "generator": 100,
     # Factors, between generator and log rates.
     "factors": 40,
+    # Dimensions of a linear map of the counts that both encoders read, which then cannot learn small data by heart;
+    # 0: the counts themselves.
+    "read_in": 8,
+    # Length of the network's time steps in ms; the bin's width if that is longer.
+    "step_ms": 20,
     # Adam's rate at first, and its range.
     "learning_rate": 0.004,
     "learning_rate_range": [1e-5, 5e-3],
@@ -60,6 +66,8 @@ DEFAULTS = {
     "explore_penalties": 0.8,
     # Number of epochs over which divergences and L2 penalties grow from 0.
     "ramp_epochs": 80,
+    # Number of epochs over which the learning rate falls to 0 along a cosine; 0: it stays.
+    "decay_epochs": 0,
     # Decay per update of the running mean of the weights, which is validated and predicts; 0: the weights themselves.
     "averaging": 0.98,
     # Trials in a batch.
@@ -71,6 +79,8 @@ DEFAULTS = {
     "validate_epochs": 5,
     # The training ends after this many generations without a better one.
     "patience": 20,
+    # Train once more on all trials, those for validation too, along the course of the best member.
+    "refit": True,
     # Posterior samples that are averaged into rates.
     "samples": 50,
     # auto: a GPU if there is one; cpu; cuda.
@@ -88,6 +98,7 @@ CHECK = {
     "ic_dim": 4,
     "generator": 8,
     "factors": 3,
+    "read_in": 2,
     "max_epochs": 4,
     "generation_epochs": 2,
     "validate_epochs": 1,

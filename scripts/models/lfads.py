@@ -4,15 +4,16 @@ Sussillo et al. 2016, arXiv:1608.06315; Pandarinath et al. 2018, Nature Methods 
 (Keshtkaran & Pandarinath 2019, arXiv:1908.07896). Sizes and optimiser are those of the benchmark's AutoLFADS (Pei et
 al. 2021, arXiv:2109.04463); what AutoLFADS searches has a fixed value here. Where this differs: a running mean of the
 weights is validated and predicts, and the best ones are chosen by the likelihood of held-out neurons in the validation
-trials, which the encoders never see.
+trials, which the encoders never see. With `read_in` 0, `step_ms` 0 and `refit` false the rest is as published. Small
+data want encoders that read through a few numbers, and all trials: the DEFAULTS.
 
 Assumes: a trial is the course of one recurrent network from an initial state, pushed by a few inferred inputs; log
   rates are linear in its factors, counts are Poisson.
 Latents: the factors, averaged over posterior samples, up to an invertible linear map: an axis means nothing by itself
   and is another for each seed.
 Tells: how far dynamics from an initial state, helped by inferred inputs, explain single trials.
-Cost: with the published settings about 22 h on an H100 for all seven datasets (estimated; 5 ms, one seed, one phase);
-  needs PyTorch.
+Cost: 66 s on one CPU core on the simulated session; with the published settings about 22 h on an H100 for all seven
+  datasets (estimated; 5 ms, one seed, one phase). Needs PyTorch.
 Limits: the score hangs on hyperparameters that have fixed values here. Dynamics and inputs can explain the same, and
   the inferred inputs are not kept with the prediction. It was never trained to its end on a GPU here.
 Reference code: lfads-torch (https://github.com/arsedler9/lfads-torch), which is not open source (non-commercial
@@ -38,6 +39,11 @@ DEFAULTS = {
     "generator": 100,
     # Factors, between generator and log rates.
     "factors": 40,
+    # Dimensions of a linear map of the counts that both encoders read, which then cannot learn small data by heart;
+    # 0: the counts themselves.
+    "read_in": 8,
+    # Length of the network's time steps in ms; the bin's width if that is longer.
+    "step_ms": 20,
     # Adam's rate.
     "learning_rate": 0.004,
     # Share of encodings and factors that is dropped.
@@ -53,6 +59,8 @@ DEFAULTS = {
     "l2_controller": 0.01,
     # Number of epochs over which divergences and L2 penalties grow from 0.
     "ramp_epochs": 80,
+    # Number of epochs over which the learning rate falls to 0 along a cosine; 0: it stays.
+    "decay_epochs": 0,
     # Decay per update of the running mean of the weights, which is validated and predicts; 0: the weights themselves.
     "averaging": 0.98,
     # Trials in a batch.
@@ -64,6 +72,8 @@ DEFAULTS = {
     "validate_epochs": 5,
     # The training ends after this many generations without a better one.
     "patience": 20,
+    # Train once more on all trials, those for validation too, along the course of the best member.
+    "refit": True,
     # Posterior samples that are averaged into rates.
     "samples": 50,
     # auto: a GPU if there is one; cpu; cuda.
@@ -80,6 +90,7 @@ CHECK = {
     "ic_dim": 4,
     "generator": 8,
     "factors": 3,
+    "read_in": 2,
     "max_epochs": 4,
     "generation_epochs": 2,
     "validate_epochs": 1,

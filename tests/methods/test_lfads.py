@@ -1,5 +1,7 @@
 """LFADS: gradients against finite differences, divergences against torch, and what the encoders must not see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,38 @@ def test_encoders_see_neither_heldout_nor_forward_bins():
     changed[3, 2, 1] += 1
     moved = (log_rates(changed) != before)[0].any(dim=2)
     assert moved[:, 2].all() and not moved[:, :2].any() and not moved[:, 3:].any()
+
+
+def test_steps_of_several_bins_see_sums_and_lie_on_lines():
+    """Against steps of one bin on the sums, with factors interpolated by numpy; the forward window begins in a step."""
+    long = replace(SIZES, length=2)
+    sums = replace(SIZES, bins=4, ahead=1)
+    assert (long.seen_steps, long.steps, long.shapes()) == (4, 5, SIZES.shapes())
+    named = lfads.unpack(population([0]).weights, long)
+    seen = trials().counts[None, : long.bins, :, : long.heldin]
+    summed = torch.cat([seen, 0 * seen[:, :1]], dim=1).unflatten(1, (4, 2)).sum(dim=2)
+    draws = draw(long, torch.tensor([0.3]).double(), seen, [stream(0, 0, 1)])
+    found, steps = lfads.run(named, seen, draws, long), lfads.run(named, summed, draws, sums)
+    middles, bins = 2 * np.arange(5) + 0.5, np.arange(10)
+
+    def at_bins(values):
+        values = values[0].numpy()
+        return np.apply_along_axis(lambda at_steps: np.interp(bins, middles, at_steps), 0, values)
+
+    np.testing.assert_allclose(found.factors[0].numpy(), at_bins(steps.factors), rtol=1e-6)
+    np.testing.assert_allclose(found.log_rates[0].numpy(), at_bins(steps.log_rates), rtol=1e-6)
+    assert torch.equal(found.kl_ic, steps.kl_ic) and torch.equal(found.kl_input, steps.kl_input)
+
+
+def test_both_encoders_read_through_the_same_map():
+    named = lfads.unpack(population([0]).weights, SIZES)
+    seen = trials().counts[None, : SIZES.bins, :, : SIZES.heldin]
+    narrow = named | {"read_in": doubles(1, SIZES.heldin, 2), "ic_in": doubles(1, 2, 24), "ci_in": doubles(1, 2, 18)}
+    wide = narrow | {name: narrow["read_in"] @ narrow[name] for name in ("ic_in", "ci_in")}
+    sizes = replace(SIZES, read_in=2)
+    assert all(sizes.shapes()[name] == narrow[name].shape[1:] for name in narrow)
+    found, expected = (lfads.run(w, seen, no_noise(s, seen), s) for w, s in ((narrow, sizes), (wide, SIZES)))
+    torch.testing.assert_close(found.log_rates, expected.log_rates)
 
 
 def test_factors_are_read_by_rows_of_length_one():

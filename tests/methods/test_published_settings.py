@@ -176,9 +176,9 @@ def test_constants_of_lfads():
     pytest.importorskip("torch")
     from nlbflow.methods.lfads import fit as lfads_fit
     from nlbflow.methods.lfads import net as lfads
-    from nlbflow.methods.lfads import population
+    from nlbflow.methods.lfads import population, training
 
-    assert (population.LOSS_SCALE, population.CLIP_NORM, population.ADAM_EPSILON) == (1e4, 200, 1e-8)
+    assert (population.LOSS_SCALE, training.CLIP_NORM, training.ADAM_EPSILON) == (1e4, 200, 1e-8)
     assert (lfads.IC_PRIOR_VARIANCE, lfads.IC_VARIANCE_FLOOR, lfads.STATE_BOUND) == (0.1, 1e-4, 5)
     assert (lfads.INPUT_PRIOR_VARIANCE, lfads.INPUT_PRIOR_TAU) == (0.1, 10)
     assert lfads_fit.VALIDATION_EVERY == 5

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import pickle
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +38,8 @@ from nlbflow.methods.lfads.population import (
     stream,
     validation_loss,
 )
+from nlbflow.methods.lfads.progress import Progress
+from nlbflow.methods.lfads.refit import refit
 from nlbflow.methods.lfads.training import needed
 from nlbflow.methods.networks.device import reproducible
 from nlbflow.methods.networks.memory import tell
@@ -47,8 +48,6 @@ from nlbflow.running.code import code_files
 
 # Every fifth training trial, starting with the first, is for validation: nlb_tools' valid_ratio 0.2.
 VALIDATION_EVERY = 5
-# Seconds between two lines of progress.
-LOG_EVERY = 5.0
 # Bound of predicted log rates, whose exponential is finite.
 HIGHEST_LOG_RATE = 20.0
 # Rows (trials times samples) per pass in prediction; more take memory, fewer take time, most of all on a GPU.
@@ -80,13 +79,18 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
     device = reproducible(params["device"]).type
     trials = _trials(data)
     sizes = _sizes(data, params)
-    population = fit(_to(trials, device), sizes, params, ranges, seed, _Folder(data, params, ranges, seed, device))
+    folder = _Folder(data, params, ranges, seed, device)
+    population = fit(_to(trials, device), sizes, params, ranges, seed, folder)
+    weights = population.best
+    if params["refit"]:
+        schedule, epochs = _schedule(params), params["generation_epochs"]
+        weights = refit(population, sizes, _to(trials, device), schedule, epochs, seed, folder.keep)
     counts = {"train": data.train_spikes_heldin, "eval": data.eval_spikes_heldin}
     prediction = {}
     for part, seen in counts.items():
         seen = torch.from_numpy(np.ascontiguousarray(seen.transpose(1, 0, 2))).to(device)
         samples = stream(seed, EVERYONE, PREDICTION, device=device)
-        rates, factors = posterior_average(population.best[None], sizes, seen, params["samples"], samples)
+        rates, factors = posterior_average(weights[None], sizes, seen, params["samples"], samples)
         prediction[f"{part}_latents"] = factors[:, : sizes.bins]
         for group, neurons in (("heldin", slice(sizes.heldin)), ("heldout", slice(sizes.heldin, None))):
             prediction[f"{part}_rates_{group}"] = rates[:, : sizes.bins, neurons]
@@ -113,14 +117,14 @@ def fit(
         NlbflowError: no member's validation loss is a number.
     """
     training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
-    schedule = Schedule(params["batch"], params["ramp_epochs"], params["averaging"])
+    schedule = _schedule(params)
     members, device = range(params["population"]), trials.counts.device.type
     population = folder.resume(device)
     if population is None:
         population = first_population(sizes, training, ranges, seed, list(members))
     length = params["generation_epochs"]
     generations = math.ceil(params["max_epochs"] / length)
-    progress = _Progress(validation, sizes, generations * length, population.generation * length)
+    progress = Progress(validation, sizes, generations * length, population.generation * length)
     if device == "cuda":
         tell(needed(population, sizes, training, params["batch"]), training.counts.device)
     processes = min(params["threads"], len(members)) if device == "cpu" else 1
@@ -240,30 +244,8 @@ class _Folder:
             os.replace(temporary, self.work / name)
 
 
-class _Progress:
-    """Logs how far the training is, at most every few seconds."""
-
-    def __init__(self, validation: Trials, sizes: Sizes, epochs: int, done: int):
-        counts = validation.counts[: sizes.bins, :, sizes.heldin :].double()
-        rates = counts.mean(dim=(0, 1))
-        self.null = float((rates - torch.xlogy(rates, rates)).mean())
-        self.nats_per_bit = float(counts.mean()) * math.log(2)
-        self.epochs, self.done, self.trained = epochs, done, 0
-        self.began = self.logged = time.monotonic()
-
-    def log(self, epochs: int, losses: Tensor) -> None:
-        """Count `epochs` more epochs; `losses` are the members' validation losses."""
-        self.trained += epochs
-        now = time.monotonic()
-        if now - self.logged < LOG_EVERY:
-            return
-        self.logged, each = now, (now - self.began) / self.trained
-        epoch = self.done + self.trained
-        bits = (self.null - float(losses.min())) / self.nats_per_bit if self.nats_per_bit else math.nan
-        logging.getLogger("nlbflow").info(
-            f"LFADS: epoch {epoch} of at most {self.epochs}, {len(losses)} members, best validation {bits:.4f} "
-            f"bits/spike, {each:.2f} s an epoch, at most {each * (self.epochs - epoch):.0f} s to go"
-        )
+def _schedule(params: Mapping) -> Schedule:
+    return Schedule(params["batch"], params["ramp_epochs"], params["averaging"], params["decay_epochs"])
 
 
 def _done(population: Population, generations: int, patience: int) -> bool:
@@ -298,7 +280,7 @@ def _to(trials: Trials, device: str) -> Trials:
 def _sizes(data, params: Mapping) -> Sizes:
     _, bins, heldin = data.train_spikes_heldin.shape
     ahead = 0 if data.train_spikes_heldin_forward is None else data.train_spikes_heldin_forward.shape[1]
-    return lfads.sizes_of(params, heldin, heldin + data.train_spikes_heldout.shape[2], bins, ahead)
+    return lfads.sizes_of(params, heldin, heldin + data.train_spikes_heldout.shape[2], bins, ahead, data.bin_ms)
 
 
 def _check(data, params: Mapping) -> None:

@@ -5,17 +5,22 @@ Keshtkaran & Pandarinath 2019, arXiv:1908.07896. All functions are pure. The fir
 weights (members, in, out), data (members, time, trials, n). Random numbers are arguments. A trial's held-in counts go
 through one bidirectional GRU to a Gaussian posterior of the generator's initial condition, and through another to the
 controller, which gives the generator (a GRU) a Gaussian inferred input in each step. Factors are linear in the
-generator's state; log rates of all neurons, observed and forward, are linear in the factors. No encoder sees a held-out
-neuron or a forward bin.
+generator's state; log rates of all neurons, observed and forward, are linear in the factors. No encoder sees a
+held-out neuron or a forward bin. A step may last several bins: encoders then get the sums of their counts, and factors
+are linear between the middles of steps.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from nlbflow.methods.lfads.divergences import kl_autoregressive, kl_gaussian
+from nlbflow.methods.networks.common import TimeSteps
 from nlbflow.methods.networks.recurrent import controlled_generator, gru_states
 
 # Priors at the start of training, and the floor of the initial condition's posterior variance, as in the papers' models
@@ -30,7 +35,12 @@ LEAST_RATE = 1e-4
 
 @dataclass(frozen=True)
 class Sizes:
-    """The numbers that fix all shapes: neurons, bins, and the units of each part."""
+    """The numbers that fix all shapes: neurons, bins, and the units of each part.
+
+    Attributes:
+        length: bins in a time step.
+        read_in: dimensions of a linear map of the counts that both encoders read; 0: they read the counts themselves.
+    """
 
     heldin: int
     neurons: int
@@ -43,13 +53,25 @@ class Sizes:
     ic_dim: int
     generator: int
     factors: int
+    read_in: int = 0
+    length: int = 1
+
+    @property
+    def seen_steps(self) -> int:
+        """Time steps in which counts are observed."""
+        return -(-self.bins // self.length)
+
+    @property
+    def steps(self) -> int:
+        """Time steps of the whole trial, forward window included."""
+        return -(-(self.bins + self.ahead) // self.length)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each weight of one member."""
-        shapes = {}
+        shapes = {"read_in": (self.heldin, self.read_in)} if self.read_in else {}
         for name, units in (("ic", self.ic_encoder), ("ci", self.ci_encoder)):
             # two directions
-            shapes[f"{name}_in"] = self.heldin, 2 * 3 * units
+            shapes[f"{name}_in"] = self.read_in or self.heldin, 2 * 3 * units
             shapes[f"{name}_bias"] = 1, 2 * 3 * units
             shapes[f"{name}_first"] = 2, 1, units
             shapes[f"{name}_state"] = 2, units, 3 * units
@@ -87,10 +109,10 @@ class Draws:
 
     Attributes:
         ic_noise: (members, trials, ic_dim).
-        input_noise: (members, bins + ahead, trials, inferred_inputs).
+        input_noise: (members, steps, trials, inferred_inputs).
         keep_ic: for the initial condition's encoding, (members, trials, 2 ic_encoder).
-        keep_ci: for the controller's encoding, (members, bins, trials, 2 ci_encoder).
-        keep_factors: for the factors that make the rates, (members, bins + ahead, trials, factors).
+        keep_ci: for the controller's encoding, (members, seen_steps, trials, 2 ci_encoder).
+        keep_factors: for the factors that make the rates, (members, steps, trials, factors).
     """
 
     ic_noise: Tensor
@@ -131,7 +153,7 @@ def initial_weights(sizes: Sizes, mean_counts: Tensor, generator: torch.Generato
         weights[name].view(directions, 3, -1)[:, 1] = 1.0
     weights["ic_posterior_bias"][:, sizes.ic_dim :] = math.log(IC_PRIOR_VARIANCE)
     weights["input_posterior_bias"][:, sizes.inferred_inputs :] = math.log(INPUT_PRIOR_VARIANCE)
-    weights["input_prior_log_tau"] += math.log(INPUT_PRIOR_TAU)
+    weights["input_prior_log_tau"] += math.log(INPUT_PRIOR_TAU / sizes.length)
     weights["input_prior_log_variance"] += math.log(INPUT_PRIOR_VARIANCE)
     weights["to_log_rates_bias"][0] = mean_counts.clamp_min(LEAST_RATE).log()
     return torch.cat([weight.flatten() for weight in weights.values()])
@@ -152,6 +174,9 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
         counts: observed held-in counts, (members, bins, trials, heldin).
         draws: the random numbers; zero noise gives the rates of the posterior's mean.
     """
+    time = _time_steps(sizes, counts.dtype, counts.device)
+    counts = _over_time(time.sums, counts)[:, : sizes.seen_steps] if sizes.length > 1 else counts
+    counts = _product(counts, weights["read_in"]) if sizes.read_in else counts
     ic_states = _encode(weights, "ic", counts)
     ends = torch.cat([ic_states[:, 0, -1], ic_states[:, 1, -1]], dim=-1)
     mean, log_variance = _affine(_drop(ends, draws.keep_ic), weights, "ic_posterior").chunk(2, dim=-1)
@@ -160,9 +185,9 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
     first = _affine(condition, weights, "ic_to_generator").clamp(-STATE_BOUND, STATE_BOUND)
 
     ahead, behind = _encode(weights, "ci", counts).unbind(1)
-    # a step gets the encodings of the bins before it and of the bins after it (lag 1)
+    # a step gets the encodings of the steps before it and of the steps after it (lag 1)
     lagged = torch.cat([pad(ahead, (0, 0, 0, 0, 1, 0))[:, :-1], pad(behind.flip(1), (0, 0, 0, 0, 0, 1))[:, 1:]], dim=-1)
-    encoded = pad(_drop(lagged, draws.keep_ci), (0, 0, 0, 0, 0, sizes.ahead))
+    encoded = pad(_drop(lagged, draws.keep_ci), (0, 0, 0, 0, 0, sizes.steps - sizes.seen_steps))
     given = _product(encoded, weights["controller_in"]) + weights["controller_bias"].unsqueeze(1)
     to_factors = normalize(weights["to_factors"], dim=1)
     states, posterior = controlled_generator(
@@ -179,40 +204,15 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
         weights["generator_state"],
     )
     factors = _product(states, to_factors)
-    log_rates = _product(_drop(factors, draws.keep_factors), weights["to_log_rates"])
-    log_rates = log_rates + weights["to_log_rates_bias"].unsqueeze(1)
+    kept = _over_time(time.interpolate, _drop(factors, draws.keep_factors))
+    factors = kept if draws.keep_factors is None else _over_time(time.interpolate, factors)
+    log_rates = _product(kept, weights["to_log_rates"]) + weights["to_log_rates_bias"].unsqueeze(1)
     mean_input, log_variance_input = posterior.chunk(2, dim=-1)
     sample = mean_input + (0.5 * log_variance_input).exp() * draws.input_noise
     prior = weights["input_prior_log_tau"], weights["input_prior_log_variance"]
     kl_input = kl_autoregressive(mean_input, log_variance_input, sample, *(p.unsqueeze(1) for p in prior))
     kl_ic = kl_gaussian(mean, variance, weights["ic_prior_mean"], torch.full_like(variance, IC_PRIOR_VARIANCE))
     return Outcome(log_rates, factors, kl_ic.sum(-1), kl_input.sum(dim=(1, 3)))
-
-
-def kl_gaussian(mean: Tensor, variance: Tensor, prior_mean: Tensor, prior_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of one-dimensional Gaussians from their priors in nats, entry by entry."""
-    ratio = variance / prior_variance
-    return 0.5 * (ratio + (mean - prior_mean) ** 2 / prior_variance - 1 - ratio.log())
-
-
-def kl_autoregressive(mean: Tensor, log_variance: Tensor, sample: Tensor, log_tau: Tensor, log_prior: Tensor) -> Tensor:
-    """Divergence of the inferred inputs' posterior from an AR(1) prior in nats, entry by entry.
-
-    Each step's Gaussian is compared with the prior given the previous sample, which is exact in expectation. The prior
-    is stationary: variance exp(log_prior) in every step, correlation exp(-1 / tau) between neighbours.
-
-    Args:
-        mean, log_variance, sample: (members, time, trials, inputs).
-        log_tau: log of the time constant in bins, broadcast to mean; log_prior likewise.
-    """
-    correlation = (-1 / log_tau.exp()).exp()
-    stationary = log_prior.exp().expand_as(mean[:, :1])
-    # -expm1 keeps 1 - correlation^2 above 0 even for long time constants
-    innovation = stationary * -torch.expm1(-2 / log_tau.exp())
-    variance = log_variance.exp()
-    start = kl_gaussian(mean[:, :1], variance[:, :1], torch.zeros_like(mean[:, :1]), stationary)
-    later = kl_gaussian(mean[:, 1:], variance[:, 1:], correlation * sample[:, :-1], innovation)
-    return torch.cat([start, later], dim=1)
 
 
 def mean_squares(weights: dict[str, Tensor], part: str) -> Tensor:
@@ -259,14 +259,25 @@ def learning_entries(dropped: Tensor, rate: Tensor, known: Tensor) -> Tensor:
     return learns
 
 
-def sizes_of(params: dict, heldin: int, neurons: int, bins: int, ahead: int) -> Sizes:
+def sizes_of(params: dict, heldin: int, neurons: int, bins: int, ahead: int, bin_ms: int) -> Sizes:
     """Sizes from a model's params, which name the units of each part as Sizes does."""
-    names = ("ic_encoder", "ci_encoder", "controller", "inferred_inputs", "ic_dim", "generator", "factors")
-    return Sizes(heldin, neurons, bins, ahead, **{name: params[name] for name in names})
+    names = ("ic_encoder", "ci_encoder", "controller", "inferred_inputs", "ic_dim", "generator", "factors", "read_in")
+    length = max(1, params["step_ms"] // bin_ms)
+    return Sizes(heldin, neurons, bins, ahead, length=length, **{name: params[name] for name in names})
+
+
+@lru_cache
+def _time_steps(sizes: Sizes, dtype: torch.dtype, device: torch.device) -> TimeSteps:
+    return TimeSteps(sizes.bins, sizes.ahead, sizes.length).to(device, dtype)
+
+
+def _over_time(change: Callable[[Tensor], Tensor], data: Tensor) -> Tensor:
+    """Change the times of (members, time, trials, n) by what changes those of (members, time, n)."""
+    return change(data.flatten(2)).unflatten(2, data.shape[2:])
 
 
 def _encode(weights: dict[str, Tensor], name: str, counts: Tensor) -> Tensor:
-    """States of a bidirectional GRU, each direction in its own order of time: (members, 2, bins, trials, units)."""
+    """States of a bidirectional GRU, each direction in its own order of time: (members, 2, steps, trials, units)."""
     members, _, trials, _ = counts.shape
     given = _product(counts, weights[f"{name}_in"]) + weights[f"{name}_bias"].unsqueeze(1)
     forward, backward = given.chunk(2, dim=-1)

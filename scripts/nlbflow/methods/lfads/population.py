@@ -61,17 +61,21 @@ class Trials:
 class Schedule:
     """Settings of training beside hyperparameters: trials per batch; epochs over which KL and L2 penalties grow
     linearly from 0; decay per update of the running mean of the weights, which is validated and predicts (Izmailov et
-    al. 2018, arXiv:1803.05407; 0: the weights themselves).
+    al. 2018, arXiv:1803.05407; 0: the weights themselves); epochs over which the learning rates fall to 0 along a
+    cosine (Loshchilov & Hutter 2017, arXiv:1608.03983; 0: they stay).
     """
 
     batch: int
     ramp_epochs: int
     averaging: float
+    decay_epochs: int = 0
 
 
 @dataclass
 class Population:
-    """The state of a population in training; `history` has a row per generation and member."""
+    """The state of a population in training; `history` has a row per generation and member, and `refitted` the state of
+    the member that is trained once more on all trials.
+    """
 
     weights: Tensor
     average: Tensor
@@ -84,6 +88,7 @@ class Population:
     generation: int = 0
     updates: int = 0
     history: list = field(default_factory=list)
+    refitted: dict = field(default_factory=dict)
 
 
 def stream(seed: int, member: int, *purpose: int, device: str = "cpu") -> torch.Generator:
@@ -175,26 +180,25 @@ def exploit_and_explore(
 
 def draw(sizes: Sizes, dropout: Tensor | None, seen: Tensor, streams: list) -> Draws:
     """Noise for a batch `seen` (members, bins, trials, heldin), and dropout at the rates (members,), if any."""
-    members, bins, trials, _ = seen.shape
-    steps = bins + sizes.ahead
+    members, _, trials, _ = seen.shape
     noise = (
         _normal((members, trials, sizes.ic_dim), streams, seen),
-        _normal((members, steps, trials, sizes.inferred_inputs), streams, seen),
+        _normal((members, sizes.steps, trials, sizes.inferred_inputs), streams, seen),
     )
     if dropout is None:
         return Draws(*noise)
     return Draws(
         *noise,
         _keep((members, trials, 2 * sizes.ic_encoder), dropout, streams, seen),
-        _keep((members, bins, trials, 2 * sizes.ci_encoder), dropout, streams, seen),
-        _keep((members, steps, trials, sizes.factors), dropout, streams, seen),
+        _keep((members, sizes.seen_steps, trials, 2 * sizes.ci_encoder), dropout, streams, seen),
+        _keep((members, sizes.steps, trials, sizes.factors), dropout, streams, seen),
     )
 
 
 def no_noise(sizes: Sizes, seen: Tensor) -> Draws:
     """The draws that give the posterior's mean."""
-    members, bins, trials, _ = seen.shape
-    inputs = members, bins + sizes.ahead, trials, sizes.inferred_inputs
+    members, _, trials, _ = seen.shape
+    inputs = members, sizes.steps, trials, sizes.inferred_inputs
     return Draws(seen.new_zeros(members, trials, sizes.ic_dim), seen.new_zeros(inputs))
 
 

@@ -1,5 +1,6 @@
 """Updates of a population of LFADS, all members as one batched program; on a GPU recorded and replayed."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -54,28 +55,34 @@ class Training:
                     self.update(rows, told)
 
     def _numbers(self, batches: int) -> tuple[float, ...]:
-        """What differs between updates but for trials and draws: the ramp, the decay of the running mean, and Adam's
-        two corrections of means that began at 0."""
+        """What differs between updates but for trials and draws: the ramp, the share of the learning rate, the decay of
+        the running mean, and Adam's two corrections of means that began at 0."""
         population, schedule = self.population, self.schedule
         ramp_updates = schedule.ramp_epochs * batches
         ramp = min(1.0, population.updates / ramp_updates) if ramp_updates else 1.0
+        share = _cosine(population.updates, schedule.decay_epochs * batches)
         population.updates += 1
         # a short memory at first, when there is little to average
         decay = min(schedule.averaging, population.updates / (population.updates + AVERAGING_START))
-        return ramp, decay, *(1 - kept**population.updates for kept in ADAM_DECAYS)
+        return ramp, share, decay, *(1 - kept**population.updates for kept in ADAM_DECAYS)
 
     def _update(self, chosen: Tensor, numbers: Tensor) -> tuple[Tensor, ...]:
-        population, (ramp, decay, *corrections) = self.population, numbers.unbind()
+        population, (ramp, share, decay, *corrections) = self.population, numbers.unbind()
         for rows in self.blocks:
             hyper = dict(zip(HYPERPARAMETERS, self.hyper[rows].unbind(1), strict=True))
             weights = population.weights[rows].clone().requires_grad_()
             batch = take(self.trials, chosen[rows])
             loss = training_loss(weights, self.sizes, batch, hyper, ramp, self.streams[rows])
             gradient = torch.autograd.grad(loss.sum(), weights)[0]
-            adam_update(population, rows, gradient, hyper["learning_rate"], corrections)
+            adam_update(population, rows, gradient, share * hyper["learning_rate"], corrections)
             average = population.average[rows]
             torch.lerp(population.weights[rows], average, decay, out=average)
         return ()
+
+
+def _cosine(updates: int, last: int) -> float:
+    """From 1 to 0 at the last update; always 1 if that is 0."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, updates / last))) if last else 1.0
 
 
 def take(trials: Trials, chosen: Tensor) -> Trials:
