@@ -18,8 +18,8 @@ Latents: what log rates are read from linearly, up to an invertible linear map: 
 Tells: by its attention which neurons' spikes tell of a neuron's (`neuron_similarity`); by `generative_bits`, how well
   spikes can be told from those before them, in bits per spike above constant rates.
 Cost: about 100 s of CPU and 1 GB on an excerpt of MC_Maze_Large (111 trials, 5 ms), without the generative part half
-  of that; needs PyTorch. Windows are padded to the one with the most spikes, so bursts are dear: simulated_clusters,
-  with up to 883 spikes in 40 ms, takes 20 s of CPU an epoch.
+  of that; needs PyTorch. Bursts are dear: simulated_clusters, with up to 883 spikes in 40 ms, takes 4 s of CPU an epoch
+  and 2 GB.
 Limits: made for many more spikes than these sessions have: with a hundred trials the generative part costs the rates
   more than it gives. Rates of held-in neurons follow their own spikes, so condition averages are rough (psth R2 below
   0). What attention shows need not be a synapse, and in `simulated_coupled` it does not find those there are.

@@ -17,7 +17,7 @@ CUT_ABOVE = 0.999
 BY_NEURON, BY_BIN = 3 / 5, 2 / 5
 # Windows, and pairs of tokens within them, at once. They are padded to the longest of a group, which is less than twice
 # as long as the others; up to so many tokens none is told apart.
-WINDOWS, PAIRS, SHORT = 512, 2**21, 32
+WINDOWS, PAIRS, SHORT = 512, 2**21, 64
 
 
 @dataclass(frozen=True)
