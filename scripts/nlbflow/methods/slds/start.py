@@ -17,10 +17,8 @@ from nlbflow.methods.smoothing import gaussian_kernel, smoothing_matrix
 
 KERNEL_MS = 50.0
 REGRESSION_STEPS = 5
-# Runs of the autoregressive model from clusters of latents and from stretches of time, and the iterations after which
-# the likeliest of them is chosen. Stretches are of so many bins at least, on average.
-CLUSTERED, STRETCHED, FIRST_ITERATIONS = 2, 4, 10
-SHORTEST = 5
+# Runs of the autoregressive model, from different clusters, and the iterations after which the likeliest is chosen.
+RUNS, FIRST_ITERATIONS = 2, 10
 
 
 def start_latents(counts: np.ndarray, bin_ms: float, dims: int) -> tuple[Emission, np.ndarray]:
@@ -69,22 +67,19 @@ def start_dynamics(latents: Chain, states: int, prior: Prior, iterations: int, r
     """Switching dynamics of given latents, by exact expectation-maximisation (an autoregressive hidden Markov model).
 
     Several runs start from k-means clusters of the mean latents and their steps, each in units of its standard
-    deviation. Those of a rotation are its phases, so others start from stretches of time in turn, of random length and
-    state: in a short recording some happen to be where the dynamics are of one kind. The likeliest run goes on.
+    deviation; the likeliest goes on.
 
     Args:
         latents: of all trials.
         states: their number.
         prior: of the dynamics.
         iterations: of expectation-maximisation.
-        rng: draws the clusters and the stretches.
+        rng: draws the clusters.
     """
     first = min(iterations, FIRST_ITERATIONS)
-    begun = [_clusters(latents.mean, states, rng) for _ in range(CLUSTERED if states > 1 else 1)]
-    if states > 1:
-        (apart,) = rng.spawn(1)
-        begun += [_stretches(latents.mean.shape[:2], states, apart) for _ in range(STRETCHED)]
-    runs = [_arhmm(latents, chances, prior, first) for chances in begun]
+    runs = [
+        _arhmm(latents, _clusters(latents.mean, states, rng), prior, first) for _ in range(RUNS if states > 1 else 1)
+    ]
     chances = max(runs, key=lambda run: run[2])[1]
     return _arhmm(latents, chances, prior, iterations - first + 1)[0]
 
@@ -111,14 +106,6 @@ def _clusters(mean: np.ndarray, states: int, rng: np.random.Generator) -> np.nda
         warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
         clusters = kmeans2(features, states, minit="points", rng=rng)[1]
     return np.eye(states)[clusters].reshape(trials, bins, states)
-
-
-def _stretches(shape: tuple[int, int], states: int, rng: np.random.Generator) -> np.ndarray:
-    """Ones and zeros (trials, bins, states): each trial in stretches of states, whose mean length is drawn too."""
-    trials, bins = shape
-    length = np.exp(rng.uniform(*np.log([SHORTEST, max(bins, SHORTEST)])))
-    changes = (rng.random(shape) < 1 / length) * rng.integers(1, states, shape)
-    return np.eye(states)[(rng.integers(states, size=(trials, 1)) + changes.cumsum(axis=1)) % states]
 
 
 def _components(counts: np.ndarray, bin_ms: float, dims: int) -> np.ndarray:
