@@ -2,7 +2,7 @@
 
     python benchmarks/slds_states.py                        the simulated session (5 ms, phase val)
     python benchmarks/slds_states.py --excerpt FOLDER       also the excerpt of MC_Maze_Large that lies in a folder
-    python benchmarks/slds_states.py --only slds ssm        some of the cases
+    python benchmarks/slds_states.py --only slds ssm_20ms   some of the cases
 
 Each case fits all neurons of the training trials in both windows, in a process of its own with one BLAS thread, and
 then infers the latents of evaluation trials from held-in counts. ssm starts as it does by itself: principal components
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def load(folder: Path, excerpt: Path | None):
-    """A dataset of `nlbflow.load`; the folder has its name."""
+    """The dataset that has the folder's name, as of `nlbflow.load`."""
     import yaml
 
     import nlbflow
@@ -117,7 +117,7 @@ def fit_nlbflow(train, seen, step_ms: float, settings: dict, _: float):
 
 
 def fit_ssm(train, seen, _: float, __: dict, minutes: float):
-    """The same with ssm."""
+    """The same with ssm, one iteration after the other until it is done or so many minutes are over."""
     import copy
 
     import numpy as np
