@@ -20,8 +20,9 @@ Cost: 5 s on the simulated session, 11 s at MC_Maze_Large's size; grows with tri
     a state may lie from its own time. No PyTorch.
 Limits: a dataset without conditions, such as MC_RTT, has no library. A trial that does what no training trial did is
     drawn to the trajectories nearest to it, and rates that vary from trial to trial within a condition are lost.
-Reference code: the authors', whose licence we have not checked; nothing of it is used here, which is written from the
-    paper. The config's `mint_published` has the authors' settings and what differs from theirs.
+Reference code: the authors'. Its licence is unchecked: we have a description of its README, which tells of the patent,
+    but not the file, and no package index has the code. Nothing of it is used here, which is written from the paper.
+    The config's `mint_published` has the authors' settings and what differs from theirs.
 """
 
 from math import ceil, floor

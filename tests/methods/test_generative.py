@@ -10,11 +10,13 @@ torch = pytest.importorskip("torch", reason="torch is an extra (pip install torc
 from nlbflow.methods.networks.common import TimeSteps
 from nlbflow.methods.networks.generative import (
     Windows,
+    alike,
     attention_map,
     generative_loss,
     log_likelihoods,
     log_shares,
     longest_sequence,
+    parts_of,
     poisson_log_likelihoods,
     windows_of,
 )
@@ -46,6 +48,34 @@ def test_a_window_alone_has_the_same_likelihood(counts):
     together = log_likelihoods(net, heldin, windows)
     alone = [log_likelihoods(net, heldin, windows.select(torch.tensor([row]))) for row in range(len(together))]
     np.testing.assert_allclose(torch.cat(alone), together, rtol=1e-5, atol=1e-5)
+
+
+def test_windows_of_like_length_are_padded_together():
+    sizes = torch.tensor([40, 883, 0, 441, 442, 33, 64, 900, 31])
+    # each down to half of the one before; of 64 tokens or fewer all are alike
+    assert [rows.tolist() for rows in alike(sizes)] == [[1, 7], [3, 4], [0, 2, 5, 6, 8]]
+    # no more at once than there is room for
+    assert [len(rows) for rows in alike(torch.full((5,), 1023))] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("short", [1, 4])
+def test_groups_of_windows_change_neither_likelihoods_nor_losses_nor_attention(counts, monkeypatch, short):
+    """In as many groups as there are powers of two, and a few windows at a time."""
+    net, heldin, windows = network(), counts[:, :BINS, :HELDIN], windows_of(counts, TimeSteps(BINS, AHEAD, LENGTH))
+
+    def found():
+        return (
+            log_likelihoods(net, heldin, windows), attention_map(net, heldin, windows),
+            *(generative_loss(net, heldin, windows, longest) for longest in (3, 100)),
+        )  # fmt: skip
+
+    expected = found()
+    monkeypatch.setattr("nlbflow.methods.networks.generative.SHORT", short)
+    monkeypatch.setattr("nlbflow.methods.networks.generative.PAIRS", 500)
+    groups = list(parts_of(heldin, windows))
+    assert len(groups) > 3 and sorted(torch.cat([rows for rows, _, _ in groups]).tolist()) == list(range(25))
+    for one, other in zip(found(), expected, strict=True):
+        np.testing.assert_allclose(one.detach(), other.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_no_more_trials_are_encoded_than_those_of_the_windows(counts, monkeypatch):

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.boxes import box_weights, boxed_rates
+from nlbflow.methods.glm import fit_poisson
 from nlbflow.methods.networks import myow
 from nlbflow.methods.networks.device import prepare
 from nlbflow.methods.networks.myow import (
@@ -176,6 +177,34 @@ def test_contract_and_same_bytes():
     assert facts["spread"] > 0 and facts["loss"] >= 0
     first, second = predict(), predict()
     assert all(np.array_equal(first[name], second[name]) for name in first if name != "facts")
+
+
+def test_an_encoder_that_changes_nothing_leaves_poisson_regressions_of_the_boxes(monkeypatch):
+    model, data = load_model(MODEL), tiny_input()
+    monkeypatch.setattr(model, "train_encoder", lambda *_: (torch.nn.Identity(), []))
+    params = {**model.DEFAULTS, **model.CHECK, "step_ms": 10, "box_ms": 20, "alphas": [0.3]}
+    found, steps = model.predict(data, params, 0), Steps(20, 2)
+    weights = box_weights(steps, params["boxes"], 4)
+    train, evaluated = (
+        boxed_rates(spikes, weights, data.bin_ms).reshape(len(spikes) * steps.count, -1)
+        for spikes in (data.train_spikes_heldin, data.eval_spikes_heldin)
+    )
+    mean, sd = train.mean(axis=0), train.std(axis=0)
+    counts = steps.sums(data.train_spikes_heldout)
+    coef, constant = fit_poisson((train - mean) / sd, counts.reshape(len(train), -1), 0.3)
+    log_rates = (evaluated - mean) / sd @ coef + constant
+    fitted = (train - mean) / sd @ coef + constant
+    log_rates = np.clip(log_rates, fitted.min(axis=0), fitted.max(axis=0)).reshape(-1, *counts.shape[1:])
+    np.testing.assert_allclose(found["eval_rates_heldout"], steps.rates(log_rates), rtol=1e-3)
+
+
+def test_an_embedding_that_has_collapsed_is_told(monkeypatch, caplog):
+    model = load_model(MODEL)
+    predict()
+    assert "collapsed" not in caplog.text
+    monkeypatch.setattr(model, "embed", lambda _, rates, __: np.ones((*rates.shape[:2], 6)) + 1e-3 * rates[..., 0, :6])
+    facts = model.predict(tiny_input(), {**model.DEFAULTS, **model.CHECK}, 0)["facts"]
+    assert facts["spread"] < 0.3 and "so they have collapsed" in caplog.text
 
 
 def test_the_controls():

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is an extra (pip install torch at the pin in pyproject.toml)")
 
+from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.common import TimeSteps, coordinated_dropout, log_mean_rates, poisson_loss, scored_entries
 from nlbflow.methods.networks.ndt import NDT
 from nlbflow.methods.networks.transformer import SpatialLayer, context_mask, contrast, corrupt, mask_spans, span_of
@@ -190,6 +191,31 @@ def test_contract(name, bin_ms):
     found = model.predict(data, {**model.DEFAULTS, **model.CHECK, **params}, 0)
     assert not any("forward" in key for key in found)
     assert found["eval_latents"].shape[:2] == data.eval_spikes_heldin.shape[:2]
+
+
+@pytest.mark.parametrize("name", ["gru", "lmuformer", "mlp", "mom"])
+@pytest.mark.parametrize(
+    ("parameter", "value", "sentence"),
+    [
+        ("latents", 2.5, "latents is 2.5; expected a whole number of at least 1"),
+        ("width", 0, "width is 0; expected a whole number of at least 1"),
+        # nothing would be learnt of held-in neurons, or everything hidden
+        ("input_dropout", 0.0, "input_dropout is 0.0; expected a share above 0 and below 1"),
+        ("input_dropout", 1.0, "only hidden entries teach held-in rates"),
+        ("dropout", 1.0, "dropout is 1.0; expected a share of at least 0 and below 1"),
+    ],
+)
+def test_parameters_that_no_network_can_have_are_refused(name, parameter, value, sentence):
+    model = load_model(MODELS / f"{name}.py")
+    with pytest.raises(NlbflowError, match=sentence):
+        model.predict(tiny_input(), {**model.DEFAULTS, **model.CHECK, parameter: value}, 0)
+
+
+def test_a_step_that_is_no_whole_number_of_bins_is_rounded_down():
+    model = load_model(MODELS / "mlp.py")
+    steps = [12.5, 10]
+    rates = [model.predict(tiny_input(), {**model.DEFAULTS, **model.CHECK, "step_ms": ms}, 0) for ms in steps]
+    np.testing.assert_array_equal(rates[0]["eval_rates_heldout"], rates[1]["eval_rates_heldout"])
 
 
 @pytest.mark.parametrize("name", ["gru", "lmuformer", "mom", "ndt"])

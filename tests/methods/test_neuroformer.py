@@ -48,7 +48,8 @@ def test_permuted_neurons_permute_the_rates(counts):
     order = torch.randperm(HELDIN)
     whole = torch.cat([order, torch.arange(HELDIN, NEURONS)])
     net.embedding.weight.data = net.embedding.weight.data[whole]
-    net.readout.weight.data, net.readout.bias.data = net.readout.weight.data[whole], net.readout.bias.data[whole]
+    rates = net.readout.rates
+    rates.weight.data, rates.bias.data = rates.weight.data[whole], rates.bias.data[whole]
     np.testing.assert_allclose(net(heldin[..., order])[0].detach(), expected[..., whole], atol=1e-5)
 
 
@@ -73,8 +74,8 @@ def test_a_step_sees_its_context_and_a_causal_one_no_later_spike(counts):
         net = network(causal=causal, context_ms=20)
         if not causal:
             net.allowed.copy_(torch.eye(5, dtype=torch.bool))
-        states = []
-        hook = net.bottleneck.register_forward_hook(lambda _, given, __, to=states: to.append(given[0].detach()))
+        states, found = [], net.readout.bottleneck
+        hook = found.register_forward_hook(lambda _, given, __, to=states: to.append(given[0].detach()))
         net(heldin)
         for bin_ in range(BINS):
             changed = heldin.clone()

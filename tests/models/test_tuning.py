@@ -178,3 +178,29 @@ def test_a_tuned_model_through_the_workflow(tmp_path):
     jobs = planned(ROOT, work, *tables, config=config(alpha=[0.1, 1.0, 3.0]))
     assert sum(message.startswith("Tuning") for message in jobs) == 2
     assert {"Training"} == {m.split()[0] for m in jobs if "smoothing_tuned, seed" in m and not m.startswith("Scoring")}
+
+
+@pytest.mark.slow
+def test_the_shipped_grid_of_biclust_through_the_workflow(tmp_path):
+    """A few candidates of it, of which one has more latents than neurons: it is told, and another is chosen."""
+    shipped = yaml.safe_load((ROOT / "config.yaml").read_text())["models"]["biclust"]["tune"]["grid"]
+    content = yaml.safe_load(SMALL.read_text())
+    content["run"].update(models=["biclust", "biclust_tuned"], bin_ms=[20], phases=["val"])
+    content["tuning"] = {"candidates": 6, "folds": 2, "seed": 0}
+    content["models"] = {"biclust": {"params": {"factors": 1, "iterations": 3, "start_iterations": 3, "resamples": 2}}}
+    config, work = tmp_path / "config.yaml", tmp_path / "work"
+    config.write_text(yaml.safe_dump(content))
+    run(ROOT, work, "results/scores.csv", config=config)
+    place = work / "results/simulated_maze/20ms/val"
+    table = pd.read_csv(place / "biclust/tune/candidates.csv")
+    tried = [{name: int(row[name]) for name in shipped} for _, row in table.iterrows()]
+    assert len(tried) == 6 and all(each[name] in shipped[name] for each in tried for name in shipped)
+    many = [each["clusters"] * (each["factors"] + 1) > 18 for each in tried]
+    assert 0 < sum(many) < 6 and table["co-bps"].isna().tolist() == many
+    best = json.loads((place / "biclust/tune/best.json").read_text())["params"]
+    assert best == tried[0] and table["co-bps"][0] == table["co-bps"].max()
+    shown = json.loads((place / "biclust_tuned/0/scores.json").read_text())
+    assert {name: shown["params"][name] for name in shipped} == best and shown["params"]["resamples"] == 2
+    scores = pd.read_csv(work / "results/scores.csv")
+    tuned = scores[(scores["model"] == "biclust_tuned") & (scores["metric"] == "co-bps")]
+    assert len(tuned) == 1 and np.isfinite(tuned["value"]).all()

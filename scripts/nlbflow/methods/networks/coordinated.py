@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.common import (
     TimeSteps,
     coordinated_dropout,
@@ -21,6 +22,12 @@ from nlbflow.methods.networks.device import prepare
 from nlbflow.methods.networks.draws import Dropout
 from nlbflow.methods.networks.training import Settings, Task
 from nlbflow.recordings.model_input import ModelInput
+
+# Parameters that are numbers of units, of layers or of parts, where a network has them.
+NUMBERS = (
+    "factors", "width", "hidden", "layers", "blocks", "channels", "order", "memories", "chosen", "heads", "dims",
+    "latents",
+)  # fmt: skip
 
 
 class Readout(nn.Module):
@@ -66,12 +73,13 @@ def task_of(
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
+    _check(params)
     settings = Settings.of(params)
     device = prepare(seed, params["device"])
     trials = training_tensors(data, device)
     bins, heldin = data.train_spikes_heldin.shape[1:]
     total, neurons = trials["counts"].shape[1:]
-    net = build(TimeSteps(bins, total - bins, params["step_ms"] // data.bin_ms), heldin, neurons, params)
+    net = build(TimeSteps(bins, total - bins, int(params["step_ms"] // data.bin_ms)), heldin, neurons, params)
     net.readout.rates.bias.data = log_mean_rates(trials["counts"].cpu())
     net.to(device)
 
@@ -84,9 +92,24 @@ def task_of(
         loss = poisson_loss(net(seen)[0], batch["counts"], scored_entries(batch["counts"], dropped))
         return loss if penalty is None else loss + penalty(net, seen)
 
-    def validation_loss(net, batch):
-        # with all of its input, as in use: what remains to be predicted are held-out neurons and the forward window
-        none = batch["heldin"] < 0
-        return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
+    return Task(net, trials, (training_loss, unseen_loss, validation_facts), settings, plan)
 
-    return Task(net, trials, (training_loss, validation_loss, validation_facts), settings, plan)
+
+def unseen_loss(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """The validation loss of a network that has all of its input, as in use: of held-out neurons and the forward
+    window, which remain to be predicted."""
+    none = batch["heldin"] < 0
+    return poisson_loss(net(batch["heldin"])[0], batch["counts"], scored_entries(batch["counts"], none))
+
+
+def _check(params: dict) -> None:
+    for name in NUMBERS:
+        if name in params and (not isinstance(params[name], int) or params[name] < 1):
+            raise NlbflowError(f"the parameter {name} is {params[name]}; expected a whole number of at least 1.")
+    if not 0 < params["input_dropout"] < 1:
+        raise NlbflowError(
+            f"the parameter input_dropout is {params['input_dropout']}; expected a share above 0 and below 1, since "
+            "only hidden entries teach held-in rates."
+        )
+    if not 0 <= params["dropout"] < 1:
+        raise NlbflowError(f"the parameter dropout is {params['dropout']}; expected a share of at least 0 and below 1.")

@@ -15,8 +15,9 @@ from nlbflow.methods.networks.tokens import Tokens, tokens_of
 CUT_ABOVE = 0.999
 # Weights of the losses by neuron and by bin, as published.
 BY_NEURON, BY_BIN = 3 / 5, 2 / 5
-# Windows at once where no gradient is needed.
-WINDOWS = 512
+# Windows, and pairs of tokens within them, at once. They are padded to the longest of a group, which is less than twice
+# as long as the others; up to so many tokens none is told apart.
+WINDOWS, PAIRS, SHORT = 512, 2**21, 64
 
 
 @dataclass(frozen=True)
@@ -62,29 +63,51 @@ def generative_loss(net: Neuroformer, heldin: Tensor, windows: Windows, longest:
         heldin: counts (trials, bins, held-in neurons) of the windows' trials.
         longest: tokens after which a window is cut.
     """
-    tokens = windows.tokens.cut(longest)
-    by_neuron, by_bin = token_losses(net.next_logits(heldin, tokens, windows.at), tokens, net.canonical)
-    told = tokens.present.sum().clamp(min=1)
-    return BY_NEURON * by_neuron.sum() / (told + len(by_neuron)) + BY_BIN * by_bin.sum() / told
+    windows = Windows(windows.tokens.cut(longest), windows.at)
+    told = windows.tokens.present.sum().clamp(min=1)
+    loss = 0
+    for _, given, some in parts_of(heldin, windows):
+        tokens = some.tokens
+        by_neuron, by_bin = token_losses(net.next_logits(given, tokens, some.at), tokens, net.canonical)
+        loss += BY_NEURON * by_neuron.sum() / (told + len(windows.at[0])) + BY_BIN * by_bin.sum() / told
+    return loss
 
 
-def parts_of(heldin: Tensor, windows: Windows) -> Iterator[tuple[Tensor, Windows]]:
-    """Some windows at a time, with the held-in counts of their own trials only: keys and values for all spikes of all
-    trials take gigabytes."""
+def parts_of(heldin: Tensor, windows: Windows) -> Iterator[tuple[Tensor, Tensor, Windows]]:
+    """Some windows at a time that are of like length, since one burst would make all as long as itself.
+
+    Yields:
+        rows of the windows; the held-in counts of their own trials only, because keys and values for all spikes of all
+        trials take gigabytes; and the windows of these trials.
+    """
     for rows in torch.arange(len(windows.at[0]), device=heldin.device).split(WINDOWS):
-        some = windows.select(rows)
-        trials, trial = some.at[0].unique(return_inverse=True)
-        yield heldin[trials], Windows(some.tokens, torch.stack([trial, some.at[1]]))
+        for same in alike(windows.tokens.present[rows].sum(dim=1)):
+            some = windows.select(rows[same])
+            trials, trial = some.at[0].unique(return_inverse=True)
+            yield rows[same], heldin[trials], Windows(some.tokens, torch.stack([trial, some.at[1]]))
+
+
+def alike(sizes: Tensor) -> Iterator[Tensor]:
+    """Rows of sequences in groups of like length, the longest first.
+
+    Args:
+        sizes: (sequences,), tokens of each.
+    """
+    sizes = sizes.clamp(min=SHORT)
+    halvings = torch.log2(sizes.max() / sizes).long()
+    for halving in halvings.unique():
+        rows = (halvings == halving).nonzero()[:, 0]
+        yield from rows.split(max(1, PAIRS // int(sizes[rows].max() + 1) ** 2))
 
 
 def log_likelihoods(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
     """Log probabilities (windows,) of the counts in each window, given the held-in spikes before it."""
-    found = []
+    found = torch.zeros(len(windows.at[0]), device=heldin.device)
     with torch.no_grad():
-        for given, some in parts_of(heldin, windows):
+        for rows, given, some in parts_of(heldin, windows):
             losses = token_losses(net.next_logits(given, some.tokens, some.at), some.tokens, net.canonical)
-            found.append(-(losses[0] + losses[1]).sum(dim=1))
-    return torch.cat(found)
+            found[rows] = -(losses[0] + losses[1]).sum(dim=1)
+    return found
 
 
 def poisson_log_likelihoods(log_rates: Tensor, windows: Windows, counts: Tensor, steps: TimeSteps) -> Tensor:
@@ -105,7 +128,7 @@ def attention_map(net: Neuroformer, heldin: Tensor, windows: Windows) -> Tensor:
         heldin: counts (trials, bins, held-in neurons) of the windows' trials.
     """
     weights, pairs = torch.zeros(2, net.neurons, net.neurons, device=heldin.device)
-    for given, some in parts_of(heldin, windows):
+    for _, given, some in parts_of(heldin, windows):
         with torch.no_grad(), attention_weights(net) as (own, cross):
             net.next_logits(given, some.tokens, some.at)
         # what is told at each position, and what can be seen: the tokens up to there, those before the window

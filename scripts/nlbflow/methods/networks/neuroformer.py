@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nlbflow.methods.networks.common import TimeSteps
+from nlbflow.methods.networks.coordinated import Readout
 from nlbflow.methods.networks.draws import Dropout
 from nlbflow.methods.networks.tokens import Tokens, reach, tokens_of
 from nlbflow.methods.networks.transformer import Layer, attend, context_mask
@@ -99,7 +100,8 @@ class Neuroformer(nn.Module):
             Block(*sizes, self.before + steps.length + self.after + 1) for _ in range(params["blocks"])
         )
         self.dropout, self.norm = Dropout(dropout), nn.LayerNorm(width)
-        self.bottleneck, self.readout = nn.Linear(width, params["latents"]), nn.Linear(params["latents"], neurons)
+        # without dropout, of which the blocks have enough
+        self.readout = Readout(steps, nn.Linear(width, params["latents"]), params["latents"], neurons, dropout=0)
         # of the next token: its neuron or that none is left, and its bin in the step
         self.next_neuron, self.next_bin = nn.Linear(width, neurons + 1), nn.Linear(width, steps.length)
         allowed = context_mask(steps.steps, -1, 0 if params["causal"] else -1)
@@ -126,8 +128,7 @@ class Neuroformer(nn.Module):
             table = block.cross.preference(self.preferences).flatten(1)
             preferred = nn.functional.embedding(bins, table).unflatten(2, (self.steps.steps, -1)).transpose(1, 2)
             x = block(x, keys_values, preferred, allowed, self.allowed)
-        latents = self.steps.interpolate(self.bottleneck(self.norm(x)))
-        return self.readout(latents), latents
+        return self.readout(self.norm(x))
 
     def contexts(self, tokens: Tokens) -> list[Tensor]:
         """Keys and values (trials, tokens + 1, 2 width) for each block; the constant token is the last."""
@@ -170,8 +171,9 @@ class Neuroformer(nn.Module):
     def before_steps(self, tokens: Tokens, at: Tensor) -> tuple[Tensor, Tensor]:
         """(windows, most tokens) places of the tokens before each step that it may attend to, and whether there is
         one."""
-        places, there = reach(tokens, self.first - self.before, self.first)
-        return places[tuple(at)], there[tuple(at)]
+        places, there = (found[tuple(at)] for found in reach(tokens, self.first - self.before, self.first))
+        longest = max(1, int(there.sum(dim=1).max()))
+        return places[:, :longest], there[:, :longest]
 
     def _bins(self, tokens: Tokens) -> Tensor:
         """(trials, tokens + 1) the bin of each; one after the last is that of the constant token."""
