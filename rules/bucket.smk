@@ -22,18 +22,16 @@ def find_bucket():
             f"--default-storage-provider {settings.default_storage_provider}: stamps and checkpoints can be kept in a "
             "folder or in S3 buckets only; use s3, or none."
         )
-    name, _, prefix = (settings.default_storage_prefix or "").removeprefix("s3://").strip("/").partition("/")
-    if not name or not settings.default_storage_prefix.startswith("s3://"):
-        raise WorkflowError(
-            f"--default-storage-prefix {settings.default_storage_prefix!r} names no bucket; give s3://BUCKET/FOLDER."
-        )
-    found = Bucket(name, prefix and f"{prefix}/", (provider.local_prefix / name / prefix).absolute())
+    try:
+        found = Bucket.at(settings.default_storage_prefix, provider.local_prefix)
+    except NlbflowError as error:
+        raise WorkflowError(str(error))
     found.lead_jobs(provider.settings)
     return found
 
 
 BUCKET = find_bucket()
-# Where the run keeps what no rule makes: its bucket, or its folder.
+# Its bucket, or its folder: where a run keeps its small files.
 STORE = store_of_run()
 LEASES = []
 

@@ -61,6 +61,18 @@ class Bucket:
     def __init__(self, bucket: str, prefix: str, local: str | Path) -> None:
         self.bucket, self.prefix, self.local = bucket, prefix, Path(local)
 
+    @classmethod
+    def at(cls, url: str | None, copies: Path) -> "Bucket":
+        """The part of a bucket that `--default-storage-prefix` names; `copies` is the plugin's folder.
+
+        Raises:
+            NlbflowError: it names no bucket.
+        """
+        name, _, prefix = (url or "").removeprefix("s3://").strip("/").partition("/")
+        if not name or not url.startswith("s3://"):
+            raise NlbflowError(f"--default-storage-prefix {url!r} names no bucket; give s3://BUCKET/FOLDER.")
+        return cls(name, prefix and f"{prefix}/", (copies / name / prefix).absolute())
+
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
