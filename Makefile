@@ -84,8 +84,10 @@ image:
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 HELD = $(COMPILE) --constraints requirements/test.lock
 lock: .venv-lock/done
-	$(COMPILE) --extra workflow --extra test --group build pyproject.toml -o requirements/test.lock
+	$(COMPILE) --extra workflow --extra cloud --extra test --group build pyproject.toml -o requirements/test.lock
 	$(HELD) --extra workflow --group build pyproject.toml -o requirements/run.lock
+	$(HELD) --extra workflow --extra cloud --group build pyproject.toml -o requirements/cloud.lock
+	$(HELD) --extra workflow --extra cloud --extra deep --group build pyproject.toml -o requirements/cloud_deep.lock
 	$(HELD) --extra workflow --extra deep --group build pyproject.toml -o requirements/deep.lock
 	for group in inspect crate lock elephant nlb_tools ssm; do \
 	  $(HELD) --group $$group -o requirements/$$group.lock || exit 1; done
@@ -102,6 +104,10 @@ INSTALL = $(PYTHON) requirements/install.py
 
 .venv/test.done: requirements/test.lock requirements/install.py
 	$(INSTALL) .venv test
+	@touch $@ .venv/run.done
+
+.venv/cloud.done: requirements/cloud.lock requirements/install.py
+	$(INSTALL) .venv cloud
 	@touch $@ .venv/run.done
 
 # TORCH=cpu or TORCH=gpu chooses the build of torch: docs/installing.md.

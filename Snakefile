@@ -26,7 +26,7 @@ include: "rules/hooks.smk"
 report: "report/workflow.rst"
 
 
-# On a cluster, these run where snakemake does: nodes mostly have no internet, and the tables take seconds.
+# On a cluster, these run where snakemake does, because they take seconds.
 localrules:
     all,
     submission,
@@ -34,10 +34,6 @@ localrules:
     entry,
     figures,
     inspect,
-    fetch,
-    stream,
-    fetch_answers,
-    fetch_entry,
     link,
     choose,
     tables,
@@ -48,6 +44,16 @@ localrules:
     paper,
     crate,
     plot_pipeline,
+
+
+# Nodes of a cluster mostly have no internet. In a cloud they have, and the bucket is near them; a user's folder is not.
+if not BUCKET or config["data_folder"]:
+
+    localrules:
+        fetch,
+        stream,
+        fetch_answers,
+        fetch_entry,
 
 
 rule all:

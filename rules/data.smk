@@ -80,7 +80,7 @@ rule stream:
 
 rule link:
     input:
-        file=lambda w: SELECTION.user_file(w.dataset, w.part),
+        file=lambda w: local(SELECTION.user_file(w.dataset, w.part)),
     output:
         nwb="data/nwb/{dataset}/{version}/{part}.nwb",
     log:

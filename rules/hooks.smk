@@ -14,9 +14,9 @@ def begin():
     say_plan()
     todo = set(workflow.dag.needrun_jobs(exclude_finished=False))
     forget_scores(job for job in todo if job.rule.name == "score" and workflow.dag.reason(job).forced)
-    made = {str(file) for job in todo for file in job.output}
+    made = {STORE.name_of(file) for job in todo for file in job.output}
     if any(map(is_shown, made)):
-        needed = {str(file) for job in workflow.dag.jobs for file in [*job.input, *job.output]}
+        needed = {STORE.name_of(file) for job in workflow.dag.jobs for file in [*job.input, *job.output]}
         if moved := set_others_aside(ORIGIN, needed - made):
             print(f"nlbflow: {moved}", file=sys.stderr)
 
@@ -24,7 +24,7 @@ def begin():
 def forget_scores(jobs):
     """Remove the scores that jobs were told to make again, as Snakemake removes the outputs that it knows."""
     for run in (run for job in jobs for run in bundle(job.wildcards)):
-        Path(scores_of(run)).unlink(missing_ok=True)
+        STORE.remove(scores_of(run))
 
 
 def say_plan():
@@ -71,24 +71,31 @@ def say_last_words():
 def end():
     """Print how long the run took and where its results are shown."""
     if not config["partial"]:
-        UNFINISHED.unlink(missing_ok=True)
+        STORE.remove(UNFINISHED.as_posix())
         seconds = round(time.time() - STARTED)
         where = "; the results are shown in " + " and ".join(asked_for()) if asked_for() else ""
         if any(job.rule.name == "entry" for job in workflow.dag.jobs):
             # its boards, without what stands before them for readers of the file
-            text = Path("results/leaderboard.md").read_text()
+            text = STORE.read("results/leaderboard.md").decode()
             LAST_WORDS.append(text[text.find("\n## ") :])
         LAST_WORDS.append(f"nlbflow: done in {seconds // 60} min {seconds % 60} s{where}")
 
 
 def asked_for():
     """The files of this plan that a person looks at."""
-    planned = {str(file) for job in workflow.dag.jobs for file in job.output}
+    planned = {STORE.name_of(file) for job in workflow.dag.jobs for file in job.output}
     return [file for file in ("results/leaderboard.md", "results/leaderboard.html", "results/paper") if file in planned]
 
 
 def end_with_failures():
     """Make the tables of what there is, and print what failed."""
+    try:
+        tell_failures()
+    except NlbflowError as error:
+        LAST_WORDS.append(f"nlbflow: {error}")
+
+
+def tell_failures():
     unfinished = what_is_unfinished()
     if config["partial"] or not unfinished.reasons:
         return
@@ -102,18 +109,18 @@ def end_with_failures():
     by_hand = unfinished.stopped and workflow.execution_settings.keep_going
     some = any(result(run, "prediction.h5") not in unfinished.reasons for run in SELECTION.runs())
     if "results/scores.csv" in unfinished.reasons and words is not None and some and not by_hand:
-        release_folder()
+        release()
         whole = subprocess.run([sys.executable, "-m", "snakemake", *words]).returncode == 0
     if healed := all(map(was_made, unfinished.reasons)):
         # a job that had been killed, for instance, succeeded now, so nothing is left for another run
-        UNFINISHED.unlink()
+        STORE.remove(UNFINISHED.as_posix())
     shown = [file for file in asked_for() if file not in unfinished.reasons or was_made(file)]
     LAST_WORDS.append(unfinished.tell(shown, whole, healed, again))
 
 
 def was_made(file):
     """Whether this run made the file, or the run that makes tables of what there is."""
-    return Path(file).exists() and Path(file).stat().st_mtime >= STARTED
+    return (STORE.modified(file) or 0) >= BEGUN
 
 
 def what_is_unfinished():
@@ -121,7 +128,7 @@ def what_is_unfinished():
     dag = workflow.dag
     failed = {job for entry in workflow.scheduler.failed for job in (entry.jobs if entry.is_group() else [entry])}
     left = [job for job in dag.needrun_jobs(exclude_finished=False) if not dag.finished(job)]
-    said = {job: failure_sentence("".join(job.log[:1]), STARTED) for job in failed}
+    said = {job: failure_sentence(log_of(job), BEGUN) for job in failed}
 
     @lru_cache(maxsize=None)
     def root(job):
@@ -129,7 +136,7 @@ def what_is_unfinished():
         return job if job in failed else next(filter(None, map(root, dag.dependencies[job])), None)
 
     failures = [failure for job in sorted(failed, key=str) for failure in failures_of(job, said[job])]
-    reasons = {str(file): said.get(root(job), STOPPED) for job in left for file in job.output}
+    reasons = {STORE.name_of(file): said.get(root(job), STOPPED) for job in left for file in job.output}
     reasons |= {file: failure.sentence for failure in failures for file in failure.files}
     reasons |= {file: STOPPED for job in left if root(job) is None for file in map(scores_of, unscored(job))}
     return Unfinished(failures, reasons)
@@ -144,19 +151,24 @@ def failures_of(job, sentence):
     for run in unscored(job):
         dataset, bin_ms, phase, model, seed = run
         log = f"logs/score/{PLACE}/{model}/{seed}.log".format(dataset=dataset, bin_ms=bin_ms, phase=phase)
-        if Path(log).exists() and Path(log).stat().st_mtime >= STARTED:
+        if (STORE.modified(log) or 0) >= BEGUN:
             what = f"Scoring {model}, seed {seed}, on {dataset} ({bin_ms} ms, {phase})"
-            ended.append(Failure(what, failure_sentence(log, STARTED), log, [scores_of(run)]))
-    files = [*map(str, job.output), *map(scores_of, unscored(job))]
-    return ended or [Failure(job.message or job.rule.name, sentence, "".join(job.log[:1]), files)]
+            ended.append(Failure(what, failure_sentence(log, BEGUN), log, [scores_of(run)]))
+    files = [*map(STORE.name_of, job.output), *map(scores_of, unscored(job))]
+    return ended or [Failure(job.message or job.rule.name, sentence, log_of(job), files)]
 
 
 def unscored(job):
     """The runs that a job of `score` was to score and has not."""
     runs = bundle(job.wildcards) if job.rule.name == "score" else []
-    return [run for run in runs if not Path(scores_of(run)).exists()]
+    return [run for run in runs if not STORE.has(scores_of(run))]
 
 
 def scores_of(run):
     """The scores of a run."""
     return result(run, "scores.json")
+
+
+def log_of(job):
+    """The name of a job's log; empty if it has none."""
+    return STORE.name_of(job.log[0]) if job.log else ""

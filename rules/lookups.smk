@@ -87,6 +87,12 @@ def prediction_of(wildcards):
     return [] if wildcards.model == NULL else f"results/{PLACE}/{{model}}/{{seed}}/prediction.h5".format(**wildcards)
 
 
+def submission_of(wildcards):
+    """A submission: an entry's was fetched, any other lies where its stanza says, in no bucket."""
+    file = MODELS.submission_file(wildcards.model, wildcards.phase, wildcards.seed)
+    return file if wildcards.model in SELECTION.entries else local(file)
+
+
 def shown_entry(wildcards):
     """What shows the entry that is to be tried."""
     if not config["entry"]:

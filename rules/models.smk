@@ -138,7 +138,7 @@ rule oracle:
 # A submission may come from anyone. It is read without running any of its owner's code.
 rule read_submission:
     input:
-        submission=lambda w: MODELS.submission_file(w.model, w.phase, w.seed),
+        submission=submission_of,
         input=f"results/{PLACE}/input.h5",
         stamp=submission_file_stamp,
     output:

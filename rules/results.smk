@@ -26,7 +26,7 @@ rule score:
         runtime=lambda wildcards, attempt: 20 * len(bundle(wildcards)) * attempt,
     params:
         digest=planned_digest,
-        scoring=lambda wildcards, input: STAMPS.digests[input.scoring],
+        scoring=lambda wildcards, input: STAMPS.digests[STORE.name_of(input.scoring)],
     message:
         "Scoring on {wildcards.dataset} ({wildcards.bin_ms} ms, {wildcards.phase}), bundle {wildcards.bundle} of predictions"
     script:

@@ -1,6 +1,6 @@
 # The stamp file of each job: its code, environment and parameters (see scripts/nlbflow/running/stamps.py).
 
-STAMPS = Stamps()
+STAMPS = StampsInBucket(BUCKET) if BUCKET else Stamps()
 if not workflow.is_main_process:
     # on another node, this process cannot watch the one that submitted it; SLURM ends it
     lead_jobs()
@@ -47,16 +47,19 @@ def stamp(stage, *name, model=None, parameters=()):
         STAMPS.digests[path.as_posix()] = content["digest"]
         return path.as_posix()
     try:
-        hold_folder()
+        hold_bucket() if BUCKET else hold_folder()
+        written = STAMPS.write(path, content)
     except NlbflowError as error:
         raise WorkflowError(str(error))
-    return STAMPS.write(path, content)
+    if BUCKET and written in STAMPS.changed:
+        plan_with(written, BEGUN + 1)
+    return written
 
 
 @at_hand
 def planned_digest(wildcards, input):
     """The digest that a job's stamp must still have when the job runs; otherwise another run has changed the plan."""
-    return STAMPS.digests[input.stamp]
+    return STAMPS.digests[STORE.name_of(input.stamp)]
 
 
 class frozen(dict):

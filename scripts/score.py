@@ -9,6 +9,7 @@ from nlbflow.running.job import job, remove  # first: it fixes the number of BLA
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, is_intact
 from nlbflow.running.files import read_json
+from nlbflow.running.store import store_of_run
 from nlbflow.running.provenance import commit, package_versions
 from nlbflow.scoring.prediction import score_prediction
 from nlbflow.scoring.bundles import is_scored, made_of, write_bundle
@@ -29,15 +30,18 @@ def main(smk) -> None:
         # kept for the processes, which would each work them out
         package_versions(), commit()
         failed = []
+        store = store_of_run()
         for member in outdated:
             of = f"{member.wildcards.model}, seed {member.wildcards.seed}"
             if ended := score_apart(member):
                 failed.append(of)
+            for path in map(Path, [*member.output, *member.log]):
+                store.leave(path)
             run.log(f"{of}: {ended or 'scored'}")
         if failed:
             raise NlbflowError(
                 f"{len(failed)} of {len(members)} predictions could not be scored ({', '.join(failed[:3])}"
-                f"{', ...' if failed[3:] else ''}); the logs in {Path(smk.log[0]).parents[1]} say why."
+                f"{', ...' if failed[3:] else ''}); the logs in {store.name_of(Path(smk.log[0]).parents[1])} say why."
             )
         write_bundle([Path(member.output.scores) for member in members], run.out["scores"], run.out["bootstraps"])
         run.log(f"{len(outdated)} of {len(members)} predictions scored, the others were scored already")
@@ -67,6 +71,8 @@ def member_of(smk, model: str, seed: int, minutes: float) -> SimpleNamespace:
 def is_kept(member, log: Log) -> bool:
     """Whether a prediction was scored from the present files by the present code."""
     prediction = member.input.get("prediction")
+    for path in map(Path, member.output):
+        store_of_run().bring(path)
     if prediction and not is_intact(Path(prediction), log):
         return False
     return is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)

@@ -115,6 +115,16 @@ def finished(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
+def s3():
+    """A server with a bucket, on loopback."""
+    from s3_server import S3Server
+
+    server = S3Server()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
 def archive(tmp_path_factory):
     """A loopback archive with a simulated session under each real dandiset, its pins, and the truth by dataset."""
     from loopback_dandi import LoopbackArchive

@@ -14,7 +14,7 @@ from workflow import ROOT, copy_code
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BESIDE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "config/README.md")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NEEDS = ("network", "slurm", "gpu", "podman", "docker", "apptainer")
+NEEDS = ("network", "slurm", "gpu", "podman", "docker", "apptainer", "bucket", "kubernetes")
 
 
 def steps(page: Path) -> list[tuple[str, str, str]]:

@@ -43,8 +43,10 @@ def locked(name: str) -> dict[str, str]:
     ("lock", "pins"),
     [
         ("run.lock", EXTRAS["workflow"]),
-        ("test.lock", EXTRAS["workflow"] + EXTRAS["test"]),
+        ("test.lock", EXTRAS["workflow"] + EXTRAS["cloud"] + EXTRAS["test"]),
         ("deep.lock", EXTRAS["workflow"] + EXTRAS["deep"]),
+        ("cloud.lock", EXTRAS["workflow"] + EXTRAS["cloud"]),
+        ("cloud_deep.lock", EXTRAS["workflow"] + EXTRAS["cloud"] + EXTRAS["deep"]),
     ],
 )
 def test_lock_follows_the_pins(lock, pins):

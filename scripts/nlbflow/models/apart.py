@@ -25,6 +25,7 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.models.catalogue import submission_path
 from nlbflow.recordings.datasets import user_path
+from nlbflow.running.bucket import bucket_of_run
 from nlbflow.running.confine import confine, devices, system, version
 from nlbflow.running.job import NO_MEMORY
 from nlbflow.running.process import PR_SET_PDEATHSIG
@@ -63,6 +64,8 @@ class Reach:
             hidden += _recordings(folder, hidden[:2])
         else:
             hidden.append(folder)
+        if bucket := bucket_of_run():
+            hidden.append(bucket.local)
         return cls(file, work, tuple(hidden))
 
     def take(self, scratch: Path) -> str:

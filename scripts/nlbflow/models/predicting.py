@@ -15,7 +15,7 @@ from nlbflow.running.files import read_arrays, read_json, write_arrays
 from nlbflow.running.job import Job
 from nlbflow.running.provenance import provenance
 from nlbflow.running.stamps import refuse_edited
-from nlbflow.running.work import tidy_work, work_folder
+from nlbflow.running.work import copied, copy_work, tidy_work, work_folder
 
 
 def model_path(smk) -> Path:
@@ -94,7 +94,8 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     if answers is None:
         of = {"stamp": smk.params.digest, "params": params, "seed": seed}
         data.work = work_folder(Path(smk.output.prediction), vars(data), of)
-    rates, facts, confined = predict_apart(smk, data, params, seed, free=answers is not None)
+    with copied(data.work):
+        rates, facts, confined = predict_apart(smk, data, params, seed, free=answers is not None)
     run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
     device = facts.get("device", "cpu")
     made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds, device)
@@ -102,3 +103,4 @@ def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None 
     write_prediction(smk, run, about, rates, kind_of(declared), params, facts, made)
     if data.work:
         tidy_work(data.work)
+        copy_work(data.work)

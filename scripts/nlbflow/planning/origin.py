@@ -1,7 +1,5 @@
 """Which config the tables, page and figures belong to; those of another config are moved away."""
 
-import os
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -9,9 +7,10 @@ from nlbflow.boards.about_data import TOLD
 from nlbflow.boards.contents import origin_sentence
 from nlbflow.planning.selection import TABLES
 from nlbflow.running.code import digest_of
-from nlbflow.running.files import read_json, write_json
+from nlbflow.running.files import json_of, parse_json
+from nlbflow.running.store import store_of_run
 
-ORIGIN, OLD = Path("results/origin.json"), Path("results/old")
+ORIGIN, OLD = Path("results/origin.json"), "results/old"
 # The files below results/ that show a whole selection. Predictions and scores are shared by all selections.
 SHOWN = (
     *("leaderboard.md", "leaderboard.html", "leaderboard.json", "report.html", "paper", "crate.zip"),
@@ -53,20 +52,17 @@ def set_others_aside(origin: Mapping, current: Collection[str]) -> str:
     Returns:
         A sentence on what was moved; empty if nothing was.
     """
-    results = ORIGIN.parent
-    before = read_json(ORIGIN) if ORIGIN.is_file() else None
-    moved = 0
+    store, moved = store_of_run(), 0
+    kept = store.read(ORIGIN.as_posix())
+    before = parse_json(kept, ORIGIN) if kept else None
     if before is None or before["selection"] != origin["selection"]:
-        place = OLD / (before["selection"] if before else "unknown")
-        found = [results / name for name in SHOWN]
-        found += [file for name in SHOWN_FOLDERS for file in sorted((results / name).glob("*"))]
+        place = f"{OLD}/{before['selection'] if before else 'unknown'}"
+        found = [f"results/{name}" for name in SHOWN]
+        found += [file for name in SHOWN_FOLDERS for file in store.children(f"results/{name}")]
         for path in found:
-            if path.exists() and path.as_posix() not in current:
-                target = place / path.relative_to(results)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(target, ignore_errors=True)
-                os.replace(path, target)
+            if path not in current and store.has(path):
+                store.move(path, place + path.removeprefix("results"))
                 moved += 1
-    write_json(ORIGIN, dict(origin))
+    store.write(ORIGIN.as_posix(), json_of(origin))
     whose = origin_sentence(before) if before else "an unknown config"
     return f"{moved} tables and figures of {whose} were moved to {place}" if moved else ""

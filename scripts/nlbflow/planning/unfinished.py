@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nlbflow.boards.cells import FAILED
-from nlbflow.running.files import write_json
+from nlbflow.running.files import json_of, parse_json
+from nlbflow.running.store import store_of_run
 
 UNFINISHED = Path("results/unfinished.json")
 SAID = "nlbflow: "
@@ -36,9 +37,10 @@ class Unfinished:
     @classmethod
     def read(cls, path: Path = UNFINISHED) -> "Unfinished":
         """What the last run did not make; empty if it made everything."""
-        if not path.is_file():
+        found = store_of_run().read(path.as_posix())
+        if not found:
             return cls()
-        kept = json.loads(path.read_text())
+        kept = parse_json(found, path)
         return cls([Failure(**failure) for failure in kept["failures"]], kept["reasons"])
 
     @property
@@ -47,7 +49,7 @@ class Unfinished:
         return STOPPED in self.reasons.values()
 
     def write(self, path: Path = UNFINISHED) -> None:
-        write_json(path, asdict(self))
+        store_of_run().write(path.as_posix(), json_of(asdict(self)))
 
     def reason(self, *files: str, failed: Iterable[str] = ()) -> str:
         """Why the first missing file was not made; a file in `failed` counts only if its own job failed."""
@@ -85,12 +87,12 @@ def failure_sentence(log: str, started: float) -> str:
     """The last sentence in a failed job's log; a job without one was ended from outside.
 
     Args:
-        log: the job's log file; empty if it has none.
+        log: the name of the job's log file; empty if it has none.
         started: when the run began, in seconds since the epoch; an older log belongs to another run.
     """
-    path = Path(log)
-    if log and path.is_file() and path.stat().st_mtime >= started:
-        for line in reversed(path.read_text(errors="replace").splitlines()):
+    store = store_of_run()
+    if log and (store.modified(log) or 0) >= started:
+        for line in reversed((store.read(log) or b"").decode(errors="replace").splitlines()):
             if line.startswith(SAID):
                 return line.removeprefix(SAID)
     return "it ended without a message; it may have been killed, or have run out of memory."

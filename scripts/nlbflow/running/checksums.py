@@ -2,6 +2,7 @@
 
 A seal is the checksum of a file that a job made, in a small file beside it, so that damage is found before use:
 `prediction.h5` has the seal `.prediction.h5.sha256`, in the format of sha256sum. A file without a seal is not checked.
+The seal of a file that lies in a bucket lies there too; the job reads it anew, because its copy of the file is.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
+from nlbflow.running.bucket import Bucket, bucket_of_run
+from nlbflow.running.store import store_of_run
 
 Log = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 5.0
@@ -52,10 +55,25 @@ def seal_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.sha256")
 
 
+def _bucket_of(path: Path) -> Bucket | None:
+    """The bucket that has the original of a file, if one has."""
+    bucket = bucket_of_run()
+    return bucket if bucket and path.absolute().is_relative_to(bucket.local) else None
+
+
+def _sealed_sha256(path: Path) -> str | None:
+    """What a file's seal says; None if it has none."""
+    sealed, bucket = seal_of(path), _bucket_of(path)
+    if bucket:
+        content = bucket.read(bucket.name_of(sealed))
+    else:
+        content = sealed.read_bytes() if sealed.is_file() else None
+    return None if content is None else content[:64].decode(errors="replace")
+
+
 def known_sha256(path: Path, log: Log) -> str:
     """The SHA-256 of a file, from its seal where it has one; a job has compared the seals of its inputs already."""
-    sealed = seal_of(path)
-    return sealed.read_text()[:64] if sealed.is_file() else sha256_of(path, log)
+    return _sealed_sha256(path) or sha256_of(path, log)
 
 
 def seal(temporary: Path, target: Path, log: Log) -> None:
@@ -63,15 +81,19 @@ def seal(temporary: Path, target: Path, log: Log) -> None:
 
     A kill between the two leaves a seal without a file, never a file with the wrong seal.
     """
+    content, sealed, bucket = f"{sha256_of(temporary, log)}  {target.name}\n", seal_of(target), _bucket_of(target)
+    if bucket:
+        bucket.write(bucket.name_of(sealed), content.encode())
+        return
     unfinished = temporary.with_suffix(".seal.tmp")
-    unfinished.write_text(f"{sha256_of(temporary, log)}  {target.name}\n")
-    os.replace(unfinished, seal_of(target))
+    unfinished.write_text(content)
+    os.replace(unfinished, sealed)
 
 
 def is_intact(path: Path, log: Log) -> bool:
     """Whether a file is there and, if it has a seal, is what was sealed."""
-    sealed = seal_of(path)
-    return path.is_file() and (not sealed.is_file() or sealed.read_bytes()[:64] == sha256_of(path, log).encode())
+    sealed = _sealed_sha256(path) if path.is_file() else ""
+    return sealed is None or (path.is_file() and sealed == sha256_of(path, log))
 
 
 def set_aside_if_damaged(path: Path, log: Log) -> None:
@@ -82,12 +104,14 @@ def set_aside_if_damaged(path: Path, log: Log) -> None:
     """
     if not path.is_file() or is_intact(path, log):
         return
-    aside = path.with_name(path.name + DAMAGED)
+    aside, bucket = path.with_name(path.name + DAMAGED), _bucket_of(path)
+    if bucket:
+        bucket.move(bucket.name_of(path), bucket.name_of(aside))
     with suppress(FileNotFoundError):  # another job that reads it has already moved it
         os.replace(path, aside)
     raise NlbflowError(
-        f"{path} has changed since it was written (its SHA-256 does not fit its seal), so it was set aside as "
-        f"{aside.name}; run again to make it anew."
+        f"{store_of_run().name_of(path)} has changed since it was written (its SHA-256 does not fit its seal), so it "
+        f"was set aside as {aside.name}; run again to make it anew."
     )
 
 

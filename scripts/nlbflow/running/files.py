@@ -6,6 +6,7 @@ never as Python objects, so nothing has to be unpickled.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -95,7 +96,12 @@ def _read_group(group: h5py.Group) -> dict:
 
 def write_json(path: str | Path, content: dict) -> None:
     """Write JSON that a person can read and diff."""
-    Path(path).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    Path(path).write_bytes(json_of(content))
+
+
+def json_of(content: Mapping) -> bytes:
+    """JSON that a person can read and diff."""
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 def read_json(path: str | Path) -> dict:
@@ -104,7 +110,16 @@ def read_json(path: str | Path) -> dict:
     Raises:
         NlbflowError: the file is not valid JSON.
     """
+    return parse_json(Path(path).read_bytes(), path)
+
+
+def parse_json(content: bytes, path: str | Path) -> dict:
+    """What a JSON file of ours holds.
+
+    Raises:
+        NlbflowError: the content is not valid JSON.
+    """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(content)
     except ValueError as error:
         raise NlbflowError(f"{path} is not valid JSON ({error}); delete it and run again.") from error

@@ -20,10 +20,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VEC
 
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import seal, set_aside_if_damaged
-from nlbflow.running.files import read_json
+from nlbflow.running.files import parse_json, read_json
 from nlbflow.running.gpus import hold_gpus
+from nlbflow.running.lease import holder
 from nlbflow.running.process import die_with_run, end_children, limit_time
 from nlbflow.running.stamps import is_stamp_of, refuse_edited
+from nlbflow.running.store import store_of_run
 
 # The largest size of a log, because a model may print at every step.
 LOG_BYTES = 20_000_000
@@ -126,8 +128,9 @@ def job(smk, apart: Collection[str] = ()) -> Iterator[Job]:
             log.put(f"nlbflow: {sentence}\n".encode())
         print(f"nlbflow: {sentence}", file=stderr, flush=True)
 
-    clock = None
+    clock, of_run = None, None
     try:
+        of_run = holder()
         clock = limit_time(smk.resources.runtime, expire)
         for target in targets.values():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,6 +145,8 @@ def job(smk, apart: Collection[str] = ()) -> Iterator[Job]:
                 raise NlbflowError(f"{path} has disappeared since this run was planned; run again.")
         yield Job(out, time.monotonic(), stderr)
         _check_plan(stamp, smk)
+        if holder() not in (of_run, None):
+            raise NlbflowError("the run that this job belongs to is over, and another has taken its place.")
         for name, target in targets.items():
             if not out[name].exists():
                 raise NlbflowError(
@@ -154,7 +159,7 @@ def job(smk, apart: Collection[str] = ()) -> Iterator[Job]:
         sentence = _sentence(error, smk)
         if sentence is None:
             traceback.print_exc(file=log)
-            where = f"; the traceback is in {smk.log[0]}" if smk.log else ""
+            where = f"; the traceback is in {store_of_run().name_of(smk.log[0])}" if smk.log else ""
             sentence = f"unexpected {type(error).__name__} in rule {smk.rule}: {error}{where}."
         tell(sentence)
         raise SystemExit(1) from None
@@ -179,10 +184,14 @@ def remove(paths: Iterable[Path]) -> None:
 
 def _check_plan(stamp: Path | None, smk) -> None:
     """Refuse to continue if another call of snakemake has replaced the stamp that this job was planned with."""
-    if stamp is not None and (not stamp.is_file() or not is_stamp_of(read_json(stamp), smk.params.digest)):
-        raise NlbflowError(
-            f"the code or the parameters behind {smk.input.stamp} changed since this run was planned; run again."
-        )
+    if stamp is None:
+        return
+    # not a copy, which another call would not replace
+    store = store_of_run()
+    name = store.name_of(stamp)
+    content = store.read(name)
+    if content is None or not is_stamp_of(parse_json(content, name), smk.params.digest):
+        raise NlbflowError(f"the code or the parameters behind {name} changed since this run was planned; run again.")
 
 
 def _resource(smk, name: str) -> str:

@@ -6,11 +6,14 @@ exactly when what made it has changed, even if results were copied from elsewher
 """
 
 import atexit
+import hashlib
 import json
 import os
+from functools import cached_property
 from pathlib import Path
 
 from nlbflow.errors import NlbflowError
+from nlbflow.running.bucket import Bucket
 from nlbflow.running.code import ABOVE, code_digest, code_files, digest_of
 
 
@@ -34,6 +37,10 @@ def describe(code: dict, parameters: dict) -> dict:
     """What a job is made of: its code, as from `describe_code`, its parameters, and a digest of both."""
     content = {**code, "parameters": parameters}
     return {"digest": digest_of(content), **content}
+
+
+def _text(content: dict) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 def is_stamp_of(content: dict, digest: str) -> bool:
@@ -73,7 +80,7 @@ class Stamps:
     def write(self, path: Path, content: dict) -> str:
         """Write a stamp unless it has this content already; return its path as Snakemake wants it."""
         self.digests[path.as_posix()] = content["digest"]
-        text = (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+        text = _text(content)
         before = (path.read_bytes(), path.stat().st_mtime_ns) if path.is_file() else None
         if before is None or before[0] != text:
             self._replaced.setdefault(path, before)
@@ -98,3 +105,35 @@ class Stamps:
                 path.unlink(missing_ok=True)
             else:
                 self._put(path, *before)
+
+
+class StampsInBucket:
+    """The stamps of a run whose results lie in a bucket, where no date can be put back: they are written by `keep`.
+
+    Attributes:
+        digests: of each stamp that the plan has asked for, by name.
+        changed: the content of those that differ from what the bucket has, by name; for the plan, they are new.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.digests: dict[str, str] = {}
+        self.changed: dict[str, bytes] = {}
+        self._bucket = bucket
+
+    @cached_property
+    def _etags(self) -> dict[str, str]:
+        return {name: found.etag for name, found in self._bucket.below("results/stamps").items()}
+
+    def write(self, path: Path, content: dict) -> str:
+        name, text = path.as_posix(), _text(content)
+        self.digests[name] = content["digest"]
+        # mostly, an ETag is the MD5; with some kinds of encryption it is not, and the content has to be read
+        plain = f'"{hashlib.md5(text, usedforsecurity=False).hexdigest()}"'
+        if name not in self._etags or (self._etags[name] != plain and self._bucket.read(name) != text):
+            self.changed[name] = text
+        return name
+
+    def keep(self) -> None:
+        for name, text in self.changed.items():
+            self._bucket.write(name, text)
+        self.changed.clear()
