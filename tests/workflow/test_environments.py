@@ -108,7 +108,8 @@ def modules(path: Path) -> set[str]:
             names.add(node.module)
         elif isinstance(node, ast.Attribute) and node.attr in THROUGH:
             names.add(THROUGH[node.attr])
-    return {name for name in names if name.split(".")[0] not in {"nlbflow", *sys.stdlib_module_names}}
+    ours = {"nlbflow", *(script.stem for script in (ROOT / "scripts").glob("*.py"))}
+    return {name for name in names if name.split(".")[0] not in {*ours, *sys.stdlib_module_names}}
 
 
 def pins_of(environment: Path) -> dict[str, str]:
