@@ -6,6 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from nlbflow.running.job import job, remove  # first: it fixes the number of BLAS threads
+
+# NumPy imports these when they are first used, which would be in each process anew
+import numpy.ma
+import numpy.random  # noqa: F401
 from nlbflow.errors import NlbflowError
 from nlbflow.running.checksums import Log, is_intact
 from nlbflow.running.files import read_json
