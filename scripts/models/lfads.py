@@ -12,7 +12,7 @@ Assumes: a trial is the course of one recurrent network from an initial state, p
 Latents: the factors, averaged over posterior samples, up to an invertible linear map: an axis means nothing by itself
   and is another for each seed.
 Tells: how far dynamics from an initial state, helped by inferred inputs, explain single trials.
-Cost: 66 s on one CPU core on the simulated session; with the published settings about 22 h on an H100 for all seven
+Cost: 60 s on one CPU core on the simulated session; with the published settings about 22 h on an H100 for all seven
   datasets (estimated; 5 ms, one seed, one phase). Needs PyTorch.
 Limits: the score hangs on hyperparameters that have fixed values here. Dynamics and inputs can explain the same, and
   the inferred inputs are not kept with the prediction. It was never trained to its end on a GPU here.
