@@ -44,7 +44,9 @@ from nlbflow.methods.networks import training
 from nlbflow.methods.networks.settings import PRECISIONS
 
 # Nothing random but the weights and the order of trials: what is drawn on a GPU differs from what is drawn on a CPU.
-QUIET = dict.fromkeys(("dropout", "dropout_rates", "dropout_embedding", "input_dropout", "mask_ratio"), 0.0)
+QUIET = dict.fromkeys(("dropout", "dropout_rates", "dropout_embedding", "mask_ratio"), 0.0)
+# 0 is refused; with this share no count is hidden
+QUIET["input_dropout"] = 1e-12
 FEW = {"warmup_epochs": 0, "learning_rate": 1e-3, "averaging": 0.0, "refit": False, "validate_every": 1}
 KILLED_AFTER = 2
 

@@ -89,8 +89,9 @@ def test_a_population_stays_on_its_device(monkeypatch):
     for name in lfads.MEMBERS:
         setattr(group, name, getattr(group, name).to(META if name != "hyper" else "cpu"))
     training = Training(group, SIZES, data, lfads.Schedule(4, 2, 0.9), [None] * 3)
+    numbers = torch.empty(len(training._numbers(batches=1)), device=META)
     with OnDevice():
-        training.update(torch.zeros(3, 4, dtype=torch.long, device=META), torch.empty(4, device=META))
+        training.update(torch.zeros(3, 4, dtype=torch.long, device=META), numbers)
 
 
 def test_what_waits_is_found():

@@ -28,6 +28,8 @@ BRINGS = {
 }
 # methods of pandas that import another package
 THROUGH = {"to_parquet": "pyarrow", "read_parquet": "pyarrow"}
+# the S3 plugin brings it; the environments of conda are not for a bucket (docs/cloud.md)
+OF_A_BUCKET = {"boto3", "botocore"}
 # what is imported under another name than it is installed by
 INSTALLED_AS = {"sklearn": "scikit-learn"}
 # conda-forge's names that are not PyPI's
@@ -101,7 +103,7 @@ def run_in(environment: str) -> list[Path]:
 
 
 def modules(path: Path) -> set[str]:
-    """What a file imports, at its top or anywhere in it, but for Python's own and ours."""
+    """What a file imports, at its top or anywhere in it, but for Python's own, ours, and what only a bucket needs."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -110,7 +112,8 @@ def modules(path: Path) -> set[str]:
             names.add(node.module)
         elif isinstance(node, ast.Attribute) and node.attr in THROUGH:
             names.add(THROUGH[node.attr])
-    return {name for name in names if name.split(".")[0] not in {"nlbflow", *sys.stdlib_module_names}}
+    left_out = {"nlbflow", *OF_A_BUCKET, *sys.stdlib_module_names}
+    return {name for name in names if name.split(".")[0] not in left_out}
 
 
 def pins_of(environment: Path) -> dict[str, str]:

@@ -174,7 +174,7 @@ def run(weights: dict[str, Tensor], counts: Tensor, draws: Draws, sizes: Sizes) 
         counts: observed held-in counts, (members, bins, trials, heldin).
         draws: the random numbers; zero noise gives the rates of the posterior's mean.
     """
-    time = _time_steps(sizes, counts.dtype, counts.device)
+    time = time_steps(sizes, counts.dtype, counts.device)
     counts = _over_time(time.sums, counts)[:, : sizes.seen_steps] if sizes.length > 1 else counts
     counts = _product(counts, weights["read_in"]) if sizes.read_in else counts
     ic_states = _encode(weights, "ic", counts)
@@ -267,7 +267,7 @@ def sizes_of(params: dict, heldin: int, neurons: int, bins: int, ahead: int, bin
 
 
 @lru_cache
-def _time_steps(sizes: Sizes, dtype: torch.dtype, device: torch.device) -> TimeSteps:
+def time_steps(sizes: Sizes, dtype: torch.dtype, device: torch.device) -> TimeSteps:
     return TimeSteps(sizes.bins, sizes.ahead, sizes.length).to(device, dtype)
 
 

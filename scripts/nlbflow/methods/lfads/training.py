@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nlbflow.methods.lfads.net import Sizes
+from nlbflow.methods.lfads.net import Sizes, time_steps
 from nlbflow.methods.lfads.population import HYPERPARAMETERS, Population, Schedule, Trials, training_loss
 from nlbflow.methods.networks.graphs import Recorder, beside, side_stream
 from nlbflow.methods.networks.memory import BESIDE, COPIES, bytes_of, kept_bytes
@@ -36,6 +36,8 @@ class Training:
         members = len(population.weights)
         together = CPU_MEMBERS if self.device.type == "cpu" else members
         self.blocks = [slice(start, start + together) for start in range(0, members, together)]
+        # an update finds them on its device, where none may be sent while it is recorded
+        time_steps(sizes, trials.counts.dtype, self.device)
         self.stream = side_stream(self.device)
         self.update = Recorder(self._update, streams) if self.stream else self._update
 
