@@ -24,7 +24,8 @@ from faults import FAULTS, Fault
 HEAD = """# Faults that were tried
 
 `make faults` does to a small run what can happen to a long one. A fault strikes a chosen stage at a random moment. Then
-its cause is removed, and `make resume` is called. The fault is *survived* if
+its cause is removed, and `make resume` is called. It takes about an hour, and some faults need root. The fault is
+*survived* if
 
 - a half-written file never has a final name;
 - nothing that was finished before is lost or made again;

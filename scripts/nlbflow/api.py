@@ -134,7 +134,7 @@ def load(
         bin_ms: bin width in ms; the benchmark uses 5 and 20.
         phase: val (train on split `train`, evaluate on `val`) or test (train on `train` and `val`, evaluate on `test`).
         folder: the files may lie anywhere below it; each must have its pinned size and SHA-256.
-        fetch: download missing files from the DANDI archive into `folder` (`pip install nlbflow[fetch]`).
+        fetch: download missing files from the DANDI archive into `folder` (`pip install '.[fetch]'` in a checkout).
         stanza: for a recording of your own, the keys that docs/datasets.md describes: align, window_ms, behavior, ...
 
     Raises:
@@ -215,7 +215,7 @@ def _simulated(name: str, definition: Mapping, folder: Path) -> dict[str, Path]:
         except ModuleNotFoundError as error:
             raise NlbflowError(
                 f"the session {name} is not in {folder} and cannot be simulated without {error.name}; "
-                "pip install 'nlbflow[simulate]'."
+                "pip install '.[simulate]' in a checkout."
             ) from error
         from nlbflow.recordings.simulator.kinds import simulate
 

@@ -16,7 +16,8 @@ def test_structure_of_the_truth_and_of_models_that_show_it(tmp_path):
     place.predictions["fair"] = tmp_path / "shows.h5"
     write_arrays(tmp_path / "shows.h5", {"neuron_similarity": rng.random((neurons, neurons))}, {})
     figure = draw_structure(place)
-    assert [axes.get_title(loc="left") for axes in figure.axes][::2] == ["truth", "fair"]
+    # above the first that each shows: the truth's states, the model's similarities
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["truth", "", "", "fair"]
     images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert [image.shape for image in images] == [(16, BINS), (neurons, neurons), (neurons, neurons)]
     first, order = images[1], np.argsort(labels, kind="stable")

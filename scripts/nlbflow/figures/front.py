@@ -11,6 +11,7 @@ from nlbflow.boards.front import ACCURACY, Axis, axes_of, competitor_values, on_
 from nlbflow.figures.canvas import GREY, PAGE_MM, page, panel, say, shortened, write
 from nlbflow.figures.labels import label_points
 from nlbflow.figures.rows import BLUE, NOBODY, ORANGE
+from nlbflow.metrics.meanings import NEITHER
 
 SIDE_MM, LEFT_MM, TOP_MM, GAP_MM = 49.0, 12.5, 8.0, 9.0
 KEY_COLUMNS, KEY_LETTERS = 4, 31
@@ -79,6 +80,7 @@ def _draw_points(axes: Axes, axis: Axis, table: pd.DataFrame, front: np.ndarray,
     axes.plot(x[front], y[front], "o", color=ORANGE, zorder=3)
     axes.margins(0.12)
     axes.autoscale_view()
-    axes.set_xlabel(f"{axis.name} ({'less' if axis.less else 'more'} is better)")
+    better = "fewer at equal co-bps" if axis.name in NEITHER else f"{'less' if axis.less else 'more'} is better"
+    axes.set_xlabel(f"{axis.name} ({better})")
     first = np.argsort(~front, kind="stable")
     label_points(axes, x[first], y[first], [names[i] for i in first], path=(x[path], y[path]))

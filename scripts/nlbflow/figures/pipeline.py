@@ -11,7 +11,7 @@ from nlbflow.figures.canvas import PAGE_MM, page, panel
 HEIGHT_MM, WIDE_MM, HIGH_MM = 90.0, 26.0, 9.0
 # The centre of each box in mm from the page's top left corner; rules that do similar work share a box.
 BOXES = {
-    ("fetch", "link"): (16, 14),
+    ("fetch", "stream", "link"): (16, 14),
     ("simulate",): (16, 30),
     ("fetch_answers",): (16, 64),
     ("tensors",): (54, 22),
@@ -24,7 +24,7 @@ BOXES = {
     ("score",): (130, 62),
     ("write_submission",): (165, 22),
     ("plot_dataset",): (54, 42),
-    ("plot_predictions", "plot_speed", "plot_learning"): (165, 42),
+    ("plot_predictions", "plot_speed", "plot_learning", "plot_structure"): (165, 42),
     ("compare",): (165, 62),
     ("tables",): (130, 80),
     ("leaderboard", "boards", "page"): (92, 80),
@@ -48,6 +48,7 @@ class Way:
 WAYS = (
     Way(((29, 14), (35, 14), (35, 20), (41, 20)), "NWB", (35.6, 12.5)),
     Way(((29, 30), (35, 30), (35, 24), (41, 24))),
+    Way(((35, 20), (35, 24)), arrow=False),
     Way(((35, 30), (35, 60), (41, 60)), answers=True),
     Way(((29, 64), (41, 64)), answers=True),
     Way(((67, 22), (117, 22)), "input.h5", (68, 20.5)),
@@ -86,7 +87,9 @@ def draw_pipeline() -> Figure:
         corner = across - WIDE_MM / 2, down - HIGH_MM / 2
         look = {"facecolor": FILL, "edgecolor": EDGE, "boxstyle": "round,pad=0,rounding_size=1.2"}
         axes.add_patch(FancyBboxPatch(corner, WIDE_MM, HIGH_MM, zorder=3, **look))
-        axes.text(across, down, "\n".join(rules), ha="center", va="center", fontsize=6, zorder=4)
+        axes.text(
+            across, down, "\n".join(rules), ha="center", va="center", fontsize=6 if len(rules) < 4 else 5, zorder=4
+        )
     return figure
 
 

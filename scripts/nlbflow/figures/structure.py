@@ -31,12 +31,15 @@ def draw_structure(place: Place) -> Figure:
     each = (PAGE_MM - LEFT_MM - RIGHT_MM - GAP_MM * (COLUMNS - 1)) / COLUMNS
     figure = page(PAGE_MM, TOP_MM + len(rows) * (each + BELOW_MM), place.title)
     for column, (name, found) in enumerate(columns.items()):
+        title = name
         for row, draw in enumerate(rows):
             axes = panel(figure, LEFT_MM + column * (each + GAP_MM), TOP_MM + row * (each + BELOW_MM), each, each)
-            if not draw(axes, found, place, labels):
+            if draw(axes, found, place, labels):
+                # above the first that the model shows
+                axes.set_title(title)
+                title = ""
+            else:
                 axes.set_axis_off()
-            if row == 0:
-                axes.set_title(name)
     return figure
 
 
@@ -51,7 +54,7 @@ def _draw_states(axes, found: Mapping, place: Place, labels: np.ndarray | None) 
         vmax=COLORS.N - 1, extent=(*edges, len(shown), 0),
     )  # fmt: skip
     axes.set_xlabel("time from the event (ms)")
-    axes.set_ylabel("evaluation trial (some)")
+    axes.set_ylabel(f"evaluation trial ({len(shown)} of {len(states)})")
     return True
 
 
