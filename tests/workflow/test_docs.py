@@ -49,6 +49,11 @@ def test_commands_work_as_written(page, tmp_path):
         for key in {"conditions", "train_trials", "val_trials", "test_trials"} & stanza.get("simulator", {}).keys():
             stanza["simulator"][key] = -(-stanza["simulator"][key] // 3)
     definitions.write_text(yaml.safe_dump(catalogue, sort_keys=False))
+    # and figures in the formats that page and paper take
+    figures = clone / "scripts/nlbflow/figures/__init__.py"
+    text = figures.read_text()
+    assert 'FORMATS = ("svg", ' in text
+    figures.write_text(text.replace('FORMATS = ("svg", ', "FORMATS = ("))
     (clone / ".venv").symlink_to(sys.prefix)
     for step in steps(page):
         language, first, text = step
