@@ -276,14 +276,12 @@ class Selection:
     def failed_seeds(self) -> list[dict]:
         """A note, for the tables of its place, on each failed run whose model has other runs there."""
         return [
-            dict(
-                zip(("dataset", "bin_ms", "phase", "notes"), (*place, [f"{model}, seed {seed}, {reason}"]), strict=True)
-            )
-            for place in self.places
+            {"dataset": dataset, "bin_ms": bin_ms, "phase": phase, "notes": [f"{model}, seed {seed}, {reason}"]}
+            for dataset, bin_ms, phase in self.places
             for model in self.run["models"]
-            if not self.unavailable(*place, model)
+            if not self.unavailable(dataset, bin_ms, phase, model)
             for seed in self.models.seeds(model)
-            if (reason := self._failed_run((*place, model, seed)))
+            if (reason := self._failed_run((dataset, bin_ms, phase, model, seed)))
         ]
 
     def wanted(self) -> list[str]:
