@@ -1,4 +1,5 @@
 # The config, checked, and what it selects.
+import gc
 import inspect
 import sys
 from functools import lru_cache
@@ -7,6 +8,9 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+
+# Nearly all that a plan makes stays; looking for what does not, at Python's own pace, is a tenth of its time.
+gc.set_threshold(200_000, 20, 100)
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "scripts"))

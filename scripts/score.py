@@ -1,7 +1,9 @@
-"""Rule score: the predictions of one bundle, each in a process of its own; what is scored already is kept."""
+"""Rule score: the predictions of one bundle, in processes that fail alone; what is scored already is kept."""
 
 import multiprocessing
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from nlbflow.running.checksums import Log, is_intact
 from nlbflow.running.files import read_json
 from nlbflow.running.store import store_of_run
 from nlbflow.running.provenance import commit, package_versions
-from nlbflow.scoring.prediction import score_prediction
+from nlbflow.scoring.prediction import read_place, score_prediction
 from nlbflow.scoring.bundles import is_scored, made_of, write_bundle
 
 # a fork has everything imported, which takes longer than most scores
@@ -33,11 +35,13 @@ def main(smk) -> None:
             remove(map(Path, member.output))
         # kept for the processes, which would each work them out
         package_versions(), commit()
+        if outdated:
+            read_place(smk.input.input), read_place(smk.input.target)
         failed = []
         store = store_of_run()
-        for member in outdated:
+        for member, ended in score_apart(outdated):
             of = f"{member.wildcards.model}, seed {member.wildcards.seed}"
-            if ended := score_apart(member):
+            if ended:
                 failed.append(of)
             for path in map(Path, [*member.output, *member.log]):
                 store.leave(path)
@@ -82,17 +86,40 @@ def is_kept(member, log: Log) -> bool:
     return is_scored(Path(member.output.scores).parent, made_of(member.input, log), log)
 
 
-def score_apart(member) -> str:
-    """Score one prediction in a process of its own, which fails or is killed alone; how it ended, empty if well."""
-    process = PROCESSES.Process(target=score_prediction, args=(member,))
-    process.start()
-    process.join()
-    if process.exitcode < 0:
-        ended = f"was ended by {signal.Signals(-process.exitcode).name}; it may have run out of memory"
-        with open(member.log[0], "a") as log:
-            log.write(f"nlbflow: scoring {ended}.\n")
-        return ended
-    return "could not be scored" if process.exitcode else ""
+def score_apart(members: list) -> Iterator[tuple[SimpleNamespace, str]]:
+    """Score predictions in a process, and those after one that fails or is killed in another: each prediction, and how
+    its scoring ended, empty if well."""
+    while members:
+        told, tell = PROCESSES.Pipe(duplex=False)
+        process = PROCESSES.Process(target=score_in_turn, args=(members, tell))
+        process.start()
+        tell.close()
+        with suppress(EOFError):
+            while members:
+                told.recv_bytes()
+                yield members[0], ""
+                members = members[1:]
+        process.join()
+        if members:
+            yield members[0], how_ended(process.exitcode, members[0])
+            members = members[1:]
+
+
+def score_in_turn(members: list, tell) -> None:
+    """Score predictions and tell after each."""
+    for member in members:
+        score_prediction(member)
+        tell.send_bytes(b".")
+
+
+def how_ended(exitcode: int, member) -> str:
+    """How the scoring of a prediction ended, which its log has, too."""
+    if exitcode >= 0:
+        return "could not be scored"
+    ended = f"was ended by {signal.Signals(-exitcode).name}; it may have run out of memory"
+    with open(member.log[0], "a") as log:
+        log.write(f"nlbflow: scoring {ended}.\n")
+    return ended
 
 
 if "snakemake" in globals():

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -69,9 +70,25 @@ def test_one_prediction_can_be_asked_for(finished, tmp_path):
     assert seal_of(work / PLACE / "smoothing/0/bootstrap.h5").is_file()
 
 
-def test_a_scoring_that_is_killed_is_told_in_its_own_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(score, "score_prediction", lambda member: os.kill(os.getpid(), signal.SIGKILL))
-    member = SimpleNamespace(log=[str(tmp_path / "0.log")])
-    told = score.score_apart(member)
-    assert told.startswith("was ended by SIGKILL")
-    assert (tmp_path / "0.log").read_text() == f"nlbflow: scoring {told}.\n"
+def test_a_scoring_that_is_killed_is_told_in_its_own_log_and_takes_no_other_with_it(tmp_path, monkeypatch):
+    def score_or_die(member):
+        if member.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if member.fails:
+            raise SystemExit(1)
+        Path(member.scores).write_text(str(os.getpid()))
+
+    monkeypatch.setattr(score, "score_prediction", score_or_die)
+    members = [
+        SimpleNamespace(dies=i == 1, fails=i == 3, log=[str(tmp_path / f"{i}.log")], scores=str(tmp_path / str(i)))
+        for i in range(6)
+    ]
+    told = [*score.score_apart(members)]
+    assert [member for member, _ in told] == members
+    ended = [ended for _, ended in told]
+    assert ended[1].startswith("was ended by SIGKILL")
+    assert ended == ["", ended[1], "", "could not be scored", "", ""]
+    assert [path.name for path in tmp_path.glob("*.log")] == ["1.log"]
+    assert (tmp_path / "1.log").read_text() == f"nlbflow: scoring {ended[1]}.\n"
+    processes = [(tmp_path / str(i)).read_text() for i in (0, 2, 4, 5)]
+    assert len({*processes, str(os.getpid())}) == 4 and processes[2] == processes[3]

@@ -1,5 +1,6 @@
 """Scoring of one prediction, which the rule score_one does once and the rule score for each prediction of a bundle."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from nlbflow import METRICS_VERSION
@@ -16,6 +17,9 @@ from nlbflow.scoring.scores import IMPLAUSIBLE, benchmark_scores, further_scores
 from nlbflow.scoring.structure import structure_scores
 from nlbflow.scoring.trial_statistics import bits_per_neuron
 
+# The input and the answers of a place, which the processes of a bundle share; none of them changes an array.
+read_place = lru_cache(maxsize=2)(read_arrays)
+
 
 def score_prediction(smk) -> None:
     """Write the metrics of one prediction with their intervals; of the null model, which needs the answers alone.
@@ -25,7 +29,7 @@ def score_prediction(smk) -> None:
     """
     with job(smk) as run:
         asked = read_json(smk.input.stamp)["parameters"]
-        target, about = read_arrays(smk.input.target)
+        target, about = read_place(smk.input.target)
         series, (notes, nothing_decoded) = series_of(about["definition"]), left_out(target, about["definition"])
         bootstraps, neurons, sha256 = {}, [], None
         if smk.input.get("prediction"):
@@ -42,7 +46,7 @@ def score_prediction(smk) -> None:
                 notes = [*notes, f"{of}, is not ranked: {beyond}; only the answers give such a score."]
             neurons = bits_per_neuron(prediction["eval_rates_heldout"], target["eval_spikes_heldout"]).tolist()
             scores |= further_scores(target, prediction)
-            scores |= latent_scores(read_arrays(smk.input.input)[0], target, prediction, asked)
+            scores |= latent_scores(read_place(smk.input.input)[0], target, prediction, asked)
             scores |= structure_scores(target, prediction)
         else:
             made = {"provenance": None, "params": {}, "facts": {}}
