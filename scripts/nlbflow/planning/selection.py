@@ -27,6 +27,8 @@ from nlbflow.recordings.datasets import (
 
 # The row that `score` computes from the answers, without a model.
 NULL = "null"
+# Jobs that score a place, at most: of hundreds of predictions, Snakemake and Python would take half of the time.
+MOST_BUNDLES = 12
 ANSWERS = "data/answers/eval_data_test.h5"
 TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "consistency", "summaries", "notes")
 
@@ -205,11 +207,11 @@ class Selection:
     def _bundles(self, *place) -> list[list[Run]]:
         """The scored runs of a place, its null row first, in the bundles that one job scores each.
 
-        A bundle has as many runs as there are bundles: of a few predictions, all cores have some, and many share the
-        start of a job, which takes longer than most scores.
+        A bundle has at least as many runs as there are bundles: of a few predictions, all cores have some, and many
+        share the start of a job, which takes longer than most scores.
         """
         runs = [(*place, NULL, 0), *self.runs_at(*place)]
-        size = isqrt(len(runs) - 1) + 1
+        size = max(isqrt(len(runs) - 1) + 1, -(-len(runs) // MOST_BUNDLES))
         return [runs[first : first + size] for first in range(0, len(runs), size)]
 
     def bundle_files(self, place: Place, kind: str) -> list[str]:
