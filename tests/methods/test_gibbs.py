@@ -197,7 +197,16 @@ def test_states_are_drawn_from_all_paths():
 # Geweke's joint test: small, and tight enough that no count is huge
 PLACES, STATES, NEURONS, BINS = 3, 2, 4, 8
 JOINT = Assumed(
-    level=0.0, dispersion=2, loading=0.3, noise=0.06, noise_count=4.0, tightness=10.0, change=2.0, stay=1.0, end=0.3
+    level=0.0,
+    dispersion=2,
+    loading=0.3,
+    noise=0.06,
+    noise_count=4.0,
+    tightness=10.0,
+    change=2.0,
+    stay=1.0,
+    end=0.3,
+    first=3.0,
 )
 
 
@@ -209,11 +218,13 @@ def draw_prior(rng, labels, chances):
     found = np.eye(dims, dims + 1) + np.linalg.cholesky(Q) @ noise
     A, b = found[..., :dims], found[..., dims]
     transitions = np.stack([rng.dirichlet(row) for row in JOINT.change / STATES + JOINT.stay * np.eye(STATES)])
-    dynamics = Dynamics(np.full(STATES, 1 / STATES), transitions, np.zeros(dims), np.eye(dims), A, b, Q)
+    cov = invwishart.rvs(dims + JOINT.noise_count, JOINT.first * np.eye(dims), random_state=rng)
+    mean = np.linalg.cholesky(cov) @ rng.standard_normal(dims) / np.sqrt(JOINT.tightness)
+    dynamics = Dynamics(np.full(STATES, 1 / STATES), transitions, mean, cov, A, b, Q)
     loadings = np.sqrt(JOINT.loading) * rng.standard_normal((NEURONS, 2))
     drawn = Drawn(dynamics, labels[rng.choice(len(labels), p=chances)], loadings, PLACES)
     states, latents = np.zeros((1, BINS), int), np.zeros((1, BINS, dims))
-    states[0, 0], latents[0, 0] = rng.integers(STATES), rng.standard_normal(dims)
+    states[0, 0], latents[0, 0] = rng.integers(STATES), mean + np.linalg.cholesky(cov) @ rng.standard_normal(dims)
     for t in range(1, BINS):
         k = states[0, t] = rng.choice(STATES, p=transitions[states[0, t - 1]])
         latents[0, t] = A[k] @ latents[0, t - 1] + b[k] + np.linalg.cholesky(Q[k]) @ rng.standard_normal(dims)
@@ -240,7 +251,9 @@ def functions(drawn, trials):
         len(set(drawn.labels.tolist())), (trials.states[0, 1:] == trials.states[0, :-1]).mean(),
         np.tanh(dynamics.A.diagonal(axis1=1, axis2=2)).mean(), np.tanh(dynamics.b**2).mean(),
         np.tanh((2 * own - density.sum(axis=1)) / 5).mean(), (x[:, ::2] ** 2).mean(),
-        np.tanh(log_means(drawn, trials.latents, JOINT)).mean(),
+        np.tanh(log_means(drawn, trials.latents, JOINT)).mean(), np.linalg.slogdet(dynamics.first_cov)[1],
+        np.tanh(dynamics.first_mean).mean(), np.tanh(dynamics.first_mean**2).mean(),
+        np.tanh((trials.latents[0, 0] - dynamics.first_mean) ** 2).mean(),
     ])  # fmt: skip
 
 

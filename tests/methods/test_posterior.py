@@ -75,8 +75,8 @@ def test_rates_are_expected_counts_and_silent_neurons_stay_so(clustered):
     assert np.all(told.rates[..., -1] < 1e-8) and found.labels[-1] == -1 and not found.together[-1].any()
     np.testing.assert_allclose(told.states.sum(axis=2), 1)
     assert 0 <= found.moved < 0.5
-    # 2 states of 12 latents, their transitions, and 30 neurons of 3 loadings
-    assert found.parameters == 2 * (144 + 12 + 78) + 2 + 30 * 3
+    # 2 states of 12 latents, their transitions, the first latents' moments, and 30 neurons of 3 loadings
+    assert found.parameters == 2 * (144 + 12 + 78) + 2 + 12 + 78 + 30 * 3
 
 
 def test_labels_that_agree_best_are_taken():

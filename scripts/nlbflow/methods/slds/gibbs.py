@@ -15,7 +15,7 @@ from nlbflow.methods.slds.hmm import draw_states
 from nlbflow.methods.slds.mixture import draw_labels, log_weights
 from nlbflow.methods.slds.polyagamma import polya_gamma
 from nlbflow.methods.slds.start import known
-from nlbflow.methods.slds.switching import Dynamics, Statistics, statistics
+from nlbflow.methods.slds.switching import Dynamics, statistics
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class Assumed:
     """What is fixed: the counts' kind and the priors.
 
     `level` is the log mean count of a neuron without loadings and latents. A count of mean m has the variance
-    m + m^2 / `dispersion`. `loading` is the variance of a neuron's log gain and of its loadings; the first latents are
-    standard normal. A state's noise is inverse Wishart of mean `noise` / (`noise_count` - 1) and dims + `noise_count`
-    degrees of freedom; A and b, given the noise, are normal about identity and zero as if seen in `tightness` steps.
+    m + m^2 / `dispersion`. `loading` is the variance of a neuron's log gain and of its loadings. A state's noise is
+    inverse Wishart of mean `noise` / (`noise_count` - 1) and dims + `noise_count` degrees of freedom; A and b, given
+    the noise, are normal about identity and zero as if seen in `tightness` steps. So is the covariance of a trial's
+    first latents, of mean `first` / (`noise_count` - 1), and their mean about zero as if seen in `tightness` trials.
     Chances to go to another state are Dirichlet of `change` in all, with `stay` more to stay; the first state is any.
     `gamma` and `end` are of the mixture of clusters.
     """
@@ -35,6 +36,7 @@ class Assumed:
     loading: float = 1.0
     noise: float = 0.01
     noise_count: float = 2.0
+    first: float = 1.0
     tightness: float = 1.0
     change: float = 5.0
     stay: float = 10.0
@@ -132,35 +134,43 @@ def draw_paths(drawn: Drawn, trials: Trials, terms: tuple[np.ndarray, ...], rng:
 def draw_dynamics(
     latents: Chain, states: np.ndarray, count: int, assumed: Assumed, rng: np.random.Generator
 ) -> Dynamics:
-    """Transitions of `count` states and the dynamics of each, given latents and states (trials, bins)."""
+    """Transitions of `count` states, the dynamics of each and the first latents' moments, given latents and states
+    (trials, bins)."""
     changes = np.zeros((count, count))
     np.add.at(changes, (states[:, :-1], states[:, 1:]), 1)
     rows = changes + assumed.change / count + assumed.stay * np.eye(count)
     transitions = np.stack([rng.dirichlet(row) for row in rows])
     sums, dims = statistics(latents, np.eye(count)[states]), latents.mean.shape[2]
-    A, b, Q = zip(*(_draw_state(sums, k, dims, assumed, rng) for k in range(count)), strict=True)
-    first = np.zeros(dims), np.eye(dims)
-    return Dynamics(np.full(count, 1 / count), transitions, *first, np.stack(A), np.stack(b), np.stack(Q))
+    found = [_draw_map(pairs, np.eye(dims, dims + 1), assumed.noise, assumed, rng) for pairs in sums.pairs]
+    maps, noise = (np.stack(parts) for parts in zip(*found, strict=True))
+    mean, cov = _draw_map(sums.first, np.zeros((dims, 1)), assumed.first, assumed, rng)
+    return Dynamics(np.full(count, 1 / count), transitions, mean[:, 0], cov, maps[..., :dims], maps[..., dims], noise)
 
 
-def _draw_state(
-    sums: Statistics, k: int, dims: int, assumed: Assumed, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A, b and Q of one state: matrix normal given Q, which is inverse Wishart."""
-    pairs, centre = sums.pairs[k], np.eye(dims, dims + 1)
-    cross = pairs[:dims, dims:] + assumed.tightness * centre
-    gram = pairs[dims:, dims:] + assumed.tightness * np.eye(dims + 1)
+def _draw_map(
+    sums: np.ndarray, centre: np.ndarray, noise: float, assumed: Assumed, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A linear map of inputs, the last of which is 1, and the covariance of what it leaves: matrix normal given that,
+    which is inverse Wishart.
+
+    Args:
+        sums: of ww', w = (outputs, inputs).
+        centre: (outputs, inputs), about which the map is.
+        noise: the prior scale of the covariance.
+    """
+    dims, inputs = centre.shape
+    cross = sums[:dims, dims:] + assumed.tightness * centre
+    gram = sums[dims:, dims:] + assumed.tightness * np.eye(inputs)
     best = np.linalg.solve(gram, cross.T).T
-    scatter = pairs[:dims, :dims] + assumed.tightness * centre @ centre.T - best @ cross.T
-    scatter = (scatter + scatter.T) / 2 + assumed.noise * np.eye(dims)
-    freedom = dims + assumed.noise_count + pairs[-1, -1]
-    # Bartlett: a Wishart matrix's root, whose inverse is one of Q
+    scatter = sums[:dims, :dims] + assumed.tightness * centre @ centre.T - best @ cross.T
+    scatter = (scatter + scatter.T) / 2 + noise * np.eye(dims)
+    freedom = dims + assumed.noise_count + sums[-1, -1]
+    # Bartlett: a Wishart matrix's root, whose inverse is one of the covariance
     bartlett = np.tril(rng.standard_normal((dims, dims)), -1)
     bartlett += np.diag(np.sqrt(rng.chisquare(freedom - np.arange(dims))))
     root = np.linalg.solve(bartlett, np.linalg.cholesky(scatter).T).T
-    noise = np.linalg.solve(np.linalg.cholesky(gram).T, rng.standard_normal((dims + 1, dims))).T
-    found = best + root @ noise
-    return found[:, :dims], found[:, dims], root @ root.T
+    away = np.linalg.solve(np.linalg.cholesky(gram).T, rng.standard_normal((inputs, dims))).T
+    return best + root @ away, root @ root.T
 
 
 def draw_neurons(

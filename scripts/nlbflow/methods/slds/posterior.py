@@ -213,6 +213,5 @@ def _agreed(kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parameters(drawn: Drawn) -> int:
-    """Number of free parameters: the first latents' moments and the first state's chances are fixed."""
-    states, dims = drawn.dynamics.b.shape
-    return drawn.dynamics.parameters - (states - 1) - dims - dims * (dims + 1) // 2 + drawn.loadings.size
+    """Number of free parameters: the first state's chances are fixed."""
+    return drawn.dynamics.parameters - (len(drawn.dynamics.b) - 1) + drawn.loadings.size
