@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -106,9 +107,14 @@ def score_apart(members: list) -> Iterator[tuple[SimpleNamespace, str]]:
 
 
 def score_in_turn(members: list, tell) -> None:
-    """Score predictions and tell after each."""
+    """Score predictions and tell after each; each one's log and peak memory are its own."""
     for member in members:
-        score_prediction(member)
+        # Linux counts the peak from here; elsewhere it stays that of the largest so far
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        # otherwise Python shows a warning once for all members
+        with warnings.catch_warnings():
+            score_prediction(member)
         tell.send_bytes(b".")
 
 
@@ -117,7 +123,8 @@ def how_ended(exitcode: int, member) -> str:
     if exitcode >= 0:
         return "could not be scored"
     ended = f"was ended by {signal.Signals(-exitcode).name}; it may have run out of memory"
-    with open(member.log[0], "a") as log:
+    # its log may be what could not be written
+    with suppress(OSError), open(member.log[0], "a") as log:
         log.write(f"nlbflow: scoring {ended}.\n")
     return ended
 

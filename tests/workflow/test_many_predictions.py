@@ -2,10 +2,13 @@
 
 import json
 import os
+import resource
 import signal
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 
 import score
@@ -92,3 +95,26 @@ def test_a_scoring_that_is_killed_is_told_in_its_own_log_and_takes_no_other_with
     assert (tmp_path / "1.log").read_text() == f"nlbflow: scoring {ended[1]}.\n"
     processes = [(tmp_path / str(i)).read_text() for i in (0, 2, 4, 5)]
     assert len({*processes, str(os.getpid())}) == 4 and processes[2] == processes[3]
+
+
+def test_each_prediction_has_its_own_warnings_and_peak_memory(tmp_path, monkeypatch):
+    def score_with_warning(member):
+        held = np.ones(member.megabytes << 17)
+        warnings.warn(f"{held.size} numbers", stacklevel=1)
+        Path(member.scores).write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+    monkeypatch.setattr(score, "score_prediction", score_with_warning)
+    members = [
+        SimpleNamespace(megabytes=size, log=[str(tmp_path / f"{i}.log")], scores=str(tmp_path / str(i)))
+        for i, size in enumerate([200, 1, 1])
+    ]
+    told = os.open(tmp_path / "told", os.O_CREAT | os.O_WRONLY)
+    # pytest keeps warnings for itself
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: os.write(told, f"{message}\n".encode()))
+        assert [ended for _, ended in score.score_apart(members)] == ["", "", ""]
+    os.close(told)
+    assert (tmp_path / "told").read_text().splitlines() == [f"{200 << 17} numbers", *[f"{1 << 17} numbers"] * 2]
+    first, *others = (int((tmp_path / str(i)).read_text()) for i in range(3))
+    assert all(first - other > 100_000 for other in others)

@@ -27,8 +27,9 @@ from nlbflow.recordings.datasets import (
 
 # The row that `score` computes from the answers, without a model.
 NULL = "null"
-# Jobs that score a place, at most: of hundreds of predictions, Snakemake and Python would take half of the time.
-MOST_BUNDLES = 12
+# Of hundreds of predictions, the start of jobs would be a third of the time; so they have no more bundles than this,
+# unless these got larger than this: a job asks for 20 minutes for each prediction.
+MOST_BUNDLES, LARGE_BUNDLE = 12, 36
 ANSWERS = "data/answers/eval_data_test.h5"
 TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "consistency", "summaries", "notes")
 
@@ -211,7 +212,7 @@ class Selection:
         share the start of a job, which takes longer than most scores.
         """
         runs = [(*place, NULL, 0), *self.runs_at(*place)]
-        size = max(isqrt(len(runs) - 1) + 1, -(-len(runs) // MOST_BUNDLES))
+        size = max(isqrt(len(runs) - 1) + 1, min(-(-len(runs) // MOST_BUNDLES), LARGE_BUNDLE))
         return [runs[first : first + size] for first in range(0, len(runs), size)]
 
     def bundle_files(self, place: Place, kind: str) -> list[str]:
