@@ -291,6 +291,8 @@ def test_hostile_names_stay_text():
     assert markdown_text("a|b *c* [d](e) <i> `f` _g_ h_i &amp; j\nk") == (
         r"a\|b \*c\* \[d\](e) &lt;i> \`f\` \_g\_ h_i \&amp; j k"
     )
+    # an escape sequence, a reversed direction and an end of text; names keep their letters
+    assert markdown_text("\x1b[2Ja\u202eb\x04 é 中") == r"?\[2Ja?b? é 中"
     assert markdown_text("a\\|b") == r"a\\\|b", "the cell ends where the table says"
     assert latex_text("[a]* b\n\nc") == "{[}a]{*} b c", "no argument of a row's end, no paragraph in a caption"
     assert latex_text("½ … ﬁ x² e\u0301 ḧ") == "1/2 ... fi x2 é h"

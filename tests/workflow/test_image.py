@@ -223,6 +223,7 @@ def test_jobs_run_in_the_image_with_a_checkout_outside(apptainer, tmp_path, fini
     image = code / "containers/nlbflow.sif"
     image.parent.mkdir()
     image.touch()
-    output = run(code, code, "--software-deployment-method", "apptainer", *map(str, TABLES))
+    # that option takes every word up to the next one
+    output = run(code, code, *map(str, TABLES), "--software-deployment-method", "apptainer")
     assert "Activating singularity image containers/nlbflow.sif" in output
     assert not [path.name for path in TABLES if reproducible(code / path) != reproducible(finished[1] / path)]

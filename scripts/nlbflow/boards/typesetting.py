@@ -43,8 +43,10 @@ class Markup:
 
 
 def markdown_text(text: str) -> str:
-    """Text for one line of Markdown, a cell or a paragraph, in which nothing is read as markup."""
-    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
+    """Text for one line of Markdown, a cell or a paragraph, in which nothing is read as markup, by a terminal neither:
+    characters that cannot be seen become question marks."""
+    seen = "".join(part if part.isprintable() else "?" for part in " ".join(text.split()))
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", seen).replace("<", "&lt;")
 
 
 def latex_text(text: str) -> str:
