@@ -101,7 +101,7 @@ axes[1].set(xlabel="time from movement onset (ms)", ylabel="rate (spikes/s)")
 board = {
     "true_rates (oracle)": (0.3311, 0.270, 0.427),
     "slds": (0.2976, 0.237, 0.393),
-    "gpfa": (0.2565, 0.204, 0.350),
+    "gpfa": (0.2565, 0.204, 0.351),
     "mint": (0.2467, 0.198, 0.332),
     "smoothing": (0.1313, 0.082, 0.208),
     "my model": tuple(scores.loc["co-bps", ["value", "low", "high"]]),
