@@ -150,21 +150,6 @@ def test_loadings_are_integrated_out():
     assert precision[0, 2, 1] == pull[0, 2, 1] == 0
 
 
-def test_where_trials_begin_is_learnt():
-    """Short trials show little of their first latents, so a prior that is too wide costs much."""
-    rng, assumed = np.random.default_rng(0), Assumed(level=0.0)
-    latents = rng.standard_normal((200, 6, 2))
-    latents[:, 0] = [2.0, -1.0] + 0.2 * latents[:, 0]
-    states = np.zeros((200, 6), int)
-    drawn = [gibbs.draw_dynamics(known(latents), states, 1, assumed, rng) for _ in range(50)]
-    mean = np.mean([dynamics.first_mean for dynamics in drawn], axis=0)
-    np.testing.assert_allclose(mean, latents[:, 0].mean(axis=0), atol=0.03)
-    spread = np.mean([dynamics.first_cov for dynamics in drawn], axis=0)
-    # with the prior's shares: its scale, and the mean's distance from zero
-    expected = (np.eye(2) + np.outer(mean, mean) + 200 * np.cov(latents[:, 0].T, bias=True)) / 201
-    np.testing.assert_allclose(spread, expected, atol=0.01)
-
-
 def test_given_precisions_counts_are_gaussian_observations():
     """The mean of the Gaussian factor over PG(y + r, 0) is the negative binomial's."""
     rng, r = np.random.default_rng(1), 10

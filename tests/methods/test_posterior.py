@@ -8,8 +8,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.slds.clusters import fit_clusters
-from nlbflow.methods.slds.gibbs import Assumed, log_means
+from nlbflow.methods.slds.gibbs import Assumed, draw_dynamics, log_means
 from nlbflow.methods.slds.posterior import _agreed, _aligned, _start, sample
+from nlbflow.methods.slds.start import known
 from nlbflow.models.contract import check_model, load_model, tiny_input
 from nlbflow.recordings.simulator.clusters import STEP_MS, simulate_clusters
 from nlbflow.recordings.simulator.truth import rates_hz
@@ -77,6 +78,21 @@ def test_rates_are_expected_counts_and_silent_neurons_stay_so(clustered):
     assert 0 <= found.moved < 0.5
     # 2 states of 12 latents, their transitions, the first latents' moments, and 30 neurons of 3 loadings
     assert found.parameters == 2 * (144 + 12 + 78) + 2 + 12 + 78 + 30 * 3
+
+
+def test_where_trials_begin_is_learnt():
+    """Short trials show little of their first latents, so a prior that is too wide costs much."""
+    rng, assumed = np.random.default_rng(0), Assumed(level=0.0)
+    latents = rng.standard_normal((200, 6, 2))
+    latents[:, 0] = [2.0, -1.0] + 0.2 * latents[:, 0]
+    states = np.zeros((200, 6), int)
+    drawn = [draw_dynamics(known(latents), states, 1, assumed, rng) for _ in range(50)]
+    mean = np.mean([dynamics.first_mean for dynamics in drawn], axis=0)
+    np.testing.assert_allclose(mean, latents[:, 0].mean(axis=0), atol=0.03)
+    spread = np.mean([dynamics.first_cov for dynamics in drawn], axis=0)
+    # with the prior's shares: its scale, and the mean's distance from zero
+    expected = (np.eye(2) + np.outer(mean, mean) + 200 * np.cov(latents[:, 0].T, bias=True)) / 201
+    np.testing.assert_allclose(spread, expected, atol=0.01)
 
 
 def test_labels_that_agree_best_are_taken():

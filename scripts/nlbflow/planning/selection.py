@@ -27,8 +27,7 @@ from nlbflow.recordings.datasets import (
 
 # The row that `score` computes from the answers, without a model.
 NULL = "null"
-# Of hundreds of predictions, the start of jobs would be a third of the time; so they have no more bundles than this,
-# unless these got larger than this: a job asks for 20 minutes for each prediction.
+# Jobs of hundreds of predictions at one place, unless each got so many: a job asks for 20 minutes for a prediction.
 MOST_BUNDLES, LARGE_BUNDLE = 12, 36
 ANSWERS = "data/answers/eval_data_test.h5"
 TABLES = ("scores", "costs", "neurons", "ranks", "differences", "cross_decoding", "consistency", "summaries", "notes")
@@ -209,7 +208,7 @@ class Selection:
         """The scored runs of a place, its null row first, in the bundles that one job scores each.
 
         A bundle has at least as many runs as there are bundles: of a few predictions, all cores have some, and many
-        share the start of a job, which takes longer than most scores.
+        share the start of a job, which takes longer than most scores and a third of the time of hundreds.
         """
         runs = [(*place, NULL, 0), *self.runs_at(*place)]
         size = max(isqrt(len(runs) - 1) + 1, min(-(-len(runs) // MOST_BUNDLES), LARGE_BUNDLE))
