@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import score
 from nlbflow.running.checksums import seal_of
@@ -116,5 +117,7 @@ def test_each_prediction_has_its_own_warnings_and_peak_memory(tmp_path, monkeypa
         assert [ended for _, ended in score.score_apart(members)] == ["", "", ""]
     os.close(told)
     assert (tmp_path / "told").read_text().splitlines() == [f"{200 << 17} numbers", *[f"{1 << 17} numbers"] * 2]
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("this kernel cannot count the peak memory of a process anew")
     first, *others = (int((tmp_path / str(i)).read_text()) for i in range(3))
     assert all(first - other > 100_000 for other in others)
