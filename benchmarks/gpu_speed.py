@@ -93,8 +93,7 @@ def speed(network: str, told: Told, networks: int = 1, **changes) -> dict:
         if networks == 1:
             module.predict(data, params, 0)
         else:
-            seeds = range(networks)
-            training.predict_side_by_side(lambda seed: module.task(data, params, seed), data, seeds, [None] * networks)
+            module.predict_seeds(data, params, range(networks))
 
     with measured(told) as found, patch.object(holder, name, timed), suppress(EnoughError):
         train()
@@ -121,7 +120,7 @@ def together(network: str, told: Told) -> dict:
     module, params = params_of(network, told)
     params |= short(network) | ({"batch": 6} if told.rehearse else {})
     data, seeds = made_up(told), (0, 1)
-    beside = training.predict_side_by_side(lambda seed: module.task(data, params, seed), data, seeds, [None] * 2)
+    beside = module.predict_seeds(data, params, seeds)
     apart = [
         differences(*(np.log(one["eval_rates_heldout"]) for one in (found, module.predict(data, params, seed))))
         for seed, found in zip(seeds, beside, strict=True)

@@ -47,9 +47,9 @@ def model_threads(wildcards):
     return MODELS.params(wildcards.model, wildcards.dataset, wildcards.bin_ms).get("threads", 1)
 
 
-def growing_by_model(name, usual):
+def growing_by_model(name, usual, times=1):
     """Memory or time that a model's stanza asks for; two or three times as much when its job is tried again."""
-    return at_hand(lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * attempt)
+    return at_hand(lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * times * attempt)
 
 
 @at_hand

@@ -16,7 +16,7 @@ def main(smk) -> None:
         path, model = model_path(smk), smk.wildcards.model
         free = read_declaration(path)["ORACLE"]
         reach = replace(Reach.of(path, smk.config), free=free)
-        _, found, confined = run_apart(lambda: ({}, check_model(path, model, params)), model, reach)
+        [(_, found)], confined = run_apart(lambda: [({}, check_model(path, model, params))], model, reach)
         run.log(f"{model} keeps the contract: {found}; confined: {confined}")
         write_json(run.out["report"], found)
 

@@ -26,7 +26,8 @@ def main(smk) -> None:
         made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds)
         made = cost(made, [known["provenance"] for known in attributes.values()])
         params = {"average": asked["average"], "top": asked["top"]}
-        write_prediction(smk, run, about, arrays, "competitor", params, told, made)
+        told_of = {"seed": int(smk.wildcards.seed), "kind": "competitor", "params": params, "facts": told}
+        write_prediction(smk, run.out["prediction"], about, arrays, made, **told_of)
 
 
 if "snakemake" in globals():

@@ -23,7 +23,8 @@ def main(smk) -> None:
         made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds)
         # what making the rates cost is not known
         made = {name: value for name, value in made.items() if name not in ("seconds", "peak_mb", "device")}
-        write_prediction(smk, run, about, rates, "competitor", {}, facts, made)
+        told_of = {"seed": int(smk.wildcards.seed), "kind": "competitor", "params": {}, "facts": facts}
+        write_prediction(smk, run.out["prediction"], about, rates, made, **told_of)
 
 
 if "snakemake" in globals():

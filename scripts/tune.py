@@ -14,7 +14,8 @@ def main(smk) -> None:
         run.log(f"{model} with {asked['candidate']} on {about['dataset']}: {data.train_spikes_heldin.shape} counts")
 
         def predict(seen):
-            return predict_apart(smk, seen, asked["params"], asked["seed"])[0]
+            [(arrays, _)], _ = predict_apart(smk, seen, asked["params"], [asked["seed"]])
+            return arrays
 
         write_json(
             run.out["result"],

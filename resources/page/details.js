@@ -90,12 +90,14 @@ function runDetails(row, run, i, shared) {
 const LABELS = {
   dataset_version: "dataset version",
   code_digest: "digest of code and settings",
+  made_of: "digest of these, input and seed",
   commit: "commit",
   packages: "packages",
   device: "device",
   confined: "model kept from the answers by",
   machine: "machine",
   seconds: "seconds",
+  side_by_side: "seeds trained side by side, of which these seconds are a share",
   peak_mb: "peak memory, MB",
   date: "date",
 };

@@ -20,6 +20,7 @@ from nlbflow.methods.networks.blocks import BidirectionalGRU
 from nlbflow.methods.networks.common import TimeSteps
 from nlbflow.methods.networks.coordinated import Readout, task_of
 from nlbflow.methods.networks.draws import Dropout
+from nlbflow.methods.networks.training import predict_side_by_side
 from torch import nn
 
 DEFAULTS = {
@@ -93,3 +94,8 @@ def predict(data, params: dict, seed: int) -> dict:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
     return task(data, params, seed).predict(data)
+
+
+def predict_seeds(data, params: dict, seeds) -> list[dict]:
+    """What `predict` returns for each of several seeds, trained side by side."""
+    return predict_side_by_side(task, data, params, seeds)

@@ -22,6 +22,7 @@ Reference code: https://github.com/zeyuliu1037/LMUFormer (MIT); nothing of it is
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.coordinated import task_of
 from nlbflow.methods.networks.lmu import LMUFormer
+from nlbflow.methods.networks.training import predict_side_by_side
 
 DEFAULTS = {
     # Dimensions of the linear layer that reads the counts in; with few of them the network cannot learn a small data
@@ -82,3 +83,8 @@ def predict(data, params: dict, seed: int) -> dict:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
     return task(data, params, seed).predict(data)
+
+
+def predict_seeds(data, params: dict, seeds) -> list[dict]:
+    """What `predict` returns for each of several seeds, trained side by side."""
+    return predict_side_by_side(task, data, params, seeds)

@@ -17,11 +17,14 @@ Reference code: https://github.com/OpenSparseLLMs/MoM (Apache-2.0); nothing of i
   description.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.networks.coordinated import task_of
 from nlbflow.methods.networks.mom import MixtureOfMemories, imbalance
+from nlbflow.methods.networks.training import predict_side_by_side
 
 DEFAULTS = {
     # Dimensions of the linear layer that reads the counts in; with few of them the network cannot learn a small data
@@ -74,7 +77,17 @@ def task(data, params: dict, seed: int):
     def penalty(net, seen):
         return params["balance"] * imbalance(*net.routed(net.factors(seen)))
 
-    return task_of(data, params, seed, MixtureOfMemories, penalty)
+    return replace(task_of(data, params, seed, MixtureOfMemories, penalty), show=show_segments)
+
+
+def show_segments(net, data, predicted: dict) -> None:
+    """Add the memory that each bin is sent to, and how often each one is used."""
+    device = next(net.parameters()).device
+    for part in ("train", "eval"):
+        counts = torch.from_numpy(getattr(data, f"{part}_spikes_heldin")).to(device)
+        predicted[f"{part}_states"] = net.segments(counts).cpu().numpy()
+    used = np.bincount(predicted["train_states"].ravel(), minlength=net.router.out_features)
+    predicted["facts"]["occupancy"] = ", ".join(f"{share:.3f}" for share in np.sort(used / used.sum())[::-1])
 
 
 def predict(data, params: dict, seed: int) -> dict:
@@ -89,12 +102,9 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
-    made = task(data, params, seed)
-    predicted, net = made.predict(data), made.net
-    device = next(net.parameters()).device
-    for part in ("train", "eval"):
-        counts = torch.from_numpy(getattr(data, f"{part}_spikes_heldin")).to(device)
-        predicted[f"{part}_states"] = net.segments(counts).cpu().numpy()
-    used = np.bincount(predicted["train_states"].ravel(), minlength=params["memories"])
-    predicted["facts"]["occupancy"] = ", ".join(f"{share:.3f}" for share in np.sort(used / used.sum())[::-1])
-    return predicted
+    return task(data, params, seed).predict(data)
+
+
+def predict_seeds(data, params: dict, seeds) -> list[dict]:
+    """What `predict` returns for each of several seeds, trained side by side."""
+    return predict_side_by_side(task, data, params, seeds)

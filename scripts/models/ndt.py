@@ -28,6 +28,7 @@ Reference code: NDT's (https://github.com/snel-repo/neural-data-transformers, Un
 """
 
 from nlbflow.methods.networks.ndt import task_of as task
+from nlbflow.methods.networks.training import predict_side_by_side
 
 DEFAULTS = {
     # Width of the encoder, a linear map of the counts; 0: the counts themselves, one column for each neuron.
@@ -94,3 +95,8 @@ def predict(data, params: dict, seed: int) -> dict:
         NlbflowError: a parameter is out of range, or there is no such device.
     """
     return task(data, params, seed).predict(data)
+
+
+def predict_seeds(data, params: dict, seeds) -> list[dict]:
+    """What `predict` returns for each of several seeds, trained side by side."""
+    return predict_side_by_side(task, data, params, seeds)

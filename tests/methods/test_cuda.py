@@ -85,7 +85,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(name, tmp_path, monkeypatch
 @pytest.mark.parametrize("name", NETWORKS)
 def test_side_by_side_is_alone(name):
     made, data = (lambda seed: task(name, seed, device="cuda")), tiny_input()
-    together = training.predict_side_by_side(made, data, (0, 4), (None, None))
+    together = training.predict_side_by_side(lambda data, params, seed: made(seed), data, {}, (0, 4))
     for seed, found in zip((0, 4), together, strict=True):
         alone = made(seed).predict(data)
         for key in ("eval_rates_heldin", "eval_rates_heldout"):

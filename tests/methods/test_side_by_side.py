@@ -14,8 +14,10 @@ from small_networks import NETWORKS, task
 SEEDS = 0, 4
 
 
-def together(name, works=(None,) * 2, **params):
-    return predict_side_by_side(lambda seed: task(name, seed, **params), tiny_input(), SEEDS, works)
+def together(name, work=None, **params):
+    data = tiny_input()
+    data.work = work
+    return predict_side_by_side(lambda data, params, seed: task(name, seed, **params), data, params, SEEDS)
 
 
 def compare(found, alone, within):
@@ -48,9 +50,6 @@ def test_they_end_at_epochs_of_their_own():
 
 @pytest.mark.parametrize("at", [2, 6])
 def test_a_killed_job_goes_on_to_the_same_bytes(at, tmp_path, monkeypatch):
-    works = [tmp_path / str(seed) for seed in SEEDS]
-    for work in works:
-        work.mkdir()
     whole, calls, save = together("mlp"), [], training.save_checkpoint
 
     def dies(*arguments):
@@ -62,12 +61,12 @@ def test_a_killed_job_goes_on_to_the_same_bytes(at, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "save_checkpoint", dies)
         with pytest.raises(InterruptedError):
-            together("mlp", works)
+            together("mlp", tmp_path)
     epochs, fit = [], training._Run.fit_epoch
     monkeypatch.setattr(
         training._Run, "fit_epoch", lambda run, rows, epoch: epochs.append(epoch) or fit(run, rows, epoch)
     )
-    for one, other in zip(together("mlp", works), whole, strict=True):
+    for one, other in zip(together("mlp", tmp_path), whole, strict=True):
         compare(one, other, 0)
     assert len(epochs) == max(one["facts"]["epochs"] for one in whole) - at
 
@@ -76,7 +75,7 @@ def test_a_network_that_draws_by_itself_is_refused():
     made = task("gru")
     made.net.dropout = torch.nn.Dropout(0.5)
     with pytest.raises(RuntimeError, match="random operation"):
-        predict_side_by_side(lambda seed: made, tiny_input(), (0, 1), (None, None))
+        predict_side_by_side(lambda *_: made, tiny_input(), {}, (0, 1))
 
 
 def test_draws_are_those_of_each_generator():

@@ -38,15 +38,18 @@ def reach_of(place: Path, **config) -> Reach:
 
 
 def attempt(place: Path, call, **config):
-    return run_apart(lambda: (call() or {}, {}), "mine", reach_of(place, **config))
+    return run_apart(lambda: [(call() or {}, {})], "mine", reach_of(place, **config))
 
 
 def test_a_result_comes_back_as_it_was(place):
     rates = np.random.default_rng(0).random((3, 4, 5), np.float32)
     arrays = {"eval_rates_heldin": rates, "history": {"loss": np.arange(3.0)}}
-    found, facts, confined = run_apart(
-        lambda: (arrays, {"n": 3, "x": float("nan"), "d": "cpu"}), "mine", reach_of(place)
+    other = {"eval_rates_heldin": rates + 1}
+    [(found, facts), second], confined = run_apart(
+        lambda: [(arrays, {"n": 3, "x": float("nan"), "d": "cpu"}), (other, {})], "mine", reach_of(place)
     )
+    np.testing.assert_array_equal(second[0]["eval_rates_heldin"], rates + 1)
+    assert second[0].keys() == {"eval_rates_heldin"} and second[1] == {}
     assert found["eval_rates_heldin"].dtype == np.float32
     np.testing.assert_array_equal(found["eval_rates_heldin"], rates)
     np.testing.assert_array_equal(found["history"]["loss"], np.arange(3.0))
@@ -166,7 +169,7 @@ def test_without_landlock_the_run_goes_on_and_says_so(place, monkeypatch):
 
 def test_oracles_are_free(place):
     reach = Reach(place / "models/mine.py", free=True)
-    *_, confined = run_apart(lambda: ({"a": np.array(Path("results/a/target.h5").read_bytes())}, {}), "mine", reach)
+    *_, confined = run_apart(lambda: [({"a": np.array(Path("results/a/target.h5").read_bytes())}, {})], "mine", reach)
     assert confined == "no: an oracle sees the answers"
 
 
@@ -234,7 +237,7 @@ def test_whatever_its_streams_are_it_is_confined(place):
     program = (
         "import sys; from pathlib import Path; from nlbflow.models.apart import Reach, run_apart\n"
         "reach = Reach(Path('models/mine.py').absolute(), hidden=(Path('results').absolute(),))\n"
-        "try: run_apart(lambda: (print(open('results/a/target.h5').read()) or {}, {}), 'mine', reach)\n"
+        "try: run_apart(lambda: [(print(open('results/a/target.h5').read()) or {}, {})], 'mine', reach)\n"
         "except Exception as error: sys.exit(f'told: {error}')\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(place)])}

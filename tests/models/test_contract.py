@@ -94,3 +94,40 @@ def test_what_predict_takes_is_read_while_planning(tmp_path, arguments, taken):
     else:
         with pytest.raises(NlbflowError, match=r"predict takes \(.*\); expected \(data, params, seed\)"):
             read_declaration(path)
+
+
+SEEDS = "\n\ndef predict_seeds(data, params, seeds):\n    "
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        ("return predict(data, params, 0)", "model mine returned dict for 2 seeds; predict_seeds must return a list"),
+        ("return [predict(data, params, 0)]", "model mine returned 1 results for 2 seeds"),
+        (
+            "return [predict(data, params, seed) | {'eval_rates_heldin': None} for seed in seeds]",
+            "model mine (seed 0) returned eval_rates_heldin of type object",
+        ),
+        (
+            "wrong = [predict(data, params, seed) for seed in seeds]\n"
+            "    wrong[1]['train_rates_heldin'] = wrong[1]['train_rates_heldin'] + 2e-4\n"
+            "    return wrong",
+            "gave another train_rates_heldin for seed 1 with predict_seeds than with predict; each seed must become",
+        ),
+    ],
+)
+def test_seeds_side_by_side_become_what_they_are_alone(tmp_path, returned, sentence):
+    path = tmp_path / "mine.py"
+    path.write_text(MODEL.format(fault="") + SEEDS + returned)
+    with pytest.raises(NlbflowError) as error:
+        check_model(path, "mine", {})
+    assert sentence in str(error.value)
+
+
+def test_a_model_that_keeps_its_word_on_seeds(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MODEL.format(fault="") + SEEDS + "return [predict(data, params, seed) for seed in seeds]\n")
+    assert read_declaration(path)["predict_seeds"] and check_model(path, "mine", {})["arrays"]
+    path.write_text(MODEL.format(fault="") + "\n\ndef predict_seeds(data):\n    pass\n")
+    with pytest.raises(NlbflowError, match=r"predict_seeds takes \(data\); expected \(data, params, seeds\)"):
+        read_declaration(path)

@@ -125,7 +125,8 @@ def notes_by_place(notes: pd.DataFrame) -> dict[tuple, list[str]]:
 
 
 def cost_table(entries: list[dict]) -> pd.DataFrame:
-    """One row per prediction: seconds and memory it took, seconds of scoring, device, confinement, commit, date."""
+    """One row per prediction: seconds (its share, of seeds that were trained side by side) and memory it took, seconds
+    of scoring, device, confinement, commit, date."""
     rows = []
     for entry in entries:
         made, scored = entry["provenance"]["prediction"] or {}, entry["provenance"]["score"]
@@ -134,6 +135,7 @@ def cost_table(entries: list[dict]) -> pd.DataFrame:
                 **{key: entry[key] for key in RUN},
                 "parameters": entry["facts"].get("parameters"),
                 "seconds": made.get("seconds"),
+                "side_by_side": made.get("side_by_side", 1),
                 "peak_mb": made.get("peak_mb"),
                 "device": made.get("device"),
                 "confined": made.get("confined"),

@@ -34,6 +34,8 @@ from nlbflow.running.code import LIBRARY
 RESULT, FAULT = "result.json", "fault.json"
 RECORDINGS = (".nwb", ".h5", ".hdf5")
 DENIED = "Permission denied"
+# Arrays by name, or columns by name under `history`; and facts.
+Predicted = tuple[dict, dict]
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,16 @@ def _recordings(folder: Path, known: list[Path]) -> list[Path]:
     return found
 
 
-def run_apart(call: Callable[[], tuple[dict, dict]], model: str, reach: Reach) -> tuple[dict, dict, str]:
+def run_apart(call: Callable[[], list[Predicted]], model: str, reach: Reach) -> tuple[list[Predicted], str]:
     """Call in a process of its own.
 
     Args:
-        call: gives (arrays by name, or columns by name under `history`; facts).
+        call: gives what was predicted, with each seed.
         model: its name, for the error.
         reach: what the process can open.
 
     Returns:
-        (arrays; facts; how it was confined, or why not).
+        (what `call` gave; how it was confined, or why not).
 
     Raises:
         NlbflowError: the call raised, opened what it may not, or ended its process.
@@ -151,10 +153,10 @@ def _child(call: Callable, model: str, reach: Reach, scratch: Path, parent: int)
         own = os.getpid()
         try:
             confined = reach.take(scratch)
-            arrays, facts = call()
+            predicted = call()
             if os.getpid() != own:
                 os._exit(0)  # this is a process that the model forked, and it returned too
-            _hand_over(scratch, arrays, facts, confined)
+            _hand_over(scratch, predicted, confined)
             code = 0
         except BaseException as error:
             if not (isinstance(error, NlbflowError | SystemExit) or _denied(error, reach)):
@@ -213,22 +215,26 @@ def _sentence(error: BaseException, model: str, reach: Reach) -> str:
     return f"model {model} raised {type(error).__name__}{where}: {error}."
 
 
-def _hand_over(scratch: Path, arrays: Mapping, facts: dict, confined: str) -> None:
-    names: list[list[str]] = []
-    columns = [(("history", name), column) for name, column in arrays.get("history", {}).items()]
-    for key, array in [*(((name,), a) for name, a in arrays.items() if name != "history"), *columns]:
-        np.save(scratch / f"{len(names)}.npy", np.asarray(array), allow_pickle=False)
-        names.append(list(key))
-    (scratch / RESULT).write_text(json.dumps({"names": names, "facts": facts, "confined": confined}))
+def _hand_over(scratch: Path, predicted: list[Predicted], confined: str) -> None:
+    told = []
+    for number, (arrays, facts) in enumerate(predicted):
+        columns = [(("history", name), column) for name, column in arrays.get("history", {}).items()]
+        named = [*(((name,), array) for name, array in arrays.items() if name != "history"), *columns]
+        for place, (_, array) in enumerate(named):
+            np.save(scratch / f"{number}-{place}.npy", np.asarray(array), allow_pickle=False)
+        told.append({"names": [key for key, _ in named], "facts": facts})
+    (scratch / RESULT).write_text(json.dumps({"predicted": told, "confined": confined}))
 
 
-def _take_over(scratch: Path) -> tuple[dict, dict, str]:
-    told = json.loads((scratch / RESULT).read_text())
-    arrays: dict = {}
-    for number, key in enumerate(told["names"]):
-        array = np.load(scratch / f"{number}.npy", allow_pickle=False)
-        if key[0] == "history":
-            arrays.setdefault("history", {})[key[1]] = array
-        else:
-            arrays[key[0]] = array
-    return arrays, told["facts"], told["confined"]
+def _take_over(scratch: Path) -> tuple[list[Predicted], str]:
+    told, predicted = json.loads((scratch / RESULT).read_text()), []
+    for number, one in enumerate(told["predicted"]):
+        arrays: dict = {}
+        for place, (first, *column) in enumerate(one["names"]):
+            array = np.load(scratch / f"{number}-{place}.npy", allow_pickle=False)
+            if column:
+                arrays.setdefault(first, {})[column[0]] = array
+            else:
+                arrays[first] = array
+        predicted.append((arrays, one["facts"]))
+    return predicted, told["confined"]

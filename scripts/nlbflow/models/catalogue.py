@@ -15,6 +15,8 @@ from nlbflow.recordings.datasets import REASONS
 from nlbflow.running.code import parse
 
 TUNED = "_tuned"
+# The function with which a model's file trains several seeds side by side, if it can.
+SEEDS = "predict_seeds"
 # What a model's file may declare: the value where it does not, and what it means (for docs/models.md).
 DECLARATIONS = {
     "DEFAULTS": (None, "required: every parameter with its default, as a literal dict; a config can change no others"),
@@ -66,7 +68,7 @@ def submission_path(stanza: dict, phase: str) -> Path:
 
 
 def read_declaration(path: Path) -> dict:
-    """The declarations of a model file, read from its source without running it.
+    """The declarations of a model file, and whether it has SEEDS, read from its source without running it.
 
     Raises:
         NlbflowError: the file is missing or is not Python, has no docstring or no `predict(data, params, seed)`, or a
@@ -78,11 +80,10 @@ def read_declaration(path: Path) -> dict:
     functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
     if "predict" not in functions:
         raise NlbflowError(f"{path} has no function predict(data, params, seed); every model file needs one.")
-    if not _takes_three(functions["predict"]):
-        raise NlbflowError(
-            f"{path}: predict takes ({ast.unparse(functions['predict'])}); expected (data, params, seed)."
-        )
-    found = {name: value for name, (value, _) in DECLARATIONS.items()}
+    for name, expected in (("predict", "(data, params, seed)"), (SEEDS, "(data, params, seeds)")):
+        if name in functions and not _takes_three(functions[name]):
+            raise NlbflowError(f"{path}: {name} takes ({ast.unparse(functions[name])}); expected {expected}.")
+    found = {name: value for name, (value, _) in DECLARATIONS.items()} | {SEEDS: SEEDS in functions}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         name = getattr(target, "id", None)

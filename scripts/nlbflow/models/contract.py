@@ -6,14 +6,14 @@ A model file has a docstring with its source, the declarations of `catalogue.DEC
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from nlbflow.errors import NlbflowError, values_that_are
-from nlbflow.models.catalogue import read_declaration
+from nlbflow.models.catalogue import SEEDS, read_declaration
 from nlbflow.recordings.model_input import ModelInput
 
 REQUIRED = ("train_rates_heldin", "train_rates_heldout", "eval_rates_heldin", "eval_rates_heldout")
@@ -26,6 +26,8 @@ LABELS = ("neuron_labels", *STATES)
 SHOWN = (*LABELS, "neuron_similarity")
 # Rates per second are 1000 / bin_ms times too large; no model misses the mean count by a third of that.
 TOLERANCE = 3
+# How far a seed may be, side by side with another, from what it is alone.
+LAST_DIGITS = 1e-5
 
 
 def load_model(path: Path) -> ModuleType:
@@ -193,10 +195,29 @@ def _check_history(history: object, model: str) -> dict:
 
 def run_model(path: Path, name: str, data: ModelInput, params: dict, seed: int) -> tuple[dict, dict]:
     """Import the model, let it predict, and hold the result to the contract: (arrays, facts)."""
+    return run_seeds(path, name, data, params, [seed])[0]
+
+
+def run_seeds(path: Path, name: str, data: ModelInput, params: dict, seeds: Sequence[int]) -> list[tuple[dict, dict]]:
+    """What `run_model` gives for each seed; several seeds are given to the model's `predict_seeds`."""
     # before the model can change them
     shapes, spikes_mean = data.shapes(), float(data.train_spikes_heldin.mean(dtype=np.float64))
-    predicted = load_model(path).predict(data, params, seed)
-    return check_prediction(predicted, shapes, name, spikes_mean=spikes_mean, bin_ms=data.bin_ms)
+    model = load_model(path)
+    if len(seeds) == 1:
+        predicted = [model.predict(data, params, seeds[0])]
+    else:
+        predicted = model.predict_seeds(data, params, seeds)
+        if not isinstance(predicted, list | tuple) or len(predicted) != len(seeds):
+            found = f"{len(predicted)} results" if isinstance(predicted, list | tuple) else type(predicted).__name__
+            raise NlbflowError(
+                f"model {name} returned {found} for {len(seeds)} seeds; predict_seeds must return a list with what "
+                "predict returns, for each seed."
+            )
+    names = [name] if len(seeds) == 1 else [f"{name} (seed {seed})" for seed in seeds]
+    return [
+        check_prediction(one, shapes, called, spikes_mean=spikes_mean, bin_ms=data.bin_ms)
+        for called, one in zip(names, predicted, strict=True)
+    ]
 
 
 def tiny_input(seed: int = 0) -> ModelInput:
@@ -233,8 +254,8 @@ def tiny_input(seed: int = 0) -> ModelInput:
 
 
 def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
-    """The contract check on tiny data: shapes, finite and not negative values, the same bytes for the same seed, and a
-    history of training only where the file declares one.
+    """The contract check on tiny data: shapes, finite and not negative values, the same bytes for the same seed, a
+    history of training only where the file declares one, and seeds side by side, if it has SEEDS, as each is alone.
 
     Returns:
         what was predicted: names and shapes, and the model's facts.
@@ -251,6 +272,8 @@ def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
             "learning curves are drawn."
         )
     again, _ = run_model(path, name, tiny_input(), params, seed)
+    if declared[SEEDS]:
+        _check_seeds(path, name, params, seed, first)
     first, again = ({**arrays.pop("history", {}), **arrays} for arrays in (first, again))
     for key, array in first.items():
         if array.tobytes() != again[key].tobytes():
@@ -259,3 +282,23 @@ def check_model(path: Path, name: str, params: dict, seed: int = 0) -> dict:
                 "predict is given."
             )
     return {"arrays": {key: list(array.shape) for key, array in first.items()}, "facts": facts}
+
+
+def _check_seeds(path: Path, name: str, params: dict, seed: int, first: dict) -> None:
+    """Refuse a model with which a seed becomes something else side by side with another than alone.
+
+    Args:
+        first: the arrays that `seed` gives alone.
+    """
+    alone = [first, run_model(path, name, tiny_input(), params, seed + 1)[0]]
+    together = run_seeds(path, name, tiny_input(), params, [seed, seed + 1])
+    for number, (one, (other, _)) in enumerate(zip(alone, together, strict=True)):
+        for key, array in one.items():
+            if key == "history":
+                continue
+            found = other.get(key, np.empty(0))
+            if found.shape != array.shape or not np.allclose(found, array, rtol=LAST_DIGITS, atol=LAST_DIGITS):
+                raise NlbflowError(
+                    f"model {name} gave another {key} for seed {seed + number} with predict_seeds than with predict; "
+                    f"each seed must become what it is alone, within {LAST_DIGITS:g}."
+                )

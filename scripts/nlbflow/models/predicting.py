@@ -1,6 +1,7 @@
 """What the rules that make or tune predictions share: they take input.h5 through a model to prediction.h5."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import numpy as np
 from nlbflow.errors import NlbflowError
 from nlbflow.models.apart import Reach, run_apart
 from nlbflow.models.catalogue import find_model, kind_of, read_declaration, with_tuned
-from nlbflow.models.contract import check_prediction, run_model
+from nlbflow.models.contract import check_prediction, run_seeds
 from nlbflow.recordings.model_input import ModelInput
-from nlbflow.running.files import read_arrays, read_json, write_arrays
+from nlbflow.running.checksums import is_intact
+from nlbflow.running.code import digest_of
+from nlbflow.running.files import read_arrays, read_attributes, read_json, write_arrays
 from nlbflow.running.job import Job
 from nlbflow.running.provenance import provenance
 from nlbflow.running.stamps import refuse_edited
-from nlbflow.running.work import copied, copy_work, tidy_work, work_folder
+from nlbflow.running.store import store_of_run
+from nlbflow.running.work import copied, copy_work, digest_of_arrays, tidy_work, work_folder
 
 
 def model_path(smk) -> Path:
@@ -45,62 +49,102 @@ def read_input(smk, run: Job, **answers) -> tuple[ModelInput, dict]:
     return ModelInput(bin_ms=int(about["bin_ms"]), **answers, **arrays), about
 
 
-def write_prediction(smk, run: Job, about: Mapping, arrays: dict, kind: str, params: dict, facts: dict, made: dict):
-    """Write prediction.h5 with its provenance.
+def write_prediction(smk, path: Path, about: Mapping, arrays: dict, made: dict, **told_of) -> None:
+    """Write a prediction with its provenance.
 
     Args:
         about: the attributes of input.h5.
         arrays: as `nlbflow.models.contract.check_prediction` returns them.
-        kind: competitor, control or oracle.
         made: the provenance.
+        told_of: seed, kind (competitor, control or oracle), params and facts.
     """
     place = {key: about[key] for key in ("dataset", "bin_ms", "phase")}
-    of = {"model": smk.wildcards.model, "seed": int(smk.wildcards.seed), "kind": kind, "params": params, "facts": facts}
-    write_arrays(run.out["prediction"], arrays, {**place, **of, "provenance": made})
+    write_arrays(path, arrays, {**place, "model": smk.wildcards.model, **told_of, "provenance": made})
 
 
-def predict_apart(smk, data: ModelInput, params: dict, seed: int, free: bool = False) -> tuple[dict, dict, str]:
+def predict_apart(
+    smk, data: ModelInput, params: dict, seeds: Sequence[int], free: bool = False
+) -> tuple[list[tuple[dict, dict]], str]:
     """Run the job's model in a process of its own, which can open no answers; `free` is for oracles.
 
     Returns:
-        (arrays, facts, how it was confined); the arrays are checked here again, where the model's code has not run.
+        ((arrays, facts) of each seed, how it was confined); the arrays are checked here again, where the model's code
+        has not run.
 
     Raises:
         NlbflowError: the model breaks its contract, opens what it may not, or fails.
     """
     path, model = model_path(smk), smk.wildcards.model
     reach = replace(Reach.of(path, smk.config, data.work), free=free)
-    arrays, facts, confined = run_apart(lambda: run_model(path, model, data, params, seed), model, reach)
+    predicted, confined = run_apart(lambda: run_seeds(path, model, data, params, seeds), model, reach)
     mean = float(data.train_spikes_heldin.mean(dtype=np.float64))
-    checked = check_prediction({**arrays, "facts": facts}, data.shapes(), model, spikes_mean=mean, bin_ms=data.bin_ms)
-    return *checked, confined
+    checked = [
+        check_prediction({**arrays, "facts": facts}, data.shapes(), model, spikes_mean=mean, bin_ms=data.bin_ms)
+        for arrays, facts in predicted
+    ]
+    return checked, confined
 
 
 def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None = None) -> None:
-    """Run the job's model and write its prediction; `answers` (and the kernel of their PSTHs) make it an oracle.
+    """Run the job's model and write its prediction, or those of several seeds, of which it keeps what is made already;
+    `answers` (and the kernel of their PSTHs) make it an oracle.
 
     Raises:
         NlbflowError: the input lacks something, or the model breaks its contract.
     """
     data, about = read_input(smk, run, answers=answers or {}, psth_kernel_ms=kernel_ms)
-    model, seed = smk.wildcards.model, int(smk.wildcards.seed)
+    model, paths = smk.wildcards.model, predictions_of(smk)
     declared = read_declaration(model_path(smk))
     if declared["ORACLE"] != (answers is not None):
         raise NlbflowError(f"rule {smk.rule} cannot run {model}: its file sets ORACLE otherwise; run again.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
     if smk.input.get("best"):
         params |= read_json(smk.input.best)["params"]
-    run.log(f"{model}, seed {seed}, {params}, on {about['dataset']}: {data.train_spikes_heldin.shape} training counts")
+    asked = {"input": digest_of_arrays(vars(data)), "stamp": smk.params.digest, "params": params}
+    made_of = {seed: digest_of({**asked, "seed": seed}) for seed in paths}
+    kept = {seed for seed, name in paths.items() if len(paths) > 1 and keep(smk, run, name, made_of[seed])}
+    if not (seeds := [seed for seed in paths if seed not in kept]):
+        return
+    which = f"seed{'s' if seeds[1:] else ''} {', '.join(map(str, seeds))}"
+    run.log(f"{model}, {which}, {params}, on {about['dataset']}: {data.train_spikes_heldin.shape} training counts")
     if answers is None:
-        of = {"stamp": smk.params.digest, "params": params, "seed": seed}
-        data.work = work_folder(Path(smk.output.prediction), vars(data), of)
-    with copied(data.work):
-        rates, facts, confined = predict_apart(smk, data, params, seed, free=answers is not None)
-    run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
-    device = facts.get("device", "cpu")
-    made = provenance(smk.input.stamp, about["provenance"]["dataset_version"], run.seconds, device)
-    made["confined"] = confined
-    write_prediction(smk, run, about, rates, kind_of(declared), params, facts, made)
+        digest = digest_of([made_of[seed] for seed in seeds])
+        data.work = work_folder(Path(smk.output[paths[seeds[0]]]), digest)
+    try:
+        with copied(data.work):
+            predicted, confined = predict_apart(smk, data, params, seeds, free=answers is not None)
+    except NlbflowError as error:
+        if len(seeds) == 1:
+            raise
+        raise NlbflowError(
+            f"{error} It had {which} side by side; --config side_by_side=1 trains each alone."
+        ) from error
+    for seed, (rates, facts) in zip(seeds, predicted, strict=True):
+        run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
+        version, share = about["provenance"]["dataset_version"], run.seconds / len(seeds)
+        made = provenance(smk.input.stamp, version, share, facts.get("device", "cpu"))
+        made |= {"confined": confined, "made_of": made_of[seed]} | ({"side_by_side": len(seeds)} if seeds[1:] else {})
+        told_of = {"seed": seed, "kind": kind_of(declared), "params": params, "facts": facts}
+        write_prediction(smk, run.out[paths[seed]], about, rates, made, **told_of)
     if data.work:
         tidy_work(data.work)
         copy_work(data.work)
+
+
+def predictions_of(smk) -> dict[int, str]:
+    """The names of a job's outputs by seed: `prediction`, or, of a job for several seeds, `seed_0` and so on."""
+    if "prediction" in smk.output.keys():
+        return {int(smk.wildcards.seed): "prediction"}
+    return {int(name.removeprefix("seed_")): name for name in smk.output.keys()}
+
+
+def keep(smk, run: Job, name: str, made_of: str) -> bool:
+    """Whether an output of a job for several seeds is there already, made of the same; then it stays as it is."""
+    path = Path(smk.output[name])
+    store_of_run().bring(path)
+    if not is_intact(path, run.log) or read_attributes(path)["provenance"].get("made_of") != made_of:
+        return False
+    run.log(f"{path} is kept")
+    # a copy, because a file that is older than its input would be made again by the next run
+    shutil.copyfile(path, run.out[name])
+    return True

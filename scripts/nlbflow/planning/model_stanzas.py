@@ -6,6 +6,7 @@ from pathlib import Path
 from nlbflow.errors import NlbflowError
 from nlbflow.models.catalogue import (
     DECLARATIONS,
+    SEEDS,
     find_model,
     read_declaration,
     resolve_params,
@@ -16,6 +17,7 @@ from nlbflow.models.tuning import draw_candidates, grid_of
 
 NOT_A_FILE = {
     **{name: value for name, (value, _) in DECLARATIONS.items()},
+    SEEDS: False,
     "path": None,
     "DEFAULTS": {},
     "SEEDED": False,
@@ -33,6 +35,7 @@ class ModelStanzas:
     def __init__(self, config: dict, root: Path) -> None:
         self.stanzas = with_tuned(config["models"])
         self._selected, self._seeds, self._tuning = config["run"]["models"], config["run"]["seeds"], config["tuning"]
+        self._side_by_side = config["side_by_side"]
         self._root = root
         # every job of a plan asks for these
         self.declaration = cache(self._declaration)
@@ -136,6 +139,23 @@ class ModelStanzas:
                     f"{self.kind(member)} is not trained; leave it out, or leave `top` out."
                 )
             found += [(member, seed) for seed in seeds]
+        return found
+
+    def side_by_side(self) -> dict[tuple[int, ...], list[str]]:
+        """The models that one job trains with these seeds, where the config asks for several side by side."""
+        seeds: dict[str, set[int]] = {}
+        for model in self._selected:
+            ensemble = self.kind(model) == "ensemble"
+            runs = self.ensemble_runs(model) if ensemble else [(model, seed) for seed in self.seeds(model)]
+            for member, seed in runs:
+                if self.kind(member) == "trained" and self.declaration(member)[SEEDS]:
+                    seeds.setdefault(member, set()).add(seed)
+        found: dict[tuple[int, ...], list[str]] = {}
+        for model, wanted in seeds.items():
+            for first in range(0, len(wanted), self._side_by_side):
+                some = tuple(sorted(wanted)[first : first + self._side_by_side])
+                if len(some) > 1:
+                    found.setdefault(some, []).append(model)
         return found
 
     def check(self, dataset: str, bin_ms: int, phase: str, model: str) -> None:

@@ -18,7 +18,7 @@ SHOWN = (
 )
 SHOWN_FOLDERS = ("tables", "figures")
 # Keys of the config that do not change what is asked for, like those of a dataset that only tell something.
-NOT_ASKED = ("partial", "data_folder", "image", "entry_hosts")
+NOT_ASKED = ("partial", "side_by_side", "data_folder", "image", "entry_hosts")
 
 
 def origin_of(config: Mapping, files: Iterable[str]) -> dict:

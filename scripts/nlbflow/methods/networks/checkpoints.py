@@ -24,6 +24,7 @@ class History:
     def __init__(self, work: Path | None, lines: int):
         self.file, self.lines = None, []
         if work is not None:
+            work.mkdir(parents=True, exist_ok=True)
             path = work / HISTORY
             kept = path.read_text().splitlines(keepends=True)[:lines] if path.is_file() else []
             self.lines = [json.loads(line) for line in kept]

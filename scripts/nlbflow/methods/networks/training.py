@@ -66,13 +66,14 @@ def train(
         over the epochs.
     """
     losses = training_loss, validation_loss, validation_facts
-    return _train(_Run([net], [], trials, losses, settings, [work], plan))[0]
+    return _train(_Run([net], [], trials, losses, settings, [work], plan, work))[0]
 
 
 @dataclass(frozen=True)
 class Task:
     """What a model gives to `train`, whose arguments these are; `losses` are its three functions. The network takes
     held-in counts and draws by `nlbflow.methods.networks.draws` alone, so it can be trained side by side with others.
+    `show` adds to a prediction what the trained network shows beyond rates.
     """
 
     net: nn.Module
@@ -80,30 +81,40 @@ class Task:
     losses: tuple[Callable, Callable, Callable]
     settings: Settings
     plan: Callable[[int, torch.Generator | None], list[float]]
+    show: Callable[[nn.Module, ModelInput, dict], None] | None = None
 
     def predict(self, data: ModelInput) -> dict:
         """Train the network and predict with it."""
         facts, history = train(self.net, self.trials, *self.losses, self.settings, data.work, self.plan)
-        return prediction(self.net, data, facts, history)
+        return self.predict_with(self.net, data, facts, history)
+
+    def predict_with(self, net: nn.Module, data: ModelInput, facts: dict, history: dict) -> dict:
+        """What a model's `predict` returns, with a trained network."""
+        predicted = prediction(net, data, facts, history)
+        if self.show:
+            self.show(net, data, predicted)
+        return predicted
 
 
 def predict_side_by_side(
-    task_of: Callable[[int], Task], data: ModelInput, seeds: Sequence[int], works: Sequence[Path | None]
+    task_of: Callable[[ModelInput, dict, int], Task], data: ModelInput, params: dict, seeds: Sequence[int]
 ) -> list[dict]:
     """Train the networks of several seeds as one program, and predict with each; it becomes what it would alone, but
     for the last digits.
 
     Args:
         task_of: makes the task of a seed, with which it seeds torch.
-        works: a folder for each seed; the first has the checkpoint of all.
+        data: its `work`, if it has one, gets the checkpoint of all, and a folder for each seed.
     """
     nets, streams = [], []
     for seed in seeds:
-        task = task_of(seed)
+        task = task_of(data, params, seed)
         nets.append(task.net)
         streams.append(Streams.here(next(task.net.parameters()).device))
-    trained = _train(_Run(nets, streams, task.trials, task.losses, task.settings, works, task.plan))
-    return [prediction(net, data, *told) for net, told in zip(nets, trained, strict=True)]
+    works = [data.work and data.work / f"seed_{seed}" for seed in seeds]
+    run = _Run(nets, streams, task.trials, task.losses, task.settings, works, task.plan, data.work)
+    trained = _train(run)
+    return [task.predict_with(net, data, *told) for net, told in zip(nets, trained, strict=True)]
 
 
 def _train(run: "_Run") -> list[tuple[dict, dict]]:
@@ -114,7 +125,8 @@ def _train(run: "_Run") -> list[tuple[dict, dict]]:
 
 
 class _Run:
-    """A training of one network, or of several side by side; of several, `streams` are what each draws from.
+    """A training of one network, or of several side by side; of several, `streams` are what each draws from. The
+    checkpoint of all is in `work`, the history of each in one of `works`.
 
     `progress` is the stage and the epoch of all; `each` says of each network how many lines its history has, its best
     epoch and loss, and whether it has ended the present stage.
@@ -122,10 +134,10 @@ class _Run:
 
     def __init__(
         self, nets: Sequence[nn.Module], streams: Sequence[Streams], trials: dict[str, Tensor], losses: tuple,
-        settings: Settings, works: Sequence[Path | None], plan: Callable | None,
+        settings: Settings, works: Sequence[Path | None], plan: Callable | None, work: Path | None,
     ):  # fmt: skip
         training_loss, self.validation_loss, self.validation_facts = losses
-        self.nets, self.streams, self.settings, self.works, self.plan = nets, streams, settings, works, plan
+        self.nets, self.streams, self.settings, self.work, self.plan = nets, streams, settings, work, plan
         self.device = next(nets[0].parameters()).device
         count = len(next(iter(trials.values())))
         self.fitted, validated = validation_trials(count, settings.validation_every_trials)
@@ -159,7 +171,7 @@ class _Run:
 
     def resume(self) -> None:
         """Go on where a killed job stopped, if one did."""
-        saved = load_checkpoint(self.works[0], self.digest, self.device)
+        saved = load_checkpoint(self.work, self.digest, self.device)
         if not saved:
             return
         self.progress, self.each, self.best = saved["progress"], saved["each"], saved["best"]
@@ -170,10 +182,10 @@ class _Run:
 
     def checkpoint(self) -> None:
         self.stored = time.monotonic()
-        if self.works[0] is not None:
+        if self.work is not None:
             content = {"progress": self.progress, "each": self.each, "best": self.best}
             content |= {"updates": self.updates.state_dict(), "streams": [stream.state() for stream in self.streams]}
-            save_checkpoint(self.works[0], content, self.digest, self.device)
+            save_checkpoint(self.work, content, self.digest, self.device)
 
     def fit_epoch(self, rows: Tensor, epoch: int) -> list[tuple[float, float]]:
         """One pass over the trials: of each network mean loss and largest norm of a gradient."""
