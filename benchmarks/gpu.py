@@ -33,7 +33,7 @@ STEPS = (
     "fresh.repeat",
     *(f"{network}.captured" for network in NETWORKS),
     "autolfads.captured",
-    *(f"{network}.together" for network in NETWORKS[:3]),
+    *(f"{network}.together" for network in NETWORKS),
     "autolfads.processes",
     *(f"{network}.{mode}" for mode in ("tf32", "bfloat16") for network in NETWORKS[:3]),
     *(f"precision.{network}" for network in NETWORKS[:3]),
@@ -204,11 +204,9 @@ def summary(results: dict) -> dict:
                 )
                 for number, case in (found(f"{network}.together", "networks") or {}).items()
             }
-            for network in NETWORKS[:3]
+            for network in NETWORKS
         },
-        "largest_difference_side_by_side": {
-            network: found(f"{network}.together", "largest") for network in NETWORKS[:3]
-        },
+        "largest_difference_side_by_side": {network: found(f"{network}.together", "largest") for network in NETWORKS},
         "hours_of_nlb21_at_most": {network: hours(network, best(network)) for network in ("gru", "ndt", "stndt")}
         | {"lfads": hours("lfads", best("lfads")), "autolfads": hours("lfads", least(many))},
     }

@@ -75,10 +75,10 @@ def speed(network: str, told: Told, networks: int = 1, **changes) -> dict:
             raise EnoughError
 
     if network in LFADS:
-        holder, name, epochs = lfads_fit.Workers, "train", portion
+        holder, name, epochs, beside = lfads_fit.Workers, "train", portion, 1
         updates = epochs * max(1, fitted // params["batch"])
     else:
-        holder, name, epochs = training.History, "write", 1
+        holder, name, epochs, beside = training.History, "write", 1, networks
         updates = -(-fitted // params["batch"])
     original = getattr(holder, name)
 
@@ -86,7 +86,7 @@ def speed(network: str, told: Told, networks: int = 1, **changes) -> dict:
         nonlocal writes
         original(*arguments, **named)
         writes += 1
-        if writes % networks == 0:
+        if writes % beside == 0:
             passed()
 
     def train() -> None:

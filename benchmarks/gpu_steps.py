@@ -108,7 +108,7 @@ def repeat(network: str, told: Told) -> dict:
     """The same training twice, once killed after its second checkpoint and taken up again, and once with no update
     recorded."""
     first, second = train_short(network, told), train_short(network, told)
-    holder, name = (lfads_fit._Folder, "keep") if network == "lfads" else (training, "save_checkpoint")
+    holder, name = (lfads_fit.Folder, "keep") if network == "lfads" else (training, "save_checkpoint")
     original, calls = getattr(holder, name), []
 
     def dies(*arguments) -> None:

@@ -118,6 +118,11 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, there are too few trials, or training diverged.
     """
+    return predict_seeds(data, params, [seed])[0]
+
+
+def predict_seeds(data, params: dict, seeds) -> list[dict]:
+    """What `predict` returns for each of several seeds, trained side by side."""
     rates, penalties = params["explore_rates"], params["explore_penalties"]
     ranges = {
         "learning_rate": Range(*params["learning_rate_range"], rates, params["learning_rate"]),
@@ -126,4 +131,4 @@ def predict(data, params: dict, seed: int) -> dict:
     }
     for name in ("kl_ic", "kl_input", "l2_generator", "l2_controller"):
         ranges[name] = Range(*params[f"{name}_range"], penalties)
-    return fit_and_predict(data, params, ranges, seed)
+    return fit_and_predict(data, params, ranges, seeds)

@@ -109,6 +109,11 @@ def predict(data, params: dict, seed: int) -> dict:
     Raises:
         NlbflowError: a parameter is out of range, there are too few trials, or training diverged.
     """
+    return predict_seeds(data, params, [seed])[0]
+
+
+def predict_seeds(data, params: dict, seeds) -> list[dict]:
+    """What `predict` returns for each of several seeds, trained side by side."""
     names = "learning_rate", "dropout", "cd_rate", "kl_ic", "kl_input", "l2_generator", "l2_controller"
     fixed = {name: Range(params[name], params[name], start=params[name]) for name in names}
-    return fit_and_predict(data, {**params, "population": 1}, fixed, seed)
+    return fit_and_predict(data, {**params, "population": 1}, fixed, seeds)

@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_bytes_recorded_or_called(name, recorded, r
 def test_a_killed_training_goes_on_to_the_same_bytes(name, tmp_path, monkeypatch):
     from nlbflow.methods.lfads import fit
 
-    holder, method = (training, "save_checkpoint") if name in NETWORKS else (fit._Folder, "keep")
+    holder, method = (training, "save_checkpoint") if name in NETWORKS else (fit.Folder, "keep")
     original, calls = getattr(holder, method), []
 
     def dies(*given):
@@ -82,12 +82,18 @@ def test_a_killed_training_goes_on_to_the_same_bytes(name, tmp_path, monkeypatch
     assert content(predict(name, tmp_path)) == content(predict(name))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ALL)
 def test_side_by_side_is_alone(name):
-    made, data = (lambda seed: task(name, seed, device="cuda")), tiny_input()
-    together = training.predict_side_by_side(lambda data, params, seed: made(seed), data, {}, (0, 4))
+    data = tiny_input()
+    if name in NETWORKS:
+        one = lambda data, params, seed: task(name, seed, device="cuda")  # noqa: E731
+        together = training.predict_side_by_side(one, data, {}, (0, 4))
+    else:
+        model = load_model(ROOT / f"scripts/models/{name}.py")
+        params = {**model.DEFAULTS, **model.CHECK, **LFADS, "device": "cuda"}
+        together = model.predict_seeds(data, params, (0, 4))
     for seed, found in zip((0, 4), together, strict=True):
-        alone = made(seed).predict(data)
+        alone = one(data, {}, seed).predict(data) if name in NETWORKS else model.predict(data, params, seed)
         for key in ("eval_rates_heldin", "eval_rates_heldout"):
             np.testing.assert_allclose(found[key], alone[key], rtol=0, atol=1e-5)
 

@@ -41,7 +41,8 @@ def test_the_new_member_follows_the_course_on_all_trials():
     trained.best_generation = 3
     trained.history = [[*r[:2], *[h / 1000 for h in r[2:-2]], *r[-2:]] for r in HISTORY]
     kept = []
-    found = refit(trained, SIZES, trials(), Schedule(4, 2, 0.5), 2, 3, lambda p: kept.append(p.refitted["generation"]))
+    told = Schedule(4, 2, 0.5), 2, [3], lambda each: kept.append(each[0].refitted["generation"])
+    (found,) = refit([trained], SIZES, trials(), *told)
 
     expected = population([1])
     for generation, (member, value) in enumerate([(1, 0.011), (2, 0.022), (0, 0.030)]):

@@ -1,15 +1,8 @@
 """From a model's input to LFADS's prediction: training by generations, checkpoints, and posterior averaging."""
 
-import csv
-import hashlib
-import io
-import json
-import logging
 import math
 import os
-import pickle
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 # Large tensors get huge pages if the system has them; touching small pages takes longer than the arithmetic.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -20,12 +13,13 @@ from torch import Tensor
 
 from nlbflow.errors import NlbflowError
 from nlbflow.methods.lfads import net as lfads
+from nlbflow.methods.lfads.folder import HISTORY, Folder
+from nlbflow.methods.lfads.joint import Joint
 from nlbflow.methods.lfads.members import Workers
 from nlbflow.methods.lfads.net import Sizes
 from nlbflow.methods.lfads.population import (
     EPOCHS,
     EVERYONE,
-    HYPERPARAMETERS,
     PREDICTION,
     Population,
     Range,
@@ -44,7 +38,6 @@ from nlbflow.methods.lfads.training import needed
 from nlbflow.methods.networks.device import reproducible
 from nlbflow.methods.networks.memory import tell
 from nlbflow.metrics.formulas import bits_per_spike
-from nlbflow.running.code import code_files
 
 # Every fifth training trial, starting with the first, is for validation: nlb_tools' valid_ratio 0.2.
 VALIDATION_EVERY = 5
@@ -52,39 +45,48 @@ VALIDATION_EVERY = 5
 HIGHEST_LOG_RATE = 20.0
 # Rows (trials times samples) per pass in prediction; more take memory, fewer take time, most of all on a GPU.
 PREDICT_ROWS = {"cpu": 400, "cuda": 2000}
-# The columns of the history, which has a row for each generation and member.
-HISTORY = ("generation", "member", *HYPERPARAMETERS, "validation_loss", "parent")
 
 
-def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> dict:
-    """Train a population, and predict with the best weights of all members and generations.
+def predict(data, params: Mapping, ranges: Mapping[str, Range], seeds: Sequence[int]) -> list[dict]:
+    """Train a population with each seed, side by side, and predict with the best weights of all its members and
+    generations. It becomes what it would alone, but for the last digits.
 
     Args:
         data: train_spikes_heldin, train_spikes_heldout, their _forward windows if there are any, and
             eval_spikes_heldin are used. If `data.work` is a folder, it keeps a checkpoint and the members' history
-            (population.csv), and an interrupted run continues from the last generation.
+            (population.csv, below a folder for each of several seeds), and an interrupted run continues from the last
+            generation.
         params: see DEFAULTS of the models lfads and autolfads.
         ranges: the range of each hyperparameter in `nlbflow.methods.lfads.population.HYPERPARAMETERS`.
 
     Returns:
-        rates in spikes per bin (trials, time, neurons), averaged over posterior samples; latents, the factors averaged
-        likewise (trials, time, factors); facts.
+        for each seed: rates in spikes per bin (trials, time, neurons), averaged over posterior samples; latents, the
+        factors averaged likewise (trials, time, factors); facts.
 
     Raises:
         NlbflowError: too few training trials, or no member has learnt anything.
     """
     _check(data, params)
     # members that are trained side by side share the threads; a single member uses all of them
-    torch.set_num_threads(params["threads"] // min(params["threads"], params["population"]))
+    torch.set_num_threads(params["threads"] // min(params["threads"], params["population"] * len(seeds)))
     device = reproducible(params["device"]).type
     trials = _trials(data)
     sizes = _sizes(data, params)
-    folder = _Folder(data, params, ranges, seed, device)
-    population = fit(_to(trials, device), sizes, params, ranges, seed, folder)
-    weights = population.best
+    folder = Folder(data, params, ranges, seeds, device)
+    populations = fit(_to(trials, device), sizes, params, ranges, seeds, folder)
+    weights = [population.best for population in populations]
     if params["refit"]:
         schedule, epochs = _schedule(params), params["generation_epochs"]
-        weights = refit(population, sizes, _to(trials, device), schedule, epochs, seed, folder.keep)
+        weights = refit(populations, sizes, _to(trials, device), schedule, epochs, seeds, folder.keep)
+    of_each = zip(populations, weights, seeds, strict=True)
+    return [_predict_with(population, best, data, trials, sizes, params, seed) for population, best, seed in of_each]
+
+
+def _predict_with(
+    population: Population, weights: Tensor, data, trials: Trials, sizes: Sizes, params: Mapping, seed: int
+) -> dict:
+    """What `predict` returns of one seed, with the weights of its population that predict."""
+    device = weights.device.type
     counts = {"train": data.train_spikes_heldin, "eval": data.eval_spikes_heldin}
     prediction = {}
     for part, seen in counts.items():
@@ -109,9 +111,10 @@ def predict(data, params: Mapping, ranges: Mapping[str, Range], seed: int) -> di
 
 
 def fit(
-    trials: Trials, sizes: Sizes, params: Mapping, ranges: Mapping[str, Range], seed: int, folder: "_Folder"
-) -> Population:
-    """Train generation by generation, until `patience` of them have brought no improvement.
+    trials: Trials, sizes: Sizes, params: Mapping, ranges: Mapping[str, Range], seeds: Sequence[int], folder: Folder
+) -> list[Population]:
+    """Train a population with each seed, generation by generation, until `patience` of them have brought no
+    improvement.
 
     Raises:
         NlbflowError: no member's validation loss is a number.
@@ -119,39 +122,56 @@ def fit(
     training, validation = (_pick(trials, chosen) for chosen in _divide(trials))
     schedule = _schedule(params)
     members, device = range(params["population"]), trials.counts.device.type
-    population = folder.resume(device)
-    if population is None:
-        population = first_population(sizes, training, ranges, seed, list(members))
+    populations = folder.resume(device)
+    if populations is None:
+        populations = [first_population(sizes, training, ranges, seed, list(members)) for seed in seeds]
     length = params["generation_epochs"]
     generations = math.ceil(params["max_epochs"] / length)
-    progress = Progress(validation, sizes, generations * length, population.generation * length)
-    if device == "cuda":
-        tell(needed(population, sizes, training, params["batch"]), training.counts.device)
-    processes = min(params["threads"], len(members)) if device == "cpu" else 1
-    streams = [torch.Generator(device) for _ in members]
-    with Workers(processes, sizes, training) as workers:
-        while not _done(population, generations, params["patience"]):
-            for member, generator in zip(members, streams, strict=True):
-                generator.manual_seed(seed_of(seed, member, EPOCHS, population.generation))
-            measured = []
-            for epochs in _portions(length, params["validate_epochs"]):
-                workers.train(population, schedule, streams, epochs)
-                measured.append(validation_loss(population.average, sizes, validation))
-                progress.log(epochs, measured[-1])
-            losses = torch.stack(measured).mean(dim=0)  # smoothed over the generation
-            population.generation += 1
-            winner = int(losses.argmin())
-            if losses[winner] < population.best_loss:
-                population.best, population.best_loss = population.average[winner].clone(), float(losses[winner])
-                population.best_generation = population.generation
-            rows = [population.hyper.tolist(), losses.tolist()]
-            parents = exploit_and_explore(population, losses, ranges, seed, population.generation)
-            for member, (hyper, loss, parent) in enumerate(zip(*rows, parents, strict=True)):
-                population.history.append([population.generation, member, *hyper, loss, parent])
-            folder.keep(population)
-    if not math.isfinite(population.best_loss):
+
+    def active() -> list[tuple[int, Population]]:
+        of_each = zip(seeds, populations, strict=True)
+        return [(seed, each) for seed, each in of_each if not _done(each, generations, params["patience"])]
+
+    done = max(population.generation for population in populations) * length
+    progress = Progress(validation, sizes, generations * length, done)
+    while trained := active():
+        joint = Joint([population for _, population in trained])
+        if device == "cuda":
+            tell(needed(joint.whole, sizes, training, params["batch"]), training.counts.device)
+        processes = min(params["threads"], len(members) * len(trained)) if device == "cpu" else 1
+        streams = [torch.Generator(device) for _ in joint.whole.weights]
+        with Workers(processes, sizes, training) as workers:
+            # until one of them ends; the others go on without it
+            while len(active()) == len(trained):
+                of_all = [(seed, member, each.generation) for seed, each in trained for member in members]
+                for (seed, member, generation), generator in zip(of_all, streams, strict=True):
+                    generator.manual_seed(seed_of(seed, member, EPOCHS, generation))
+                measured = []
+                for epochs in _portions(length, params["validate_epochs"]):
+                    with joint.together() as whole:
+                        workers.train(whole, schedule, streams, epochs)
+                    measured.append(validation_loss(joint.whole.average, sizes, validation))
+                    progress.log(epochs, measured[-1])
+                losses = torch.stack(measured).mean(dim=0)  # smoothed over the generation
+                for (seed, population), own in zip(trained, losses.split(len(members)), strict=True):
+                    _end_generation(population, own, ranges, seed)
+                folder.keep(populations)
+    if not all(math.isfinite(population.best_loss) for population in populations):
         raise NlbflowError("LFADS did not learn: no validation loss is a number; lower learning_rate.")
-    return population
+    return populations
+
+
+def _end_generation(population: Population, losses: Tensor, ranges: Mapping[str, Range], seed: int) -> None:
+    """Keep the best weights so far, and let members exploit and explore."""
+    population.generation += 1
+    winner = int(losses.argmin())
+    if losses[winner] < population.best_loss:
+        population.best, population.best_loss = population.average[winner].clone(), float(losses[winner])
+        population.best_generation = population.generation
+    rows = [population.hyper.tolist(), losses.tolist()]
+    parents = exploit_and_explore(population, losses, ranges, seed, population.generation)
+    for member, (hyper, loss, parent) in enumerate(zip(*rows, parents, strict=True)):
+        population.history.append([population.generation, member, *hyper, loss, parent])
 
 
 def posterior_average(
@@ -192,56 +212,6 @@ def _validation_co_bps(weights: Tensor, sizes: Sizes, trials: Trials, samples: i
     generator = stream(seed, EVERYONE, PREDICTION, device=str(weights.device))
     rates, _ = posterior_average(weights, sizes, seen.to(weights.device), samples, generator)
     return bits_per_spike(rates[:, : sizes.bins, sizes.heldin :], hidden.transpose(0, 1).numpy())
-
-
-class _Folder:
-    """Where a run keeps its checkpoint and history: `data.work`, if there is one."""
-
-    def __init__(self, data, params: Mapping, ranges: Mapping, seed: int, device: str):
-        self.work = getattr(data, "work", None)
-        if self.work is not None:
-            self.work = Path(self.work)
-            made_of = hashlib.sha256(json.dumps([dict(params), repr(ranges), seed, device, torch.__version__]).encode())
-            for name in ("train_spikes_heldin", "train_spikes_heldout"):
-                for array in (getattr(data, name), getattr(data, f"{name}_forward")):
-                    made_of.update(b"" if array is None else str(array.shape).encode() + array.tobytes())
-            for file in code_files(Path(__file__)):
-                made_of.update(file.read_bytes())
-            self.digest = made_of.hexdigest()
-
-    def resume(self, device: str) -> Population | None:
-        """The population of the last checkpoint, if that was made with this input, parameters and code."""
-        path = self.work and self.work / "checkpoint.pt"
-        if not path or not path.is_file():
-            return None
-        try:
-            kept = torch.load(path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            logging.getLogger("nlbflow").info(f"LFADS: {path} cannot be read ({error}); training starts anew")
-            return None
-        if kept.pop("digest", None) != self.digest:
-            logging.getLogger("nlbflow").info(f"LFADS: {path} belongs to another run; training starts anew")
-            return None
-        population = Population(**kept)
-        population.hyper = population.hyper.cpu()
-        logging.getLogger("nlbflow").info(f"LFADS: continuing after generation {population.generation} of {path}")
-        return population
-
-    def keep(self, population: Population) -> None:
-        """Write the checkpoint and the members' history, each whole or not at all."""
-        if self.work is None:
-            return
-        self.work.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()
-        torch.save({"digest": self.digest, **vars(population)}, content)
-        table = io.StringIO()
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(HISTORY)
-        rows.writerows(population.history)
-        for name, text in (("population.csv", table.getvalue().encode()), ("checkpoint.pt", content.getvalue())):
-            temporary = self.work / f".{name}.{os.getpid()}"
-            temporary.write_bytes(text)
-            os.replace(temporary, self.work / name)
 
 
 def _schedule(params: Mapping) -> Schedule:

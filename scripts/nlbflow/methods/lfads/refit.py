@@ -5,11 +5,12 @@ member's ancestors, generation by generation. The new member follows it from the
 epochs as the best weights took. Without a population the course is constant.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from nlbflow.methods.lfads.joint import Joint
 from nlbflow.methods.lfads.net import Sizes
 from nlbflow.methods.lfads.population import (
     EPOCHS,
@@ -42,36 +43,51 @@ def lineage(history: list, generation: int) -> list[tuple[int, list[float]]]:
 
 
 def refit(
-    population: Population,
+    populations: Sequence[Population],
     sizes: Sizes,
     trials: Trials,
     schedule: Schedule,
     epochs: int,
-    seed: int,
-    keep: Callable[[Population], None],
-) -> Tensor:
-    """The running mean of the weights of a member trained on all trials along the best one's course: (parameters,).
+    seeds: Sequence[int],
+    keep: Callable[[Sequence[Population]], None],
+) -> list[Tensor]:
+    """For each population the running mean of the weights of a member trained on all trials along the best one's
+    course: (parameters,).
 
     Args:
-        population: after its training; it holds what a killed job has already done here.
+        populations: after their training; each holds what a killed job has already done here.
         trials: all training trials.
         epochs: those of a generation.
-        keep: called with the population after each generation.
+        seeds: one for each.
+        keep: called with the populations after each generation.
     """
-    course, device = lineage(population.history, population.best_generation), trials.counts.device.type
-    if population.refitted:
-        again = Population(**population.refitted)
-    else:
-        ranges = {name: Range(v, v, start=v) for name, v in zip(HYPERPARAMETERS, course[0][1], strict=True)}
-        again = first_population(sizes, trials, ranges, seed, [course[0][0]])
-    draws = torch.Generator(device)
-    training = Training(again, sizes, trials, schedule, [draws])
-    for generation in range(again.generation, len(course)):
-        member, hyper = course[generation]
-        again.hyper = torch.tensor([hyper], dtype=torch.float64)
-        draws.manual_seed(seed_of(seed, member, EPOCHS, generation))
-        training.epochs(epochs)
-        again.generation += 1
-        population.refitted = vars(again)
-        keep(population)
-    return again.average[0]
+    courses = [lineage(population.history, population.best_generation) for population in populations]
+    device, again = trials.counts.device.type, []
+    for population, course, seed in zip(populations, courses, seeds, strict=True):
+        if population.refitted:
+            again.append(Population(**population.refitted))
+        else:
+            ranges = {name: Range(v, v, start=v) for name, v in zip(HYPERPARAMETERS, course[0][1], strict=True)}
+            again.append(first_population(sizes, trials, ranges, seed, [course[0][0]]))
+
+    def active() -> list[int]:
+        return [number for number, course in enumerate(courses) if again[number].generation < len(course)]
+
+    while trained := active():
+        joint = Joint([again[number] for number in trained])
+        draws = [torch.Generator(device) for _ in trained]
+        training = Training(joint.whole, sizes, trials, schedule, draws)
+        # until one of them ends; the others go on without it
+        while len(active()) == len(trained):
+            for number, generator in zip(trained, draws, strict=True):
+                one = again[number]
+                member, hyper = courses[number][one.generation]
+                one.hyper = torch.tensor([hyper], dtype=torch.float64)
+                generator.manual_seed(seed_of(seeds[number], member, EPOCHS, one.generation))
+            with joint.together():
+                training.epochs(epochs)
+            for number in trained:
+                again[number].generation += 1
+                populations[number].refitted = vars(again[number])
+            keep(populations)
+    return [one.average[0] for one in again]
