@@ -73,6 +73,7 @@ def test_scores_are_those_of_the_table(tables, known):
         for model, value in competing["value"].items():
             assert found[model] == pytest.approx(value)
         assert found.keys() - beside == set(competing.index)
+        assert ("no interval" in axes.get_xlabel()) == wanted["low"].isna().all()
         ends = np.concatenate([c.get_segments() for c in axes.collections if c.get_linewidth()[0] > 1])
         assert {tuple(np.round(e[:, 0], 9)) for e in ends} == {
             tuple(np.round(pair, 9)) for pair in wanted[["low", "high"]].dropna().to_numpy()

@@ -59,7 +59,8 @@ def make_place(folder: Path, kind: str, models=("good", "fair", "poor"), latents
             write_arrays(path, arrays | ({"history": history} if history else {}), {})
             runs.append((model, seed, path))
     first = {model: path for model, seed, path in runs if seed == 0}
-    return Place(f"{kind}, 20 ms bins, val phase", 20, -100, folder / "input.h5", target, first, runs)
+    unit = "mm/s" if kind == "maze" else ""
+    return Place(f"{kind}, 20 ms bins, val phase", 20, -100, folder / "input.h5", target, first, runs, unit=unit)
 
 
 KINDS = ("maze", "bump", "rtt", "rsg")
@@ -87,9 +88,11 @@ def test_example_trials(tmp_path, kind):
     images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert len(images) == 3 * 3 and images[0].shape == (HELDIN + HELDOUT, BINS)
     # one row each for spikes and three models; the hand's path where there is a velocity
-    assert bool(labelled(figure, "hand path, y")) == (kind != "rsg")
+    label = "hand path, y (mm)" if kind == "maze" else "hand path, y"
+    assert bool(labelled(figure, label)) == (kind != "rsg")
     if kind != "rsg":
-        (first,) = labelled(figure, "hand path, y")
+        (first,) = labelled(figure, label)
+        assert first.get_xlabel() == label.replace("hand path, y", "x")
         true = path_of(place.target["eval_behavior"][trials[0]], place.bin_ms)
         assert np.allclose(first.lines[0].get_xydata(), true) and len(first.lines) == 1 + 3 + 1
 
@@ -279,8 +282,8 @@ def test_channels_have_courses(tmp_path, channels, series):
         else [axes for axes in figure.axes if axes.get_ylabel().startswith("channel ")]
     )
     (legend,) = figure.legends
-    assert legend.get_texts()[0].get_text() == f"true {series}"
-    assert len(named) == min(channels, 4) and not labelled(figure, "hand path, y")
+    assert legend.get_texts()[0].get_text() == f"true {series} (mm/s)"
+    assert len(named) == min(channels, 4) and not labelled(figure, "hand path, y (mm)")
     found = decoded_behavior(place, place.predictions["good"], trials)
     assert found.shape == (3, BINS, channels)
     for channel, axes in enumerate(named):

@@ -22,6 +22,7 @@ def test_structure_of_the_truth_and_of_models_that_show_it(tmp_path):
     assert [image.shape for image in images] == [(16, BINS), (neurons, neurons), (neurons, neurons)]
     first, order = images[1], np.argsort(labels, kind="stable")
     assert np.array_equal(first, (labels[order][:, None] == labels[order]).astype(float))
+    assert figure.axes[1].get_xlabel() == "neuron, by the first labels\n0 (dark) to 1 (bright)"
 
 
 def test_states_are_named_by_occupancy():

@@ -45,7 +45,8 @@ def draw_behavior(
         top += PATH_MM
     else:
         top = _draw_courses(figure, place, trials, found, colors, lefts, top, each)
-    true = "true" if _is_path(place) else f"true {shortened(_name(place), LEGEND_LETTERS)}"
+    unit = f" ({shortened(place.unit, LEGEND_LETTERS)})" if place.unit else ""
+    true = "true" if _is_path(place) else f"true {shortened(_name(place), LEGEND_LETTERS)}{unit}"
     marks = [Line2D([], [], color="black", label=true)]
     marks += [Line2D([], [], color=color, label=f"decoded from {model}") for model, color in colors.items()]
     width, height = figure.get_size_inches() * 25.4
@@ -98,6 +99,8 @@ def _draw_paths(
 ) -> None:
     true = place.target["eval_behavior"][trials]
     known = known_bins(true)[..., None]
+    # of a velocity per second
+    length = f" ({place.unit[:-2]})" if place.unit.endswith("/s") else ""
     for i, left in enumerate(lefts):
         axes = panel(figure, left, top, each, PATH_MM, aspect="equal", adjustable="datalim")
         axes.plot(*path_of(true[i], place.bin_ms).T, color="black", linewidth=1.4)
@@ -107,8 +110,8 @@ def _draw_paths(
         axes.plot(0, 0, "o", color="black")
         axes.margins(0.1)
         if i == 0:
-            axes.set_ylabel("hand path, y")
-        axes.set_xlabel("x")
+            axes.set_ylabel(f"hand path, y{length}")
+        axes.set_xlabel(f"x{length}")
 
 
 def _draw_courses(

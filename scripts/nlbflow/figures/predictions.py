@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from nlbflow.boards.tables import place_title
 from nlbflow.metrics.decoded_metric import series_of
 from nlbflow.metrics.kinds import RANKED
-from nlbflow.running.files import open_h5, read_arrays, read_json
+from nlbflow.running.files import open_h5, read_arrays, read_attributes, read_json
 
 PARTS = ("heldin", "heldout")
 # Okabe and Ito's colours in a ring, for directions.
@@ -25,7 +25,7 @@ class Place:
     """The answers of a place, and the paths of its input and predictions.
 
     `predictions` has the first seed of every competitor, best co-bps first; `runs` has every (model, seed, path);
-    `series` is the name of the decoded series of behaviour.
+    `series` is the name of the decoded series of behaviour, `unit` its unit as the recording has it.
     """
 
     title: str
@@ -36,6 +36,7 @@ class Place:
     predictions: dict[str, Path]
     runs: list[tuple[str, int, Path]]
     series: str | None = None
+    unit: str = ""
 
     @property
     def times(self) -> np.ndarray:
@@ -73,6 +74,7 @@ def read_place(smk) -> Place:
         {model: first[model] for model in order},
         runs,
         series_of(about["definition"]),
+        read_attributes(smk.input.input).get("behavior_unit", ""),
     )
 
 

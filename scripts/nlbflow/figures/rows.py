@@ -169,7 +169,9 @@ def draw_scores(title: str, placed: pd.DataFrame, scores: pd.DataFrame, known: l
             axes.axvline(0, **ZERO)
         missing = np.flatnonzero(np.isnan(values))
         mark_missing(axes, [(i, "no result" if rows[i].kind == "absent" else "no score") for i in missing])
-        axes.set_xlabel("more negative is better" if metric in LOWER_IS_BETTER else "")
+        said = ["more negative is better"] if metric in LOWER_IS_BETTER else []
+        said += ["no interval"] if not bounded.any() and not np.isnan(values).all() else []
+        axes.set_xlabel("; ".join(said))
     seed = Line2D([], [], color=SEED, marker="|", linestyle="none", markersize=6, label="one seed of several")
     seeds = [seed] if scores.groupby(["model", "metric"]).size().gt(1).any() else []
     interval = Line2D([], [], color=RULE, linewidth=1.6, label="95 % interval over evaluation trials")

@@ -65,7 +65,7 @@ def _draw_neurons(axes, found: Mapping, place: Place, labels: np.ndarray | None)
     order = np.arange(len(matrix)) if labels is None else np.argsort(labels, kind="stable")
     axes.imshow(matrix[np.ix_(order, order)], aspect="auto", interpolation="nearest")
     sorted_by = "" if labels is None else ", by the first labels"
-    axes.set_xlabel(f"neuron{sorted_by}")
+    axes.set_xlabel(f"neuron{sorted_by}\n{np.nanmin(matrix):.2g} (dark) to {np.nanmax(matrix):.2g} (bright)")
     axes.set_ylabel(f"neuron{sorted_by}")
     return True
 

@@ -31,6 +31,7 @@ def write_cut(smk, run: Job, output: str, make: Callable) -> None:
             run.log(line)
         place = {key: asked[key] for key in ("dataset", "bin_ms", "phase")}
         write_json(run.out["dataset"], {**place, "summary": summary, "notes": notes})
+    unit = {"behavior_unit": facts[0].series["unit"]} if facts and facts[0].series else {}
     made = provenance(smk.input.stamp, asked["version"], run.seconds)
     write_arrays(
         run.out[output],
@@ -41,6 +42,7 @@ def write_cut(smk, run: Job, output: str, make: Callable) -> None:
             "phase": asked["phase"],
             "definition": asked["definition"],
             "absent": absent,
+            **unit,
             "provenance": {**made, "streamed": streamed} if streamed else made,
         },
     )
