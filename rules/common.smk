@@ -35,7 +35,7 @@ from nlbflow.recordings.datasets import SIMULATED
 from nlbflow.running.code import code_digest, digest_of
 from nlbflow.running.folder import hold_folder, lead_jobs, release_folder
 from nlbflow.running.gpus import gpu_names, most_hours
-from nlbflow.running.stamps import Stamps, StampsInBucket, describe, describe_code
+from nlbflow.running.stamps import Stamps, StampsInBucket, describe, describe_code, is_text_of
 
 
 include: "bucket.smk"

@@ -11,6 +11,7 @@ LAST_WORDS = []
 def begin():
     """Keep the plan's stamps, print the plan, and move away files that show another selection."""
     STAMPS.keep()
+    keep_together()
     say_plan()
     todo = set(workflow.dag.needrun_jobs(exclude_finished=False))
     forget_scores(job for job in todo if job.rule.name == "score" and workflow.dag.reason(job).forced)
@@ -136,7 +137,7 @@ def what_is_unfinished():
         return job if job in failed else next(filter(None, map(root, dag.dependencies[job])), None)
 
     failures = [failure for job in sorted(failed, key=str) for failure in failures_of(job, said[job])]
-    reasons = {file: said.get(root(job), STOPPED) for job in left for file in lacking(job, job in failed)}
+    reasons = {STORE.name_of(file): said.get(root(job), STOPPED) for job in left for file in job.output}
     reasons |= {file: failure.sentence for failure in failures for file in failure.files}
     reasons |= {file: STOPPED for job in left if root(job) is None for file in map(scores_of, unscored(job))}
     return Unfinished(failures, reasons)
@@ -154,18 +155,8 @@ def failures_of(job, sentence):
         if (STORE.modified(log) or 0) >= BEGUN:
             what = f"Scoring {model}, seed {seed}, on {dataset} ({bin_ms} ms, {phase})"
             ended.append(Failure(what, failure_sentence(log, BEGUN), log, [scores_of(run)]))
-    files = [*lacking(job, True), *map(scores_of, unscored(job))]
+    files = [*map(STORE.name_of, job.output), *map(scores_of, unscored(job))]
     return ended or [Failure(job.message or job.rule.name, sentence, log_of(job), files)]
-
-
-def lacking(job, failed):
-    """The outputs of a job that was not done. One that trains several seeds, and fails, leaves those that are there and
-    no older than its input."""
-    files = [*map(STORE.name_of, job.output)]
-    if not failed:
-        return files
-    newest = max((STORE.modified(STORE.name_of(file)) or 0 for file in job.input), default=0)
-    return [file for file in files if (STORE.modified(file) or -1) < newest]
 
 
 def unscored(job):

@@ -49,7 +49,7 @@ def model_threads(wildcards):
 
 def growing_by_model(name, usual, times=1):
     """Memory or time that a model's stanza asks for; two or three times as much when its job is tried again."""
-    return at_hand(lambda wildcards, attempt: MODELS.resource(wildcards.model, name, usual) * times * attempt)
+    return at_hand(lambda wildcards, attempt: int(MODELS.resource(wildcards.model, name, usual) * times) * attempt)
 
 
 @at_hand

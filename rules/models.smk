@@ -54,44 +54,6 @@ rule train:
         "../scripts/train.py"
 
 
-# With the config key side_by_side, one job trains several seeds, and makes only those that are missing or outdated. It
-# has the input and the stamp of `train`, so that a result counts for both.
-for SEEDS, TOGETHER in MODELS.side_by_side().items():
-
-    rule:
-        name:
-            f"train_seeds_{'_'.join(map(str, SEEDS))}"
-        input:
-            input=f"results/{PLACE}/input.h5",
-            check="results/checks/{model}.json",
-            best=best_of,
-            stamp=model_stamp("train"),
-        output:
-            **{f"seed_{seed}": update(f"results/{PLACE}/{{model}}/{seed}/prediction.h5") for seed in SEEDS},
-        log:
-            f"logs/train/{PLACE}/{{model}}/{'_'.join(map(str, SEEDS))}.log",
-        benchmark:
-            f"logs/train/{PLACE}/{{model}}/{'_'.join(map(str, SEEDS))}.benchmark.tsv"
-        wildcard_constraints:
-            model="|".join(TOGETHER),
-        conda:
-            model_environment
-        threads: model_threads
-        resources:
-            mem_mb=growing_by_model("mem_mb", 4000),
-            # as long as they take one after the other: without a GPU they do
-            runtime=growing_by_model("runtime", 60, len(SEEDS)),
-            gpu=model_gpus,
-        params:
-            digest=planned_digest,
-        message:
-            f"Training {{wildcards.model}}, seeds {', '.join(map(str, SEEDS))}, on {{wildcards.dataset}} ({{wildcards.bin_ms}} ms, {{wildcards.phase}})"
-        script:
-            "../scripts/train.py"
-
-    workflow.ruleorder(f"train_seeds_{'_'.join(map(str, SEEDS))}", "train")
-
-
 # Scores one candidate by cross-validation on the training trials, from input.h5 alone.
 rule tune:
     input:

@@ -33,15 +33,19 @@ def code_of(stage, environment, *files):
     return describe_code([ROOT / f"scripts/{stage}.py", *files], Path(environment))
 
 
-@lru_cache(maxsize=None)
-def stamp(stage, *name, model=None, parameters=()):
-    """The stamp file of a stage, named after the stage and `name`; with `model`, it also holds the model's code."""
+def stamp_of(stage, *name, model=None, parameters=()):
+    """Path and content of a stamp file, named after the stage and `name`; with `model`, it also holds the model's code."""
     if model:
         code = code_of(stage, MODELS.environment(model), MODELS.declaration(model)["path"])
     else:
         code = code_of(stage, ROOT / "rules" / workflow.get_rule(stage).conda_env)
-    path = Path("results/stamps", "-".join([stage, *name]) + ".json")
-    content = describe(code, dict(parameters))
+    return Path("results/stamps", "-".join([stage, *name]) + ".json"), describe(code, dict(parameters))
+
+
+@lru_cache(maxsize=None)
+def stamp(stage, *name, **of):
+    """The stamp file of a stage, as `stamp_of`, written."""
+    path, content = stamp_of(stage, *name, **of)
     if not workflow.is_main_process:
         # on another node: the run that submitted this job wrote the stamp
         STAMPS.digests[path.as_posix()] = content["digest"]
@@ -127,14 +131,14 @@ def check_stamp(wildcards):
 def model_stamp(stage):
     """For a stage that runs a model: the resolved parameters."""
 
-    @at_hand
-    def of(wildcards):
-        model = wildcards.model
-        params = MODELS.params(model, wildcards.dataset, wildcards.bin_ms)
-        parameters = frozen(model=model, params=params)
-        return stamp(stage, model, *place_of(wildcards), model=model, parameters=parameters)
+    return at_hand(lambda wildcards: stamp(stage, *of_model(wildcards)[0], **of_model(wildcards)[1]))
 
-    return of
+
+def of_model(wildcards):
+    """The name of a model's stamp, after the stage, and what it holds."""
+    model = wildcards.model
+    params = MODELS.params(model, wildcards.dataset, wildcards.bin_ms)
+    return (model, *place_of(wildcards)), {"model": model, "parameters": frozen(model=model, params=params)}
 
 
 def tune_stamp(wildcards):

@@ -90,7 +90,6 @@ function runDetails(row, run, i, shared) {
 const LABELS = {
   dataset_version: "dataset version",
   code_digest: "digest of code and settings",
-  made_of: "digest of these, input and seed",
   commit: "commit",
   packages: "packages",
   device: "device",

@@ -114,6 +114,11 @@ SEEDS = "\n\ndef predict_seeds(data, params, seeds):\n    "
             "    return wrong",
             "gave another train_rates_heldin for seed 1 with predict_seeds than with predict; each seed must become",
         ),
+        (
+            "states = {'train_states': np.zeros((12, 20), int), 'eval_states': np.zeros((5, 20), int)}\n"
+            "    return [predict(data, params, seed) | states for seed in seeds]",
+            "returned eval_states, train_states with only one of predict and predict_seeds",
+        ),
     ],
 )
 def test_seeds_side_by_side_become_what_they_are_alone(tmp_path, returned, sentence):

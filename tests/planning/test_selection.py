@@ -194,12 +194,3 @@ def test_a_place_has_as_many_bundles_as_a_bundle_has_runs_or_fewer(seeds, sizes)
     runs = [run for bundle in bundles for run in bundle]
     assert runs == chosen.scored() and runs[0][3] == NULL
     assert len(chosen.scored_files()) == len(sizes)
-
-
-def test_seeds_side_by_side_are_those_of_ensembles_too():
-    own = {"both": {"ensemble": {"members": {"ndt": [0, 5], "mlp": [1]}, "average": "log"}}}
-    config = {"run": {"models": ["gru", "slds", "mlp", "both"], "seeds": [4, 0, 1, 2]}, "tuning": CONFIG["tuning"]}
-    stanzas = {"models": {**CONFIG["models"], **own}}
-    found = ModelStanzas({**config, **stanzas, "side_by_side": 3}, ROOT).side_by_side()
-    assert found == {(0, 1, 2): ["gru", "mlp"], (0, 5): ["ndt"]}
-    assert ModelStanzas({**config, **stanzas, "side_by_side": 1}, ROOT).side_by_side() == {}

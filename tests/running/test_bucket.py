@@ -11,6 +11,7 @@ import pytest
 
 from nlbflow.errors import NlbflowError
 from nlbflow.models.apart import Reach, run_apart
+from nlbflow.models.contract import tiny_input
 from nlbflow.running import lease, work
 from nlbflow.running.bucket import SETTINGS, VARIABLE, Bucket, Taken, bucket_of_run
 from nlbflow.running.checksums import known_sha256, seal, set_aside_if_damaged
@@ -20,6 +21,7 @@ from nlbflow.running.stamps import StampsInBucket, describe
 from nlbflow.running.store import store_of_run
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
+OF = {"stamp": "0123", "params": {"width": 3}, "seed": 0}
 
 
 class Keys:
@@ -208,9 +210,9 @@ def test_a_run_that_was_taken_for_dead_ends(bucket, monkeypatch, capsys):
 
 def test_a_killed_training_finds_its_folder_in_the_bucket(bucket, monkeypatch):
     monkeypatch.setattr(work, "BETWEEN_COPIES", 0.0)
-    prediction = bucket.local / "results/a/gru/0/prediction.h5"
+    prediction, data = bucket.local / "results/a/gru/0/prediction.h5", vars(tiny_input())
     copy = "results/a/gru/0/work.tar"
-    folder = work.work_folder(prediction, "work")
+    folder = work.work_folder(prediction, data, OF)
     with work.copied(folder):
         (folder / "population").mkdir()
         (folder / "population/member").write_text("weights")
@@ -220,10 +222,10 @@ def test_a_killed_training_finds_its_folder_in_the_bucket(bucket, monkeypatch):
             pass
     for path in sorted(bucket.local.rglob("*"), reverse=True):  # another worker has none of it
         path.rmdir() if path.is_dir() else path.unlink()
-    assert work.work_folder(prediction, "work") == folder
+    assert work.work_folder(prediction, data, OF) == folder
     assert (folder / work.CHECKPOINT).read_text() == "epoch 3" and (folder / "population/member").exists()
     # of other work, nothing is taken
-    assert [path.name for path in work.work_folder(prediction, "other work").iterdir()] == [work.DIGEST]
+    assert [path.name for path in work.work_folder(prediction, data, OF | {"seed": 1}).iterdir()] == [work.DIGEST]
     work.tidy_work(folder)
     work.copy_work(folder)
     assert bucket.read(copy) is None
@@ -231,7 +233,7 @@ def test_a_killed_training_finds_its_folder_in_the_bucket(bucket, monkeypatch):
 
 def test_a_bucket_that_fails_does_not_stop_a_training(bucket, monkeypatch):
     monkeypatch.setattr(work, "BETWEEN_COPIES", 0.0)
-    folder = work.work_folder(bucket.local / "results/b/gru/0/prediction.h5", "work")
+    folder = work.work_folder(bucket.local / "results/b/gru/0/prediction.h5", vars(tiny_input()), OF)
     monkeypatch.setattr(Bucket, "write", lambda *_: (_ for _ in ()).throw(NlbflowError("it is down")))
     told = threading.Event()
     monkeypatch.setattr(work.logging.getLogger("nlbflow"), "info", lambda line: "it is down" in line and told.set())

@@ -4,20 +4,15 @@ import numpy as np
 import pytest
 
 from nlbflow.models.contract import tiny_input
-from nlbflow.running.code import digest_of
-from nlbflow.running.work import CHECKPOINT, digest_of_arrays, tidy_work, work_folder
+from nlbflow.running.work import CHECKPOINT, tidy_work, work_folder
 
 OF = {"stamp": "0123", "params": {"width": 3}, "seed": 0}
-
-
-def folder_for(tmp_path, data, of):
-    return work_folder(tmp_path / "prediction.h5", digest_of({"input": digest_of_arrays(vars(data)), **of}))
 
 
 @pytest.fixture
 def left(tmp_path):
     """A folder with a checkpoint in it."""
-    folder = folder_for(tmp_path, tiny_input(), OF)
+    folder = work_folder(tmp_path / "prediction.h5", vars(tiny_input()), OF)
     (folder / CHECKPOINT).write_text("weights")
     (folder / "population").mkdir()
     return folder
@@ -25,7 +20,7 @@ def left(tmp_path):
 
 def test_the_same_work_finds_it_again(tmp_path, left):
     assert left == tmp_path / "work"
-    assert folder_for(tmp_path, tiny_input(), dict(OF)) == left
+    assert work_folder(tmp_path / "prediction.h5", vars(tiny_input()), dict(OF)) == left
     assert (left / CHECKPOINT).read_text() == "weights" and (left / "population").is_dir()
 
 
@@ -35,16 +30,16 @@ def test_other_work_finds_an_empty_folder(tmp_path, left, key):
     if key == "input":
         data.train_spikes_heldout[0, 0, 0] += 1
     of = OF | {key: {"width": 4}}
-    assert folder_for(tmp_path, data, of if key != "input" else OF) == left
+    assert work_folder(tmp_path / "prediction.h5", vars(data), of if key != "input" else OF) == left
     assert [path.name for path in left.iterdir()] == ["digest"]
     # and once more the first work: nothing of it is left either
-    folder_for(tmp_path, tiny_input(), OF)
+    work_folder(tmp_path / "prediction.h5", vars(tiny_input()), OF)
     assert [path.name for path in left.iterdir()] == ["digest"]
 
 
 def test_a_folder_of_unknown_work_is_emptied(tmp_path, left):
     (left / "digest").unlink()  # killed while it was made
-    folder_for(tmp_path, tiny_input(), OF)
+    work_folder(tmp_path / "prediction.h5", vars(tiny_input()), OF)
     assert not (left / CHECKPOINT).exists()
 
 
@@ -52,7 +47,7 @@ def test_shape_counts_too(tmp_path, left):
     """The same bytes in another shape are another input."""
     data = tiny_input()
     data.train_behavior = np.ascontiguousarray(data.train_behavior).reshape(*data.train_behavior.shape[:1], -1, 1)
-    folder_for(tmp_path, data, OF)
+    work_folder(tmp_path / "prediction.h5", vars(data), OF)
     assert not (left / CHECKPOINT).exists()
 
 

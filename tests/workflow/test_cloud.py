@@ -176,6 +176,23 @@ def predict(data, params, seed):
 
 
 @pytest.mark.slow
+def test_workers_train_the_seeds_that_the_plan_found_missing(project, s3):
+    seeds = "\n\ndef predict_seeds(data, params, seeds):\n    return [predict(data, params, seed) for seed in seeds]\n"
+    (project / "scripts/models/steps.py").write_text(STEPS.replace('"steps": 60', '"steps": 1') + seeds)
+    config, prefix = configured(project, selected=["steps"], steps={"file": "steps.py"}), project.parent.name
+    wanted = [f"{PLACE}/steps/{seed}/prediction.h5" for seed in range(3)]
+    in_cloud(project, wanted[0], config=config)
+    content = yaml.safe_load(config.read_text())
+    config.write_text(yaml.safe_dump({**content, "side_by_side": 4, "run": {**content["run"], "seeds": [0, 1, 2]}}))
+    first = s3.read(f"{prefix}/{wanted[0]}")
+    in_cloud(project, *wanted, config=config)
+    log = s3.read(f"{prefix}/logs/train/simulated_maze/20ms/val/steps/1-2.log").decode()
+    assert "steps, seeds 1, 2, {" in log and s3.read(f"{prefix}/{wanted[0]}") == first
+    assert {f"{prefix}/{name}" for name in wanted} <= {*s3.names(prefix)}
+    assert "Nothing to be done" in in_cloud(project, "-n", *wanted, config=config)
+
+
+@pytest.mark.slow
 def test_a_killed_training_goes_on_in_another_folder(project, s3):
     (project / "scripts/models/steps.py").write_text(STEPS)
     config, seed = configured(project, selected=["steps"], steps={"file": "steps.py"}), f"{PLACE}/steps/0"

@@ -66,35 +66,51 @@ def arrays(path: Path) -> dict:
         return {name: file[name][()].tobytes() for name in file}
 
 
-def log(work: Path, seeds: str) -> str:
-    return (work / f"logs/train/{PLACE}/mine/{seeds}.log").read_text()
+def log(work: Path, name: str) -> str:
+    return (work / f"logs/train/{PLACE}/mine/{name}.log").read_text()
+
+
+def made(work: Path, seeds: int) -> dict[int, tuple]:
+    """Content and date of each prediction that there is."""
+    paths = {seed: work / path_of(seed) for seed in range(seeds) if (work / path_of(seed)).exists()}
+    return {seed: (path.read_bytes(), path.stat().st_mtime_ns) for seed, path in paths.items()}
 
 
 def test_what_is_there_counts_for_both_ways(finished, configured, tmp_path):
     code, work = finished[0], tmp_path / "work"
     run(code, work, path_of(0), config=configured(1, 1))
-    first = (work / path_of(0)).read_bytes()
+    first = made(work, 1)
     wanted = [path_of(seed) for seed in range(3)]
     run(code, work, *wanted, config=configured(3, 8))
-    assert (work / path_of(0)).read_bytes() == first
-    assert "is kept" in log(work, "0_1_2") and "mine, seeds 1, 2, {" in log(work, "0_1_2")
+    assert made(work, 1) == first and "mine, seeds 1, 2, {" in log(work, "1-2")
     told = [read_attributes(work / path)["provenance"] for path in wanted]
     assert [one.get("side_by_side") for one in told] == [None, 2, 2]
-    assert len({one["made_of"] for one in told}) == 3
+    assert told[1]["seconds"] == told[2]["seconds"]
     # neither way has anything left to do
     for side_by_side in (8, 2, 1):
         assert not planned(code, work, *wanted, config=configured(3, side_by_side))
-    # in the group of the first two nothing is missing; the other two are trained with each other
+    # one more seed is trained alone, and what was deleted with it
+    (work / path_of(1)).unlink()
     wanted.append(path_of(3))
-    assert sum("Training mine" in message for message in planned(code, work, *wanted, config=configured(4, 2))) == 1
-    run(code, work, *wanted, config=configured(4, 2))
-    assert "mine, seed 3, {" in log(work, "2_3")
+    before = made(work, 3)
+    run(code, work, *wanted, config=configured(4, 8))
+    assert made(work, 1) | {2: made(work, 3)[2]} == before and "mine, seeds 1, 3, {" in log(work, "1-3")
     alone = tmp_path / "alone"
     run(code, alone, *wanted, config=configured(4, 1))
     assert all(arrays(alone / path) == arrays(work / path) for path in wanted)
-    # other parameters: all of them anew
-    run(code, work, *wanted, config=configured(4, 8, bad=9))
-    assert "is kept" not in log(work, "0_1_2_3") and "mine, seeds 0, 1, 2, 3, {" in log(work, "0_1_2_3")
+    # a forced run trains what is there, too
+    run(code, work, path_of(2), "--force", config=configured(4, 8))
+    assert made(work, 3)[2][1] > before[2][1] and made(work, 1) == first
+
+
+def test_with_other_parameters_all_are_trained_and_none_of_before_is_left(finished, configured, tmp_path):
+    code, work, wanted = finished[0], tmp_path / "work", [path_of(seed) for seed in range(3)]
+    run(code, work, *wanted, config=configured(3, 8))
+    output = run(code, work, *wanted, config=configured(3, 8, bad=2), fails=True)
+    assert "Training mine, seeds 0, 1, 2, on" in output and not made(work, 3)
+    assert sum("Training mine" in message for message in planned(code, work, *wanted, config=configured(3, 2))) == 2
+    run(code, work, *wanted, config=configured(3, 2))
+    assert [read_attributes(work / path)["params"]["bad"] for path in wanted] == [-1, -1, -1]
 
 
 def test_a_failed_job_leaves_what_was_there_and_says_how_to_go_on(finished, configured, tmp_path):
@@ -107,9 +123,6 @@ def test_a_failed_job_leaves_what_was_there_and_says_how_to_go_on(finished, conf
     assert {*shown["seed"]} == {0}
     notes = (work / "results/leaderboard.md").read_text()
     assert all(f"mine, seed {seed}, failed: {sentence.removesuffix('.')}" in notes for seed in (1, 2))
-    run(code, work, "results/leaderboard.md", config=configured(3, 1, bad=2), fails=True)
-    shown = pd.read_csv(work / "results/scores.csv", keep_default_na=False).query("model == 'mine'")
-    assert {*shown["seed"]} == {0, 1}
 
 
 def test_a_stopped_job_goes_on_in_its_folder(finished, configured, tmp_path):
@@ -117,5 +130,26 @@ def test_a_stopped_job_goes_on_in_its_folder(finished, configured, tmp_path):
     config, wanted = configured(2, 2, stops=True), [path_of(0), path_of(1)]
     assert "was ended by SystemExit('half done')" in run(code, work, *wanted, config=config, fails=True)
     run(code, work, *wanted, config=config)
-    assert "going on with [0, 1]" in log(work, "0_1")
-    assert [read_attributes(work / path)["provenance"]["side_by_side"] for path in wanted] == [2, 2]
+    assert "going on with (0, 1)" in log(work, "0-1")
+
+
+def test_members_of_an_ensemble_and_other_places_have_groups_of_their_own(finished, configured, tmp_path):
+    code, work = finished[0], tmp_path / "work"
+    config = yaml.safe_load(configured(1, 3).read_text())
+    config["run"] |= {"bin_ms": [5, 20], "models": ["both", "mine_tuned"], "seeds": [0, 4]}
+    config["models"]["mine"]["tune"] = {"grid": {"bad": [7, 8]}}
+    config["models"]["both"] = {"ensemble": {"members": {"mine": [0, 1, 2, 3, 4]}, "average": "log"}}
+    path = tmp_path / "both.yaml"
+    path.write_text(yaml.safe_dump(config))
+    told = planned(code, work, config=path)
+    for bin_ms in (5, 20):
+        where = f"on simulated_maze ({bin_ms} ms, val)"
+        for of in ("mine, seeds 0, 1, 2", "mine, seeds 3, 4", "mine_tuned, seeds 0, 4"):
+            assert told[f"Training {of}, {where}"] == 1
+    assert sum(count for message, count in told.items() if message.startswith("Training ")) == 6
+    # what one place has is no reason for the other to go without
+    run(code, work, path_of(0), config=configured(1, 1))
+    told = planned(code, work, config=path)
+    assert told["Training mine, seeds 1, 2, 3, on simulated_maze (20 ms, val)"] == 1
+    assert told["Training mine, seed 4, on simulated_maze (20 ms, val)"] == 1
+    assert told["Training mine, seeds 0, 1, 2, on simulated_maze (5 ms, val)"] == 1

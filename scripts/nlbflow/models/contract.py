@@ -293,11 +293,18 @@ def _check_seeds(path: Path, name: str, params: dict, seed: int, first: dict) ->
     alone = [first, run_model(path, name, tiny_input(), params, seed + 1)[0]]
     together = run_seeds(path, name, tiny_input(), params, [seed, seed + 1])
     for number, (one, (other, _)) in enumerate(zip(alone, together, strict=True)):
+        one, other = ({**arrays, **arrays.get("history", {})} for arrays in (one, other))
+        if one.keys() != other.keys():
+            differ = ", ".join(sorted(one.keys() ^ other.keys()))
+            raise NlbflowError(
+                f"model {name} returned {differ} with only one of predict and predict_seeds; let both return the same."
+            )
+        one.pop("history", None)
         for key, array in one.items():
-            if key == "history":
-                continue
-            found = other.get(key, np.empty(0))
-            if found.shape != array.shape or not np.allclose(found, array, rtol=LAST_DIGITS, atol=LAST_DIGITS):
+            found = other[key]
+            if found.shape != array.shape or not np.allclose(
+                found, array, rtol=LAST_DIGITS, atol=LAST_DIGITS, equal_nan=True
+            ):
                 raise NlbflowError(
                     f"model {name} gave another {key} for seed {seed + number} with predict_seeds than with predict; "
                     f"each seed must become what it is alone, within {LAST_DIGITS:g}."

@@ -1,6 +1,5 @@
 """What the rules that make or tune predictions share: they take input.h5 through a model to prediction.h5."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,11 @@ from nlbflow.models.apart import Reach, run_apart
 from nlbflow.models.catalogue import find_model, kind_of, read_declaration, with_tuned
 from nlbflow.models.contract import check_prediction, run_seeds
 from nlbflow.recordings.model_input import ModelInput
-from nlbflow.running.checksums import is_intact
-from nlbflow.running.code import digest_of
-from nlbflow.running.files import read_arrays, read_attributes, read_json, write_arrays
+from nlbflow.running.files import read_arrays, read_json, write_arrays
 from nlbflow.running.job import Job
 from nlbflow.running.provenance import provenance
 from nlbflow.running.stamps import refuse_edited
-from nlbflow.running.store import store_of_run
-from nlbflow.running.work import copied, copy_work, digest_of_arrays, tidy_work, work_folder
+from nlbflow.running.work import copied, copy_work, tidy_work, work_folder
 
 
 def model_path(smk) -> Path:
@@ -86,65 +82,49 @@ def predict_apart(
 
 
 def predict(smk, run: Job, answers: dict | None = None, kernel_ms: float | None = None) -> None:
-    """Run the job's model and write its prediction, or those of several seeds, of which it keeps what is made already;
-    `answers` (and the kernel of their PSTHs) make it an oracle.
+    """Run the job's model and write its prediction, or those of several seeds; `answers` (and the kernel of their
+    PSTHs) make it an oracle.
 
     Raises:
         NlbflowError: the input lacks something, or the model breaks its contract.
     """
     data, about = read_input(smk, run, answers=answers or {}, psth_kernel_ms=kernel_ms)
-    model, paths = smk.wildcards.model, predictions_of(smk)
-    declared = read_declaration(model_path(smk))
+    model, outputs = smk.wildcards.model, outputs_of(smk)
+    declared, seeds = read_declaration(model_path(smk)), tuple(outputs)
     if declared["ORACLE"] != (answers is not None):
         raise NlbflowError(f"rule {smk.rule} cannot run {model}: its file sets ORACLE otherwise; run again.")
     params = read_json(smk.input.stamp)["parameters"]["params"]
     if smk.input.get("best"):
         params |= read_json(smk.input.best)["params"]
-    asked = {"input": digest_of_arrays(vars(data)), "stamp": smk.params.digest, "params": params}
-    made_of = {seed: digest_of({**asked, "seed": seed}) for seed in paths}
-    kept = {seed for seed, name in paths.items() if len(paths) > 1 and keep(smk, run, name, made_of[seed])}
-    if not (seeds := [seed for seed in paths if seed not in kept]):
-        return
     which = f"seed{'s' if seeds[1:] else ''} {', '.join(map(str, seeds))}"
     run.log(f"{model}, {which}, {params}, on {about['dataset']}: {data.train_spikes_heldin.shape} training counts")
     if answers is None:
-        digest = digest_of([made_of[seed] for seed in seeds])
-        data.work = work_folder(Path(smk.output[paths[seeds[0]]]), digest)
+        of = {"stamp": smk.params.digest, "params": params, "seed": seeds if seeds[1:] else seeds[0]}
+        data.work = work_folder(Path(smk.output[outputs[seeds[0]]]), vars(data), of)
     try:
         with copied(data.work):
             predicted, confined = predict_apart(smk, data, params, seeds, free=answers is not None)
     except NlbflowError as error:
-        if len(seeds) == 1:
+        if not seeds[1:]:
             raise
         raise NlbflowError(
             f"{error} It had {which} side by side; --config side_by_side=1 trains each alone."
         ) from error
+    seconds = run.seconds / len(seeds)
     for seed, (rates, facts) in zip(seeds, predicted, strict=True):
         run.log(f"predicted {', '.join(rates)} in {run.seconds:.1f} s; {facts or 'no facts'}")
-        version, share = about["provenance"]["dataset_version"], run.seconds / len(seeds)
-        made = provenance(smk.input.stamp, version, share, facts.get("device", "cpu"))
-        made |= {"confined": confined, "made_of": made_of[seed]} | ({"side_by_side": len(seeds)} if seeds[1:] else {})
+        version, device = about["provenance"]["dataset_version"], facts.get("device", "cpu")
+        made = provenance(smk.input.stamp, version, seconds, device) | {"confined": confined}
+        made |= {"side_by_side": len(seeds)} if seeds[1:] else {}
         told_of = {"seed": seed, "kind": kind_of(declared), "params": params, "facts": facts}
-        write_prediction(smk, run.out[paths[seed]], about, rates, made, **told_of)
+        write_prediction(smk, run.out[outputs[seed]], about, rates, made, **told_of)
     if data.work:
         tidy_work(data.work)
         copy_work(data.work)
 
 
-def predictions_of(smk) -> dict[int, str]:
+def outputs_of(smk) -> dict[int, str]:
     """The names of a job's outputs by seed: `prediction`, or, of a job for several seeds, `seed_0` and so on."""
     if "prediction" in smk.output.keys():
         return {int(smk.wildcards.seed): "prediction"}
     return {int(name.removeprefix("seed_")): name for name in smk.output.keys()}
-
-
-def keep(smk, run: Job, name: str, made_of: str) -> bool:
-    """Whether an output of a job for several seeds is there already, made of the same; then it stays as it is."""
-    path = Path(smk.output[name])
-    store_of_run().bring(path)
-    if not is_intact(path, run.log) or read_attributes(path)["provenance"].get("made_of") != made_of:
-        return False
-    run.log(f"{path} is kept")
-    # a copy, because a file that is older than its input would be made again by the next run
-    shutil.copyfile(path, run.out[name])
-    return True

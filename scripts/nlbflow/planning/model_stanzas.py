@@ -35,7 +35,6 @@ class ModelStanzas:
     def __init__(self, config: dict, root: Path) -> None:
         self.stanzas = with_tuned(config["models"])
         self._selected, self._seeds, self._tuning = config["run"]["models"], config["run"]["seeds"], config["tuning"]
-        self._side_by_side = config["side_by_side"]
         self._root = root
         # every job of a plan asks for these
         self.declaration = cache(self._declaration)
@@ -141,22 +140,9 @@ class ModelStanzas:
             found += [(member, seed) for seed in seeds]
         return found
 
-    def side_by_side(self) -> dict[tuple[int, ...], list[str]]:
-        """The models that one job trains with these seeds, where the config asks for several side by side."""
-        seeds: dict[str, set[int]] = {}
-        for model in self._selected:
-            ensemble = self.kind(model) == "ensemble"
-            runs = self.ensemble_runs(model) if ensemble else [(model, seed) for seed in self.seeds(model)]
-            for member, seed in runs:
-                if self.kind(member) == "trained" and self.declaration(member)[SEEDS]:
-                    seeds.setdefault(member, set()).add(seed)
-        found: dict[tuple[int, ...], list[str]] = {}
-        for model, wanted in seeds.items():
-            for first in range(0, len(wanted), self._side_by_side):
-                some = tuple(sorted(wanted)[first : first + self._side_by_side])
-                if len(some) > 1:
-                    found.setdefault(some, []).append(model)
-        return found
+    def trains_seeds(self, model: str) -> bool:
+        """Whether a model is trained, and can train several seeds side by side."""
+        return self.kind(model) == "trained" and self.declaration(model)[SEEDS]
 
     def check(self, dataset: str, bin_ms: int, phase: str, model: str) -> None:
         """Check a selected run, and an ensemble's members, as far as possible before anything runs.

@@ -28,19 +28,20 @@ CHECKPOINT = "checkpoint.pt"
 COPY, BETWEEN_COPIES = "work.tar", 30.0
 
 
-def digest_of_arrays(data: Mapping) -> str:
-    """A digest of the arrays among what a model sees."""
-    arrays = {name: value for name, value in data.items() if hasattr(value, "shape")}
-    return digest_of({n: [value.shape, hashlib.sha256(value.tobytes()).hexdigest()] for n, value in arrays.items()})
-
-
-def work_folder(prediction: Path, digest: str) -> Path:
-    """Make the folder, and empty it unless it was made for the same work.
+def work_folder(prediction: Path, data: Mapping, of: Mapping) -> Path:
+    """Make the folder, and empty it unless it was made for the same work: the same arrays and the same `of`.
 
     Args:
-        prediction: the path of the job's prediction, or of its first.
-        digest: a digest of all that the work depends on: input, code, parameters and seeds.
+        prediction: the path of the job's prediction.
+        data: what the model sees, including arrays.
+        of: what else the prediction depends on, such as code, parameters and seed.
     """
+    arrays = {
+        name: [value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+        for name, value in data.items()
+        if hasattr(value, "shape")
+    }
+    digest = digest_of({"input": arrays, **of})
     folder = prediction.absolute().parent / "work"
     _fetch(folder)
     if not (folder / DIGEST).is_file() or (folder / DIGEST).read_text() != digest:
