@@ -74,7 +74,7 @@ def end():
     if not config["partial"]:
         STORE.remove(UNFINISHED.as_posix())
         seconds = round(time.time() - STARTED)
-        where = "; the results are shown in " + " and ".join(asked_for()) if asked_for() else ""
+        where = "; the results are shown in " + " and ".join(map(found_at, asked_for())) if asked_for() else ""
         if any(job.rule.name == "entry" for job in workflow.dag.jobs):
             # its boards, without what stands before them for readers of the file
             text = STORE.read("results/leaderboard.md").decode()
@@ -86,6 +86,11 @@ def asked_for():
     """The files of this plan that a person looks at."""
     planned = {STORE.name_of(file) for job in workflow.dag.jobs for file in job.output}
     return [file for file in ("results/leaderboard.md", "results/leaderboard.html", "results/paper") if file in planned]
+
+
+def found_at(file):
+    """Where a person finds a file of this run."""
+    return f"{BUCKET}/{file}" if BUCKET else file
 
 
 def end_with_failures():
@@ -116,7 +121,7 @@ def tell_failures():
         # a job that had been killed, for instance, succeeded now, so nothing is left for another run
         STORE.remove(UNFINISHED.as_posix())
     shown = [file for file in asked_for() if file not in unfinished.reasons or was_made(file)]
-    LAST_WORDS.append(unfinished.tell(shown, whole, healed, again))
+    LAST_WORDS.append(unfinished.tell([*map(found_at, shown)], whole, healed, again))
 
 
 def was_made(file):
@@ -129,7 +134,7 @@ def what_is_unfinished():
     dag = workflow.dag
     failed = {job for entry in workflow.scheduler.failed for job in (entry.jobs if entry.is_group() else [entry])}
     left = [job for job in dag.needrun_jobs(exclude_finished=False) if not dag.finished(job)]
-    said = {job: failure_sentence(log_of(job), BEGUN) for job in failed}
+    said = {job: failure_sentence(log_of(job), BEGUN, workflow.non_local_exec) for job in failed}
 
     @lru_cache(maxsize=None)
     def root(job):

@@ -137,10 +137,12 @@ def test_what_a_job_said_last(tmp_path):
     log = tmp_path / "a.log"
     silent = "it ended without a message; it may have been killed, or have run out of memory."
     assert failure_sentence(str(log), 0) == failure_sentence("", 0) == silent
+    refused = silent.replace(".", ", or was refused by the cluster, whose reason is above.")
+    assert failure_sentence(str(log), 0, True) == failure_sentence("", 0, True) == refused
     log.write_text("12:00 nlbflow: not this\nnlbflow: first\nnlbflow: the model broke.\nmore\n")
     assert failure_sentence(str(log), 0) == "the model broke."
     os.utime(log, (100, 100))
-    assert failure_sentence(str(log), 101) == silent
+    assert failure_sentence(str(log), 101) == failure_sentence(str(log), 101, True) == silent
 
 
 @pytest.mark.parametrize(

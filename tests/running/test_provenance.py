@@ -1,7 +1,7 @@
 """Which commit made a result, also where the code is no checkout."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,11 @@ def asked_anew() -> Iterator[None]:
     provenance.commit.cache_clear()
 
 
-def test_an_archive_of_the_repository_tells_its_commit(tmp_path, monkeypatch):
-    def git(*arguments: str) -> str:
+@pytest.fixture
+def git(tmp_path) -> Callable[..., str]:
+    """git in a repository with a commit."""
+
+    def run(*arguments: str) -> str:
         told = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         done = subprocess.run(["git", *told, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
         return done.stdout.strip()
@@ -28,9 +31,25 @@ def test_an_archive_of_the_repository_tells_its_commit(tmp_path, monkeypatch):
     (tmp_path / "resources").mkdir()
     for name in (".gitattributes", "resources/commit.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "first")
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/partitions.yaml").write_text("cpu")
+    run("init")
+    run("add", ".")
+    run("commit", "-m", "first")
+    return run
+
+
+def test_a_profile_may_differ_and_nothing_else(tmp_path, monkeypatch, git):
+    monkeypatch.setattr(provenance, "COMMIT", tmp_path / "resources/commit.txt")
+    at = git("rev-parse", "HEAD")[:12]
+    (tmp_path / "profiles/partitions.yaml").write_text("short")
+    assert provenance.commit() == at
+    provenance.commit.cache_clear()
+    (tmp_path / ".gitattributes").write_text("other")
+    assert provenance.commit() == f"{at}+changes"
+
+
+def test_an_archive_of_the_repository_tells_its_commit(tmp_path, monkeypatch, git):
     git("archive", "--prefix=archive/", "--output=archive.tar", "HEAD")
     subprocess.run(["tar", "-xf", "archive.tar"], cwd=tmp_path, check=True)
     # without git, as in most places to which an archive is carried

@@ -83,19 +83,25 @@ class Unfinished:
         return "\n".join([*lines, where, f"Fix what failed, then continue with: {again}"])
 
 
-def failure_sentence(log: str, started: float) -> str:
+def failure_sentence(log: str, started: float, elsewhere: bool = False) -> str:
     """The last sentence in a failed job's log; a job without one was ended from outside.
 
     Args:
         log: the name of the job's log file; empty if it has none.
         started: when the run began, in seconds since the epoch; an older log belongs to another run.
+        elsewhere: whether jobs are sent to a cluster, which may refuse them.
     """
     store = store_of_run()
     if log and (store.modified(log) or 0) >= started:
         for line in reversed((store.read(log) or b"").decode(errors="replace").splitlines()):
             if line.startswith(SAID):
                 return line.removeprefix(SAID)
-    return "it ended without a message; it may have been killed, or have run out of memory."
+    refused = (
+        ", or was refused by the cluster, whose reason is above"
+        if elsewhere and not (log and store.modified(log))
+        else ""
+    )
+    return f"it ended without a message; it may have been killed, or have run out of memory{refused}."
 
 
 def command_again(program: str, words: list[str]) -> str:

@@ -125,7 +125,8 @@ class Bucket:
             raise NlbflowError(f"the server of {self} answers {code}; run again when it has recovered.") from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise NlbflowError(f"no credentials for {self} were found; {keys}.") from error
-        except (BotoCoreError, Boto3Error) as error:
+        # a ValueError: an address without https:// or http://
+        except (BotoCoreError, Boto3Error, ValueError) as error:
             raise NlbflowError(
                 f"{self} cannot be reached ({error}); check the network and SNAKEMAKE_STORAGE_S3_ENDPOINT_URL, then "
                 "run again."

@@ -65,7 +65,7 @@ def _lock(file: TextIO) -> None:
         _held.clear()
         raise NlbflowError(
             f"the folder {Path.cwd()} is in use by a live run of snakemake (process {holder}); wait for it or stop it, "
-            "then continue with `make resume`."
+            "then run again."
         ) from None
 
 

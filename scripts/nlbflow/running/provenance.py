@@ -32,15 +32,17 @@ def package_versions() -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of the code, with `+changes` if the working tree differs; empty where neither git nor the archive that
-    the code came in tells it."""
-    here = Path(__file__).resolve().parent
+    """The commit of the code, with `+changes` if the working tree differs, but for profiles, which say where jobs run;
+    empty where neither git nor the archive that the code came in tells it."""
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *words], cwd=COMMIT.parents[1], capture_output=True, text=True, timeout=20)
+
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=20, check=True,
-        )  # fmt: skip
-        return found.stdout.strip()
+        found = git("describe", "--always", "--abbrev=12", "--exclude=*")
+        found.check_returncode()
+        changed = git("diff", "--quiet", "HEAD", "--", ".", ":(exclude)profiles").returncode == 1
+        return found.stdout.strip() + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
         written = COMMIT.read_text().strip() if COMMIT.is_file() else ""
         return written[:12] if re.fullmatch("[0-9a-f]{40}", written) else ""
