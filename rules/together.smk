@@ -1,5 +1,6 @@
 # With the config key side_by_side, one job trains several seeds of a model: those that a plan finds missing or outdated.
 import json
+from math import inf
 from types import SimpleNamespace
 
 # Which they are, for processes on other nodes, which find other files when they read this.
@@ -7,25 +8,26 @@ TOGETHER_FILE = "results/side_by_side.json"
 
 
 def outdated_seeds():
-    """For each place and model, the seeds that are to be trained, in runs and as members of ensembles."""
+    """For each place and model, the seeds that are to be trained, in runs and as members of ensembles: those without a
+    prediction, or with one of other code or parameters. One of another input is trained alone."""
     found = {}
     for place_ in SELECTION.places:
         runs = [run[3:] for run in SELECTION.runs_at(*place_)]
         ensembles = [MODELS.ensemble_runs(model) for model, _ in runs if MODELS.kind(model) == "ensemble"]
-        for model, seed in sorted({*runs}.union(*ensembles)):
-            if MODELS.trains_seeds(model) and is_outdated(*place_, model, seed):
-                found.setdefault((*place_, model), []).append(seed)
+        wanted = sorted({*runs}.union(*ensembles))
+        for model in filter(MODELS.trains_seeds, dict(wanted)):
+            dated = date_of_stamp(*place_, model)
+            paths = {seed: result((*place_, model, seed), "prediction.h5") for other, seed in wanted if other == model}
+            found[(*place_, model)] = [seed for seed, path in paths.items() if (STORE.modified(path) or 0) < dated]
     return found
 
 
-def is_outdated(dataset, bin_ms, phase, model, seed):
-    """Whether there is no prediction, or one of other code or parameters. One of another input is trained alone."""
-    wildcards = SimpleNamespace(dataset=dataset, bin_ms=str(bin_ms), phase=phase, model=model)
-    name, of = of_model(wildcards)
+def date_of_stamp(dataset, bin_ms, phase, model):
+    """The date of the stamp of a model's trainings; in the future, if this plan is to rewrite it."""
+    name, of = of_model(SimpleNamespace(dataset=dataset, bin_ms=str(bin_ms), phase=phase, model=model))
     path, content = stamp_of("train", *name, **of)
-    stamp, prediction = path.as_posix(), result((dataset, bin_ms, phase, model, seed), "prediction.h5")
-    made, asked = STORE.modified(prediction), STORE.modified(stamp)
-    return not is_text_of(STORE.read(stamp), content) or made is None or made < asked
+    path = path.as_posix()
+    return STORE.modified(path) if is_text_of(STORE.read(path), content) else inf
 
 
 def together():

@@ -289,8 +289,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if fault == "corrupt" and sent == 0:
                     piece[0] ^= 255
                 self.archive.pass_line(len(piece))
-                self.wfile.write(piece)
+                # counted first: who has read the last piece may ask at once how much came
                 sent = self.request_log.sent = sent + len(piece)
+                self.wfile.write(piece)
                 if fault == "slow":
                     time.sleep(0.05)
         if fault == "stall":
