@@ -33,9 +33,10 @@ from nlbflow.planning.unfinished import (
 )
 from nlbflow.recordings.datasets import SIMULATED
 from nlbflow.running.code import code_digest, digest_of
+from nlbflow.running.files import read_attributes, read_json
 from nlbflow.running.folder import hold_folder, lead_jobs, release_folder
 from nlbflow.running.gpus import gpu_names, most_hours
-from nlbflow.running.stamps import Stamps, StampsInBucket, describe, describe_code, is_text_of
+from nlbflow.running.stamps import Stamps, StampsInBucket, describe, describe_code
 
 
 include: "bucket.smk"

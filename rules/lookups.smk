@@ -62,7 +62,7 @@ def model_gpus(wildcards):
 def best_of(wildcards):
     """The chosen candidate of a tuned model."""
     model = MODELS.stanzas[wildcards.model].get("tuned_from")
-    return f"results/{PLACE}/{model}/tune/best.json".format(**wildcards) if model else []
+    return at_place(place(wildcards), f"{model}/tune/best.json") if model else []
 
 
 def candidate_results(wildcards):

@@ -1,5 +1,7 @@
 """With `side_by_side`, one job trains several seeds; a result counts for both ways, and what is there is kept."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -89,7 +91,8 @@ def test_what_is_there_counts_for_both_ways(finished, configured, tmp_path):
     # neither way has anything left to do
     for side_by_side in (8, 2, 1):
         assert not planned(code, work, *wanted, config=configured(3, side_by_side))
-    # one more seed is trained alone, and what was deleted with it
+    # one more seed is trained alone, and what was deleted with it; a new date of the stamp outdates none
+    (work / f"results/stamps/train-mine-{PLACE.replace('/', '-')}.json").touch()
     (work / path_of(1)).unlink()
     wanted.append(path_of(3))
     before = made(work, 3)
@@ -141,7 +144,9 @@ def test_members_of_an_ensemble_and_other_places_have_groups_of_their_own(finish
     config["models"]["both"] = {"ensemble": {"members": {"mine": [0, 1, 2, 3, 4]}, "average": "log"}}
     path = tmp_path / "both.yaml"
     path.write_text(yaml.safe_dump(config))
-    told = planned(code, work, config=path)
+    output = run(code, work, "-n", config=path)
+    assert all(f"train_together_{name} " in output for name in ("0_1_2", "3_4", "0_4"))
+    told = Counter(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
     for bin_ms in (5, 20):
         where = f"on simulated_maze ({bin_ms} ms, val)"
         for of in ("mine, seeds 0, 1, 2", "mine, seeds 3, 4", "mine_tuned, seeds 0, 4"):
@@ -153,3 +158,22 @@ def test_members_of_an_ensemble_and_other_places_have_groups_of_their_own(finish
     assert told["Training mine, seeds 1, 2, 3, on simulated_maze (20 ms, val)"] == 1
     assert told["Training mine, seed 4, on simulated_maze (20 ms, val)"] == 1
     assert told["Training mine, seeds 0, 1, 2, on simulated_maze (5 ms, val)"] == 1
+
+
+def test_another_node_needs_to_be_told(finished, configured, tmp_path):
+    code, work, target = finished[0], tmp_path / "work", "train_together_0_1:dataset=simulated_maze,"
+    words = ["--mode", "remote", "--allowed-rules", "train_together_0_1", "--target-jobs"]
+    where = f"{target}bin_ms=20,phase=val,model=mine"
+    config = configured(2, 2)
+    output = run(code, work, *words, where, config=config, fails=True)
+    assert "results/side_by_side.json has gone, which says what this job is to train; run again." in output
+    # what another plan wrote, and no job of this name
+    (work / "results").mkdir(exist_ok=True)
+    (work / "results/side_by_side.json").write_text('[[[0, 1, 2], ["simulated_maze/20ms/val/mine"]]]')
+    assert "There is no rule named train_together_0_1" in run(code, work, *words, where, config=config, fails=True)
+
+
+def test_names_of_rules_stay_short(finished, configured, tmp_path):
+    output = run(finished[0], tmp_path / "work", "-n", config=configured(120, 100))
+    assert len(set(re.findall(r"train_together_0_to_99_[0-9a-f]{8} ", output))) == 1
+    assert len(set(re.findall(r"train_together_100_to_119_[0-9a-f]{8} ", output))) == 1

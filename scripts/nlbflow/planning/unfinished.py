@@ -92,15 +92,13 @@ def failure_sentence(log: str, started: float, elsewhere: bool = False) -> str:
         elsewhere: whether jobs are sent to a cluster, which may refuse them.
     """
     store = store_of_run()
-    if log and (store.modified(log) or 0) >= started:
+    modified = store.modified(log) if log else None
+    written = modified is not None and modified >= started
+    if written:
         for line in reversed((store.read(log) or b"").decode(errors="replace").splitlines()):
             if line.startswith(SAID):
                 return line.removeprefix(SAID)
-    refused = (
-        ", or was refused by the cluster, whose reason is above"
-        if elsewhere and not (log and store.modified(log))
-        else ""
-    )
+    refused = ", or was refused by the cluster, whose reason is above" if elsewhere and not written else ""
     return f"it ended without a message; it may have been killed, or have run out of memory{refused}."
 
 

@@ -43,11 +43,6 @@ def _text(content: dict) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
-def is_text_of(written: bytes | None, content: dict) -> bool:
-    """Whether what a stamp file holds is this content, so that it would stay as it is."""
-    return written == _text(content)
-
-
 def is_stamp_of(content: dict, digest: str) -> bool:
     """Whether a stamp's content is undamaged and has the digest."""
     parts = {key: value for key, value in content.items() if key != "digest"}

@@ -45,6 +45,9 @@ def work_folder(prediction: Path, data: Mapping, of: Mapping) -> Path:
     folder = prediction.absolute().parent / "work"
     _fetch(folder)
     if not (folder / DIGEST).is_file() or (folder / DIGEST).read_text() != digest:
+        if (folder / CHECKPOINT).is_file():
+            told = "made with another input, code, parameters or seeds"
+            logging.getLogger("nlbflow").info(f"the checkpoint in {folder} was {told}; training starts anew")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / DIGEST).write_text(digest)
