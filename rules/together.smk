@@ -12,9 +12,7 @@ def outdated_seeds():
     a bucket, all that are there: to look into them would take as long as to fetch them."""
     found, stored = {}, {*BUCKET.below()} if BUCKET else None
     for place_ in SELECTION.places:
-        runs = [run[3:] for run in SELECTION.runs_at(*place_)]
-        ensembles = [MODELS.ensemble_runs(model) for model, _ in runs if MODELS.kind(model) == "ensemble"]
-        wanted = sorted({*runs}.union(*ensembles))
+        wanted = sorted(with_members([run[3:] for run in SELECTION.runs_at(*place_)]))
         for model in filter(MODELS.trains_seeds, dict(wanted)):
             made_of = training_of(*place_, model)
             paths = {seed: result((*place_, model, seed), "prediction.h5") for other, seed in wanted if other == model}
@@ -22,6 +20,12 @@ def outdated_seeds():
                 seed for seed, path in paths.items() if (path not in stored if BUCKET else trained_by(path) != made_of)
             ]
     return found
+
+
+def with_members(runs):
+    """Models and seeds, and those that ensembles among them average."""
+    members = [MODELS.ensemble_runs(model) for model, _ in runs if MODELS.kind(model) == "ensemble"]
+    return {*runs}.union(*map(with_members, members))
 
 
 def training_of(dataset, bin_ms, phase, model):

@@ -141,7 +141,8 @@ def test_members_of_an_ensemble_and_other_places_have_groups_of_their_own(finish
     config = yaml.safe_load(configured(1, 3).read_text())
     config["run"] |= {"bin_ms": [5, 20], "models": ["both", "mine_tuned"], "seeds": [0, 4]}
     config["models"]["mine"]["tune"] = {"grid": {"bad": [7, 8]}}
-    config["models"]["both"] = {"ensemble": {"members": {"mine": [0, 1, 2, 3, 4]}, "average": "log"}}
+    config["models"]["five"] = {"ensemble": {"members": {"mine": [0, 1, 2, 3, 4]}, "average": "log"}}
+    config["models"]["both"] = {"ensemble": {"members": {"five": [0], "mean_rate": [0]}, "average": "linear"}}
     path = tmp_path / "both.yaml"
     path.write_text(yaml.safe_dump(config))
     output = run(code, work, "-n", config=path)
@@ -151,7 +152,7 @@ def test_members_of_an_ensemble_and_other_places_have_groups_of_their_own(finish
         where = f"on simulated_maze ({bin_ms} ms, val)"
         for of in ("mine, seeds 0, 1, 2", "mine, seeds 3, 4", "mine_tuned, seeds 0, 4"):
             assert told[f"Training {of}, {where}"] == 1
-    assert sum(count for message, count in told.items() if message.startswith("Training ")) == 6
+    assert sum(count for message, count in told.items() if message.startswith("Training mine")) == 6
     # what one place has is no reason for the other to go without
     run(code, work, path_of(0), config=configured(1, 1))
     told = planned(code, work, config=path)
